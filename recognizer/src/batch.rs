@@ -1,0 +1,140 @@
+//! Batches and where they come from.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Height and width of every image, in pixels.
+const SIDE: usize = 128;
+
+/// Labelled images for one training step, in a fixed order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Place in the stream: batch 0 is the first of a source that was never resumed.
+    pub index: u64,
+    /// Number of images.
+    pub rows: usize,
+    /// 1 (grey) or 3 (RGB).
+    pub channels: usize,
+    /// `rows * 128 * 128 * channels` bytes, NHWC.
+    pub pixels: Bytes,
+    /// One class per row, each below [`BatchSource::classes`].
+    pub labels: Vec<u32>,
+    /// One per row.
+    pub sources: Vec<Source>,
+}
+
+impl Batch {
+    /// Refuses a batch that does not keep what its fields promise.
+    ///
+    /// A source is another program as often as not, so the training loop checks what it receives.
+    pub fn check(&self, classes: usize) -> Result<(), SourceError> {
+        let refuse = |reason: String| {
+            Err(SourceError::Malformed {
+                index: self.index,
+                reason,
+            })
+        };
+        if self.rows == 0 {
+            return refuse("expected at least one row, found none".to_owned());
+        }
+        if !matches!(self.channels, 1 | 3) {
+            return refuse(format!("expected 1 or 3 channels, found {}", self.channels));
+        }
+        let bytes = self.rows.saturating_mul(SIDE * SIDE * self.channels);
+        if self.pixels.len() != bytes {
+            return refuse(format!(
+                "expected {bytes} bytes of pixels, found {}",
+                self.pixels.len()
+            ));
+        }
+        if self.labels.len() != self.rows || self.sources.len() != self.rows {
+            return refuse(format!(
+                "expected {} labels and sources, found {} and {}",
+                self.rows,
+                self.labels.len(),
+                self.sources.len()
+            ));
+        }
+        match self.labels.iter().find(|&&label| label as usize >= classes) {
+            Some(label) => refuse(format!("expected labels below {classes}, found {label}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How a row came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// An image of the data set.
+    Real,
+    /// A generated image of an identity of the data set.
+    Existing,
+    /// A generated image of an identity blended from several of the data set.
+    Blended,
+}
+
+/// An endless, resumable sequence of batches.
+///
+/// Batch n is a function of the source's settings and n alone, so a source that resumes at a place
+/// gives what an undisturbed one would have given.
+pub trait BatchSource: Send {
+    /// Number of classes; labels lie below it.
+    fn classes(&self) -> usize;
+
+    /// Channels of every batch: 1 or 3.
+    fn channels(&self) -> usize;
+
+    /// Rows of every batch.
+    fn batch_size(&self) -> usize;
+
+    /// The next batch. Blocks while there is none yet.
+    fn next(&mut self) -> Result<Batch, SourceError>;
+
+    /// Where [`BatchSource::next`] goes on, with whatever tells this stream from another. Kept in
+    /// checkpoints, and readable there.
+    fn place(&self) -> serde_json::Value;
+
+    /// Goes on at a place that an equal source gave. A place of another stream is refused.
+    fn resume(&mut self, place: &serde_json::Value) -> Result<(), SourceError>;
+
+    /// One line for the log: what is streamed from where.
+    fn describe(&self) -> String;
+
+    /// Names of the first classes, in class order. Later classes (blended identities) have none.
+    fn class_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Digest of the data set behind the stream, where it is known.
+    fn dataset_digest(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Why a source gave no batch, or refused a place.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// A batch that breaks its own description.
+    #[error("batch {index} is malformed: {reason}")]
+    Malformed {
+        /// The batch's index.
+        index: u64,
+        /// What was expected and found.
+        reason: String,
+    },
+    /// A place that belongs to another stream.
+    #[error("can't go on in this stream: {0}")]
+    Place(String),
+    /// Anything the source's own world reports: a file, a network.
+    #[error(transparent)]
+    Other(#[from] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl SourceError {
+    /// Wraps the error of a source's own world.
+    pub fn other(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Other(Box::new(error))
+    }
+}
