@@ -1,0 +1,18 @@
+//! Compiles the contract with protox, a protobuf compiler in Rust, so that no `protoc` is needed.
+
+use prost::Message as _;
+use std::{env, error::Error, fs, path::PathBuf};
+
+const CONTRACT: &str = "proto/lookalike/v1/augment.proto";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed={CONTRACT}");
+    let descriptors = protox::compile([CONTRACT], ["proto"])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure()
+        // Pixels stay in the reference-counted buffer they were assembled in.
+        .bytes(".")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! The canonical digest of a batch, and of a sequence of batches.
+//!
+//! It is taken over the columns themselves, each preceded by its length, with numbers in
+//! little-endian order: another protobuf encoder, or a new field that old readers skip, doesn't
+//! change it.
+
+use crate::v1::Batch;
+
+/// Digest of one batch over every column but `digest` itself.
+///
+/// The server writes it into [`Batch::digest`]; a trainer computes it again to prove that it got
+/// what was made.
+pub fn batch(batch: &Batch) -> [u8; 32] {
+    let mut columns = Columns::new("lookalike 2026 batch digest v1");
+    columns.number(batch.index);
+    columns.number(batch.rows.into());
+    columns.number(batch.first_row.into());
+    columns.integers(&batch.labels);
+    columns.integers(
+        &batch
+            .sources
+            .iter()
+            .map(|&source| source as u32)
+            .collect::<Vec<_>>(),
+    );
+    let none = Default::default();
+    let provenance = batch.provenance.as_ref().unwrap_or(&none);
+    columns.integers(&provenance.images);
+    columns.integers(&provenance.parents);
+    columns.integers(
+        &provenance
+            .parent_weights
+            .iter()
+            .map(|weight| weight.to_bits())
+            .collect::<Vec<_>>(),
+    );
+    columns.integers(&provenance.latent_rows);
+    columns.integers(&provenance.replaced_rows);
+    columns.bytes(batch.bundle_digest.as_bytes());
+    columns.bytes(&batch.pixels);
+    columns.finish()
+}
+
+/// Whether the digest that came with a batch is that of its content.
+pub fn agrees(received: &Batch) -> bool {
+    received.digest.as_ref() == batch(received)
+}
+
+/// Digest over all batches received, in order: equal for two readers exactly when they were sent
+/// equal batches of equal indices.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    hasher: blake3::Hasher,
+}
+
+impl Sequence {
+    /// Of no batches yet.
+    pub fn new() -> Self {
+        Self {
+            hasher: blake3::Hasher::new_derive_key("lookalike 2026 sequence digest v1"),
+        }
+    }
+
+    /// Adds the next batch, by its index and its digest (see [`batch`]).
+    pub fn push(&mut self, index: u64, digest: &[u8; 32]) {
+        self.hasher.update(&index.to_le_bytes());
+        self.hasher.update(digest);
+    }
+
+    /// The digest so far, as 64 hexadecimal digits.
+    pub fn hex(&self) -> String {
+        self.hasher.finalize().to_hex().to_string()
+    }
+}
+
+impl Default for Sequence {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+struct Columns {
+    hasher: blake3::Hasher,
+}
+
+impl Columns {
+    fn new(context: &str) -> Self {
+        Self {
+            hasher: blake3::Hasher::new_derive_key(context),
+        }
+    }
+
+    fn number(&mut self, number: u64) {
+        self.hasher.update(&number.to_le_bytes());
+    }
+
+    fn integers(&mut self, column: &[u32]) {
+        let bytes: Vec<u8> = column
+            .iter()
+            .flat_map(|entry| entry.to_le_bytes())
+            .collect();
+        self.bytes(&bytes);
+    }
+
+    fn bytes(&mut self, column: &[u8]) {
+        self.number(column.len() as u64);
+        self.hasher.update(column);
+    }
+
+    fn finish(&self) -> [u8; 32] {
+        *self.hasher.finalize().as_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1::Provenance;
+    use proptest::prelude::*;
+
+    fn example() -> Batch {
+        Batch {
+            index: 3,
+            rows: 2,
+            first_row: 4,
+            labels: vec![1, 9],
+            sources: vec![1, 3],
+            provenance: Some(Provenance {
+                images: vec![7, crate::NONE],
+                parents: vec![2, 0],
+                parent_weights: vec![0.75, 0.25],
+                latent_rows: vec![crate::NONE, 5],
+                replaced_rows: vec![0],
+            }),
+            bundle_digest: "ab".into(),
+            digest: Default::default(),
+            pixels: vec![1, 2, 3, 4].into(),
+        }
+    }
+
+    #[test]
+    fn every_column_counts_and_the_digest_field_does_not() {
+        let whole = batch(&example());
+        let changes: [fn(&mut Batch); 12] = [
+            |b| b.index += 1,
+            |b| b.rows += 1,
+            |b| b.first_row += 1,
+            |b| b.labels[1] += 1,
+            |b| b.sources[0] = 2,
+            |b| b.provenance.as_mut().unwrap().images[0] += 1,
+            |b| b.provenance.as_mut().unwrap().parents.swap(0, 1),
+            |b| b.provenance.as_mut().unwrap().parent_weights.swap(0, 1),
+            |b| b.provenance.as_mut().unwrap().latent_rows[1] += 1,
+            |b| b.provenance.as_mut().unwrap().replaced_rows.clear(),
+            |b| b.bundle_digest.push('c'),
+            |b| b.pixels = vec![1, 2, 3, 5].into(),
+        ];
+        for change in changes {
+            let mut changed = example();
+            change(&mut changed);
+            assert_ne!(batch(&changed), whole);
+        }
+        let mut sent = example();
+        sent.digest = whole.to_vec().into();
+        assert_eq!(batch(&sent), whole);
+        assert!(agrees(&sent));
+        sent.labels[0] += 1;
+        assert!(!agrees(&sent));
+    }
+
+    #[test]
+    fn an_entry_cannot_move_from_one_column_to_the_next() {
+        let (mut left, mut right) = (example(), example());
+        left.labels = vec![1];
+        left.sources = vec![1, 1];
+        right.labels = vec![1, 1];
+        right.sources = vec![1];
+        assert_ne!(batch(&left), batch(&right));
+    }
+
+    proptest! {
+        #[test]
+        fn a_sequence_knows_order_and_index(first: [u8; 32], second: [u8; 32], index in 0u64..1000) {
+            prop_assume!(first != second);
+            let digest = |batches: [(u64, &[u8; 32]); 2]| {
+                let mut sequence = Sequence::new();
+                batches.into_iter().for_each(|(index, digest)| sequence.push(index, digest));
+                sequence.hex()
+            };
+            let whole = digest([(index, &first), (index + 1, &second)]);
+            prop_assert_ne!(&whole, &digest([(index, &second), (index + 1, &first)]));
+            prop_assert_ne!(&whole, &digest([(index + 1, &first), (index + 2, &second)]));
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Numbers that both ends must agree on.
+
+/// Rows of the largest global batch.
+pub const MAX_BATCH_SIZE: u32 = 1024;
+
+/// Identities mixed into one blended identity, at least.
+pub const MIN_PARENTS: u32 = 2;
+
+/// Identities mixed into one blended identity, at most.
+pub const MAX_PARENTS: u32 = 5;
+
+/// Blended identities of one stream, at most. Classes then fit into 32 bits with room to spare.
+pub const MAX_BLENDED: u32 = 1 << 24;
+
+/// Images of one `Synthesize` request, at most.
+pub const MAX_FACES: u32 = 256;
+
+/// Identity names in one `GetInfo` response, at most.
+pub const MAX_NAMES: u32 = 4096;
+
+/// Letters of a trainer's name, at most.
+pub const MAX_TRAINER_NAME: usize = 64;
+
+/// Wait times in one report, at most.
+pub const MAX_REPORTED_WAITS: usize = 1024;
+
+/// The longest message either end accepts, in bytes. The largest batch (1024 rows of 128 x 128
+/// colour pixels are 48 MiB) fits with its columns. tonic's and grpcio's own limit is 4 MiB.
+pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
+
+/// HTTP/2 flow-control window that a receiver of batches should open, in bytes, for the stream
+/// and for the connection. The default of 64 KiB halves the throughput on loopback and does worse
+/// on a long line.
+pub const WINDOW_BYTES: u32 = 8 << 20;
+
+/// HTTP/2 frame size that a receiver of batches should allow, in bytes.
+pub const FRAME_BYTES: u32 = 1 << 20;
