@@ -1,0 +1,279 @@
+//! Do generated faces keep an identity, vary within it, and differ from the training images?
+
+use super::features::{cosine, distance};
+use super::{Features, MetricError, even, mean, median, need};
+use rayon::prelude::*;
+use serde::Serialize;
+
+/// How well images keep the identity they were made for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct IdentityKept {
+    /// Mean cosine to the centre of the own class.
+    pub own_cosine: f64,
+    /// Mean of the own cosine less the highest cosine to another class's centre.
+    pub margin: f64,
+    /// Share of images whose own cosine is above the threshold.
+    pub consistency: f64,
+}
+
+/// Compares images with the centres of the classes they were made for.
+///
+/// `centres` are normalised class means of real features ([`Features::class_centres`]);
+/// `threshold` is the cosine at which one in a thousand impostor pairs is accepted
+/// ([`super::roc::Scores::acceptance`]).
+///
+/// # Errors
+/// No images, fewer than two centres, a label without a centre, other dimensions.
+pub fn identity_kept(
+    generated: &Features,
+    labels: &[u32],
+    centres: &Features,
+    threshold: f64,
+) -> Result<IdentityKept, MetricError> {
+    const FIGURE: &str = "identity kept";
+    need(FIGURE, "images", 1, generated.len())?;
+    need(FIGURE, "class centres", 2, centres.len())?;
+    even(
+        FIGURE,
+        ("images", generated.len()),
+        ("labels", labels.len()),
+    )?;
+    even(
+        FIGURE,
+        ("dimensions of images", generated.dimension()),
+        ("of centres", centres.dimension()),
+    )?;
+    let (mut own, mut margins, mut above) = (0.0, 0.0, 0usize);
+    for (row, &label) in generated.rows().zip(labels) {
+        let cosines: Vec<f64> = centres.rows().map(|centre| cosine(row, centre)).collect();
+        let Some(&own_cosine) = cosines.get(label as usize) else {
+            return Err(MetricError::UnknownClass {
+                figure: FIGURE,
+                classes: centres.len(),
+                found: label,
+            });
+        };
+        let others = cosines
+            .iter()
+            .enumerate()
+            .filter(|&(class, _)| class != label as usize);
+        own += own_cosine;
+        margins += own_cosine
+            - others
+                .map(|(_, &value)| value)
+                .fold(f64::NEG_INFINITY, f64::max);
+        above += usize::from(own_cosine > threshold);
+    }
+    let count = generated.len() as f64;
+    Ok(IdentityKept {
+        own_cosine: own / count,
+        margin: margins / count,
+        consistency: above as f64 / count,
+    })
+}
+
+/// Variety within identities, relative to real images of the same identities.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Diversity {
+    /// Mean over identities of the spread of normalised features, generated over real: 0.8 to 1.1
+    /// is good, below 0.5 is collapse.
+    pub spread_ratio: f64,
+    /// Mean distance between two images of one identity, generated over real.
+    pub distance_ratio: f64,
+    /// Identities with at least two images on both sides.
+    pub identities: usize,
+}
+
+/// Compares the variety of generated images with that of real ones, identity by identity.
+///
+/// # Errors
+/// No identity with two images on both sides, more or fewer labels than images.
+pub fn diversity(
+    generated: (&Features, &[u32]),
+    real: (&Features, &[u32]),
+) -> Result<Diversity, MetricError> {
+    const FIGURE: &str = "diversity";
+    let generated = by_class(FIGURE, generated)?;
+    let real = by_class(FIGURE, real)?;
+    let both: Vec<(&Features, &Features)> = generated
+        .iter()
+        .filter_map(|(class, generated)| Some((generated, real.get(class)?)))
+        .filter(|(generated, real)| generated.len() >= 2 && real.len() >= 2)
+        .collect();
+    need(
+        FIGURE,
+        "identities with two images on both sides",
+        1,
+        both.len(),
+    )?;
+    let ratio = |figure: fn(&Features) -> f64| {
+        mean(both.iter().map(|(generated, _)| figure(generated)))
+            / mean(both.iter().map(|(_, real)| figure(real)))
+    };
+    Ok(Diversity {
+        spread_ratio: ratio(spread),
+        distance_ratio: ratio(mean_distance),
+        identities: both.len(),
+    })
+}
+
+/// Root mean square distance of normalised features from their mean.
+pub fn spread(features: &Features) -> f64 {
+    let rows = features.normalized();
+    let count = rows.len() as f64;
+    let centre: Vec<f32> = (0..rows.dimension())
+        .map(|column| (rows.rows().map(|row| f64::from(row[column])).sum::<f64>() / count) as f32)
+        .collect();
+    mean(rows.rows().map(|row| distance(row, &centre).powi(2))).sqrt()
+}
+
+fn mean_distance(features: &Features) -> f64 {
+    let rows = features.normalized();
+    let rows: Vec<&[f32]> = rows.rows().collect();
+    let pairs = rows
+        .iter()
+        .enumerate()
+        .flat_map(|(first, left)| rows[first + 1..].iter().map(move |right| (left, right)));
+    mean(pairs.map(|(left, right)| distance(left, right)))
+}
+
+/// Whether generated images are copies of training images.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Memorisation {
+    /// Median distance of a generated image from its nearest training image.
+    pub generated_median: f64,
+    /// The same for real images that were held out.
+    pub held_out_median: f64,
+    /// The first over the second: well under 1 means copying.
+    pub ratio: f64,
+}
+
+/// Compares nearest-neighbour distances (normalised features) to the training images.
+///
+/// # Errors
+/// An empty set, other dimensions.
+pub fn memorisation(
+    generated: &Features,
+    held_out: &Features,
+    training: &Features,
+) -> Result<Memorisation, MetricError> {
+    const FIGURE: &str = "memorisation";
+    need(
+        FIGURE,
+        "images in each set",
+        1,
+        generated.len().min(held_out.len()).min(training.len()),
+    )?;
+    even(
+        FIGURE,
+        ("dimensions of generated", generated.dimension()),
+        ("of training", training.dimension()),
+    )?;
+    even(
+        FIGURE,
+        ("dimensions of held-out", held_out.dimension()),
+        ("of training", training.dimension()),
+    )?;
+    let training = training.normalized();
+    let nearest = |images: &Features| {
+        let images = images.normalized();
+        let rows: Vec<&[f32]> = images.rows().collect();
+        let distances: Vec<f64> = rows
+            .par_iter()
+            .map(|row| {
+                training
+                    .rows()
+                    .map(|other| distance(row, other))
+                    .fold(f64::INFINITY, f64::min)
+            })
+            .collect();
+        median(distances)
+    };
+    let (generated_median, held_out_median) = (nearest(generated), nearest(held_out));
+    Ok(Memorisation {
+        generated_median,
+        held_out_median,
+        ratio: generated_median / held_out_median,
+    })
+}
+
+/// Whether blended identities are people of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct NewIdentities {
+    /// Share of new identities whose centre stays below the threshold to every existing centre.
+    pub distinct: f64,
+    /// Mean cosine between two images of one new identity.
+    pub consistency: f64,
+    /// New identities with at least two images.
+    pub identities: usize,
+}
+
+/// Judges images of new identities: both figures must hold, or their labels are noise.
+///
+/// # Errors
+/// No new identity with two images, no existing centre, other dimensions.
+pub fn new_identities(
+    images: (&Features, &[u32]),
+    existing_centres: &Features,
+    threshold: f64,
+) -> Result<NewIdentities, MetricError> {
+    const FIGURE: &str = "new identities";
+    need(FIGURE, "existing centres", 1, existing_centres.len())?;
+    even(
+        FIGURE,
+        ("dimensions of images", images.0.dimension()),
+        ("of centres", existing_centres.dimension()),
+    )?;
+    let mut classes = by_class(FIGURE, images)?;
+    classes.retain(|_, images| images.len() >= 2);
+    need(FIGURE, "new identities with two images", 1, classes.len())?;
+    let mut distinct = 0usize;
+    let mut consistency = 0.0;
+    for images in classes.values() {
+        let template = template(images)?;
+        let nearest = existing_centres
+            .rows()
+            .map(|centre| cosine(&template, centre))
+            .fold(f64::NEG_INFINITY, f64::max);
+        distinct += usize::from(nearest < threshold);
+        let rows: Vec<&[f32]> = images.rows().collect();
+        let pairs = rows
+            .iter()
+            .enumerate()
+            .flat_map(|(first, left)| rows[first + 1..].iter().map(move |right| (left, right)));
+        consistency += mean(pairs.map(|(left, right)| cosine(left, right)));
+    }
+    let count = classes.len() as f64;
+    Ok(NewIdentities {
+        distinct: distinct as f64 / count,
+        consistency: consistency / count,
+        identities: classes.len(),
+    })
+}
+
+/// One feature for a set of images of one person: the normalised mean of normalised features.
+///
+/// # Errors
+/// An empty set.
+pub fn template(images: &Features) -> Result<Vec<f32>, MetricError> {
+    need("a template", "images", 1, images.len())?;
+    Ok(images
+        .class_centres(&vec![0; images.len()], 1)?
+        .values()
+        .to_vec())
+}
+
+fn by_class(
+    figure: &'static str,
+    (features, labels): (&Features, &[u32]),
+) -> Result<std::collections::BTreeMap<u32, Features>, MetricError> {
+    even(figure, ("images", features.len()), ("labels", labels.len()))?;
+    let mut classes = std::collections::BTreeMap::new();
+    for (row, &label) in features.rows().zip(labels) {
+        classes
+            .entry(label)
+            .or_insert_with(|| Features::new(features.dimension()))
+            .extend(row)?;
+    }
+    Ok(classes)
+}

@@ -1,0 +1,4 @@
+//! The crate from outside, one module a room.
+
+mod batch;
+mod metrics;
