@@ -1,0 +1,169 @@
+//! A command from its first line to its exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::parser::ValueSource;
+
+use crate::interrupt::EXIT_INTERRUPTED;
+use crate::settings::{LogFormat, Parsed};
+use crate::{Error, Interrupt, Result, Settings, parse_from, terminal};
+
+/// The exit code for a command line or settings file that cannot be understood.
+const EXIT_USAGE: u8 = 2;
+/// As a shell reports a process that a closed pipe ended: 128 + SIGPIPE.
+const EXIT_BROKEN_PIPE: i32 = 141;
+
+/// What [`main`] hands to the body beside the parsed command line.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Set by the first Ctrl-C or SIGTERM.
+    pub interrupt: Interrupt,
+    /// Every setting as it was resolved, for `--dry-run` and a run's `config.toml`.
+    pub settings: Settings,
+}
+
+/// Runs a command: settings, log lines, threads and signals, then `body`.
+///
+/// Exit codes: 0 when `body` returns `Ok`, also after Ctrl-C (the body then left something usable);
+/// 1 when it returns an error, printed as `error: ...` with its causes; 2 for a command line,
+/// variable or settings file that is wrong; 130 when it returns an error after Ctrl-C; 141 when
+/// whoever read standard output went away.
+pub fn main<Cli, Failure>(body: impl FnOnce(Cli, Context) -> Result<(), Failure>) -> ExitCode
+where
+    Cli: Parser,
+    Failure: Into<Box<dyn std::error::Error>>,
+{
+    end_quietly_on_broken_pipe();
+    let Parsed {
+        cli,
+        settings,
+        matches,
+    } = match parse_from(std::env::args_os(), std::env::vars_os()) {
+        Ok(parsed) => parsed,
+        Err(error) => return refuse(error).into(),
+    };
+    let context = Context {
+        interrupt: Interrupt::new(),
+        settings,
+    };
+    if let Err(error) = prepare(&matches, &context.interrupt) {
+        report(&error);
+        return ExitCode::FAILURE;
+    }
+    match body(cli, context.clone()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&*failure.into());
+            if context.interrupt.requested() {
+                EXIT_INTERRUPTED.into()
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Prints `error: ...` and each cause that the sentence doesn't already contain, to standard error.
+pub fn report(error: &(dyn std::error::Error + 'static)) {
+    let mut text = format!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str("\n  caused by: ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    // Errors are printed under --quiet too, so this is no `say`. A closed standard error leaves
+    // nobody to tell.
+    use std::io::Write;
+    let _ = terminal::LogWriter.write_all(format!("{text}\n").as_bytes());
+}
+
+/// Prints why the command line was refused, or the help that it asked for.
+pub(crate) fn refuse(error: Error) -> u8 {
+    match error {
+        Error::Usage(usage) => {
+            // Help goes to standard output; a reader that went away has seen enough.
+            let _ = usage.print();
+            u8::try_from(usage.exit_code()).unwrap_or(EXIT_USAGE)
+        }
+        error => {
+            report(&error);
+            EXIT_USAGE
+        }
+    }
+}
+
+/// Applies the shared flags, where this command has them.
+fn prepare(matches: &clap::ArgMatches, interrupt: &Interrupt) -> Result<()> {
+    let quiet = flag(matches, "quiet");
+    terminal::set_quiet(quiet);
+    let verbosity = matches
+        .try_get_one::<u8>("verbose")
+        .ok()
+        .flatten()
+        .copied()
+        .unwrap_or(0);
+    let format = matches
+        .try_get_one::<LogFormat>("log_format")
+        .ok()
+        .flatten()
+        .copied();
+    start_log(quiet, verbosity, format.unwrap_or_default());
+    if let Some(threads) = matches.try_get_one::<usize>("threads").ok().flatten() {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(*threads)
+            .build_global()
+            .map_err(|error| Error::Setup {
+                what: "worker threads",
+                reason: error.to_string(),
+            })?;
+    }
+    interrupt.listen()
+}
+
+fn flag(matches: &clap::ArgMatches, name: &str) -> bool {
+    let given = matches.try_get_one::<bool>(name).ok().flatten().copied();
+    given.unwrap_or(false) && matches.value_source(name) != Some(ValueSource::DefaultValue)
+}
+
+/// Log lines go to standard error. `RUST_LOG` rules; without it warnings are shown, `-v` adds the
+/// workspace's progress notes, `-vv` its details, `-vvv` everything.
+fn start_log(quiet: bool, verbosity: u8, format: LogFormat) {
+    use tracing_subscriber::EnvFilter;
+    let default = match (quiet, verbosity) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "info",
+        (false, 2) => "debug",
+        (false, _) => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| terminal::LogWriter);
+    // A second subscriber is refused; the first then stays, as in a test that runs two commands.
+    let _ = match format {
+        LogFormat::Text => builder.with_ansi(terminal::is_terminal()).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+}
+
+/// `println!` panics when its reader is gone, as after `| head`. That is an ordinary end, not a
+/// crash. (Restoring SIGPIPE's default instead would let any closed socket end a server.)
+fn end_quietly_on_broken_pipe() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic
+            .payload()
+            .downcast_ref::<String>()
+            .map_or("", String::as_str);
+        if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
+            std::process::exit(EXIT_BROKEN_PIPE);
+        }
+        usual(panic);
+    }));
+}

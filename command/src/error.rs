@@ -1,0 +1,141 @@
+//! Everything that can go wrong between a command and the world around it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A refusal in one sentence; the cause, where there is one, is its `source`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The command line itself is wrong, or asks for help or the version.
+    #[error("{}", .0.to_string().trim_end().trim_start_matches("error: "))]
+    Usage(Box<clap::Error>),
+    /// A value from the environment or a settings file doesn't fit its flag.
+    #[error("{place}: expected {expected} for `{key}`, found {found}")]
+    Setting {
+        /// The name as it stands in the file or the environment.
+        key: String,
+        /// "runs/a/config.toml" or "the environment".
+        place: String,
+        /// What the flag takes, in words.
+        expected: String,
+        /// What was there instead.
+        found: String,
+    },
+    /// A settings file names something that this command doesn't know.
+    #[error("{file}: unknown setting `{key}`{hint}")]
+    UnknownSetting {
+        /// The name as it stands in the file.
+        key: String,
+        /// The settings file.
+        file: String,
+        /// "; did you mean `batch`?" or a list of what there is.
+        hint: String,
+    },
+    /// A settings file is no TOML.
+    #[error("{file}: expected a TOML settings file, found a mistake at line {line}: {reason}")]
+    Toml {
+        /// The settings file.
+        file: String,
+        /// One-based line of the mistake.
+        line: usize,
+        /// The parser's words.
+        reason: String,
+    },
+    /// A file or directory could not be read.
+    #[error("cannot read {}: {}", .path.display(), reason(.source))]
+    Read {
+        /// What was to be read.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A file or directory could not be written; what was there before is still there.
+    #[error("cannot write {}: {}; earlier files are untouched", .path.display(), reason(.source))]
+    Write {
+        /// What was to be written.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Another process writes to this run directory.
+    #[error("{} is in use by another process; wait for it to end or choose another run", .0.display())]
+    Locked(PathBuf),
+    /// The path is no run directory.
+    #[error("expected a run directory (one that holds config.toml), found none at {}", .0.display())]
+    NotARun(PathBuf),
+    /// A new run was to start in a place that is taken.
+    #[error("{} already holds files; resume that run or choose another --out", .0.display())]
+    Occupied(PathBuf),
+    /// No checkpoint to go on from.
+    #[error("expected a checkpoint in {}, found {found}", .place.display())]
+    NoCheckpoint {
+        /// The run directory or file that was asked for.
+        place: PathBuf,
+        /// What was there instead.
+        found: String,
+    },
+    /// A recorded file is damaged.
+    #[error("{}: expected {expected}, found {found}", .path.display())]
+    Damaged {
+        /// The damaged file.
+        path: PathBuf,
+        /// What belongs there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A picture could not be laid out.
+    #[error("picture: expected {expected}, found {found}")]
+    Picture {
+        /// What the picture needs.
+        expected: String,
+        /// What it was given.
+        found: String,
+    },
+    /// Signals or log lines could not be set up, or the worker threads not started.
+    #[error("cannot set up {what}: {reason}")]
+    Setup {
+        /// "Ctrl-C handling", "log lines".
+        what: &'static str,
+        /// The system's answer.
+        reason: String,
+    },
+    /// Ctrl-C came before there was anything worth keeping.
+    #[error("interrupted before there was a result to keep")]
+    Interrupted,
+}
+
+/// A result whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// For `map_err` on a failed read of `path`.
+    pub fn reading(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Self::Read { path, source }
+    }
+
+    /// For `map_err` on a failed write to `path`.
+    pub fn writing(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Self::Write { path, source }
+    }
+}
+
+/// The system's answer without its error number, and with advice where there is some.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        io::ErrorKind::StorageFull => "the disk is full; free some space and resume".to_owned(),
+        io::ErrorKind::QuotaExceeded => "the disk quota is used up; free some space".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => {
+            let text = error.to_string();
+            text.split(" (os error")
+                .next()
+                .unwrap_or(&text)
+                .to_lowercase()
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! How `--help` looks, in every command alike.
+//!
+//! `#[command(version, styles = command::help::STYLES, help_template = command::help::TEMPLATE)]`
+//! on the root struct; subcommands inherit the styles.
+
+use clap::builder::styling::{AnsiColor, Effects, Style, Styles};
+
+/// Headings bold, flags in cyan, placeholders dim; no colour where the output is no terminal.
+pub const STYLES: Styles = Styles::styled()
+    .header(Style::new().effects(Effects::BOLD))
+    .usage(Style::new().effects(Effects::BOLD))
+    .literal(AnsiColor::Cyan.on_default())
+    .placeholder(Style::new().effects(Effects::DIMMED));
+
+/// What the command is for comes first, then how it's called, then every option by group.
+pub const TEMPLATE: &str =
+    "{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}{after-help}";
+
+/// Closes the help of every command: how to set an option without a flag.
+pub(crate) const AFTER: &str = "Every option can also stand in the environment (--some-option as \
+    LOOKALIKE_SOME_OPTION) or in the file of --config (some-option = ...). Flags win over the \
+    environment, the environment over the file, the file over the defaults.";

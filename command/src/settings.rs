@@ -1,0 +1,268 @@
+//! One set of settings from four places: flags > `LOOKALIKE_*` variables > `--config` file >
+//! defaults.
+//!
+//! How: a first, lenient pass over the command line finds the subcommand, the settings file and
+//! which flags were given. What the environment and the file say about the *other* flags is then
+//! added to the command line as further flags, and clap parses the whole in its ordinary way. So a
+//! value is checked by the same parser wherever it came from, and a required flag is satisfied from
+//! anywhere.
+//!
+//! - A variable is named after the long flag: `--batch-size` is `LOOKALIKE_BATCH_SIZE`. An empty one
+//!   counts as not set. Variables that fit no flag of this command are left alone, because other
+//!   commands share the prefix.
+//! - A key of the file is the long flag too, `batch-size` or `batch_size`; a list is a TOML array, a
+//!   switch is `true` or `false`. A table named after a subcommand (`[train]`) holds settings for
+//!   that subcommand alone, so one file can serve several. A key that fits nothing is refused.
+//! - `--resume RUN` without `--config` reads `RUN/config.toml`, so that a run goes on with the
+//!   settings it was started with.
+//! - A switch can be turned off on the command line too: `--flip=false`.
+//! - Positional arguments come from the command line only. Paths are relative to the working
+//!   directory, wherever they were written.
+
+mod common_args;
+mod given;
+mod resolved;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, Parser};
+
+pub use common_args::{CommonArgs, LogFormat};
+pub use resolved::Settings;
+
+use crate::{Error, Result, entry, help};
+use given::Given;
+
+/// The prefix of every variable that sets a flag.
+pub const ENVIRONMENT_PREFIX: &str = "LOOKALIKE_";
+
+/// What [`parse_from`] finds.
+#[derive(Debug)]
+pub struct Parsed<Cli> {
+    /// The typed command line.
+    pub cli: Cli,
+    /// The same, as text with its origins.
+    pub settings: Settings,
+    pub(crate) matches: ArgMatches,
+}
+
+/// Reads this process's command line, environment and settings file. Where they are wrong, or help
+/// is asked for, it prints that and ends the process. [`crate::main`] does this for its body.
+pub fn parse<Cli: Parser>() -> Cli {
+    match parse_from(std::env::args_os(), std::env::vars_os()) {
+        Ok(parsed) => parsed.cli,
+        Err(error) => std::process::exit(i32::from(entry::refuse(error))),
+    }
+}
+
+/// [`parse`] as a function of its inputs. `args` starts with the program's name.
+///
+/// # Errors
+/// [`Error::Usage`] for the command line (and for `--help`), [`Error::Setting`],
+/// [`Error::UnknownSetting`], [`Error::Toml`] and [`Error::Read`] for the rest.
+pub fn parse_from<Cli: Parser>(
+    args: impl IntoIterator<Item = impl Into<OsString>>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Parsed<Cli>> {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let environment: BTreeMap<OsString, OsString> = environment.into_iter().collect();
+    let plain = plain_command::<Cli>();
+    let lenient = switches_take_values(plain.clone());
+
+    let Ok(first) = lenient
+        .clone()
+        .ignore_errors(true)
+        .try_get_matches_from(&args)
+    else {
+        return finish(&plain, &lenient, &args, &[]);
+    };
+    let path = subcommand_path(&first);
+    let file = settings_file(&lenient, &path, &first, &environment);
+    let given = given::collect(&lenient, &path, leaf(&first), &environment, file.as_deref())?;
+    finish(&plain, &lenient, &complete(&args, &given), &given)
+}
+
+/// The last pass: clap's own verdict on the completed command line.
+fn finish<Cli: Parser>(
+    plain: &Command,
+    lenient: &Command,
+    args: &[OsString],
+    given: &[Given],
+) -> Result<Parsed<Cli>> {
+    let mut matches = match lenient.clone().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => return Err(explain(error, plain, args, given)),
+    };
+    let settings = Settings::new(lenient, &matches, given);
+    let kept = matches.clone();
+    let cli = Cli::from_arg_matches_mut(&mut matches)
+        .map_err(|error| Error::Usage(Box::new(error.format(&mut plain.clone()))))?;
+    Ok(Parsed {
+        cli,
+        settings,
+        matches: leaf(&kept).clone(),
+    })
+}
+
+fn plain_command<Cli: Parser>() -> Command {
+    let mut command = Cli::command();
+    if command.get_after_help().is_none() {
+        command = command.after_help(help::AFTER);
+    }
+    command.build();
+    command
+}
+
+/// Lets every switch take `=true` or `=false`, so that a flag can overrule a file's `true`.
+fn switches_take_values(command: Command) -> Command {
+    command
+        .mut_args(|arg| match arg.get_action() {
+            ArgAction::SetTrue if arg.get_long().is_some() => {
+                let default = if arg.get_default_values().is_empty() {
+                    "false".into()
+                } else {
+                    arg.get_default_values()[0].clone()
+                };
+                arg.action(ArgAction::Set)
+                    .num_args(0..=1)
+                    .require_equals(true)
+                    .default_missing_value("true")
+                    .default_value(default)
+                    .value_parser(BoolishValueParser::new())
+            }
+            _ => arg,
+        })
+        .mut_subcommands(switches_take_values)
+}
+
+fn subcommand_path(matches: &ArgMatches) -> Vec<String> {
+    let mut path = Vec::new();
+    let mut matches = matches;
+    while let Some((name, inner)) = matches.subcommand() {
+        path.push(name.to_owned());
+        matches = inner;
+    }
+    path
+}
+
+fn leaf(matches: &ArgMatches) -> &ArgMatches {
+    matches
+        .subcommand()
+        .map_or(matches, |(_, inner)| leaf(inner))
+}
+
+/// The chosen subcommand; the root for an empty path.
+fn chosen<'a>(command: &'a Command, path: &[String]) -> &'a Command {
+    path.iter().fold(command, |command, name| {
+        command.find_subcommand(name).unwrap_or(command)
+    })
+}
+
+fn settings_file(
+    command: &Command,
+    path: &[String],
+    matches: &ArgMatches,
+    environment: &BTreeMap<OsString, OsString>,
+) -> Option<PathBuf> {
+    let matches = leaf(matches);
+    let command = chosen(command, path);
+    let on_command_line = |name: &str| -> Option<PathBuf> {
+        let known = command.get_arguments().any(|arg| arg.get_id() == name);
+        let mut values = known.then(|| matches.get_raw(name))??;
+        (matches.value_source(name) == Some(ValueSource::CommandLine))
+            .then(|| values.next().map(PathBuf::from))?
+    };
+    on_command_line("config")
+        .or_else(|| {
+            let variable = environment.get(OsStr::new("LOOKALIKE_CONFIG"))?;
+            (!variable.is_empty()).then(|| PathBuf::from(variable))
+        })
+        .or_else(|| {
+            let run = on_command_line("resume")?;
+            // Some commands resume from a single checkpoint file, which has no settings.
+            Some(run.join("config.toml")).filter(|file| file.is_file())
+        })
+}
+
+/// Adds what was given elsewhere to the command line: settings of the root right behind the
+/// program's name, those of the subcommand at the end, but before any `--`.
+fn complete(args: &[OsString], given: &[Given]) -> Vec<OsString> {
+    let flags = |root: bool| {
+        given
+            .iter()
+            .filter(move |given| given.root == root)
+            .flat_map(|given| given.flags.clone())
+    };
+    let (head, tail) = args.split_at(args.len().min(1));
+    let end = tail
+        .iter()
+        .position(|arg| arg == "--")
+        .unwrap_or(tail.len());
+    let (tail, rest) = tail.split_at(end);
+    head.iter()
+        .cloned()
+        .chain(flags(true))
+        .chain(tail.iter().cloned())
+        .chain(flags(false))
+        .chain(rest.iter().cloned())
+        .collect()
+}
+
+/// Puts an error where it belongs: on the file or variable that holds the value, or on the command
+/// line. Help is shown as the plain command has it, without the switches' `[=<BOOL>]`.
+fn explain(error: clap::Error, plain: &Command, args: &[OsString], given: &[Given]) -> Error {
+    let wants_help = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            | ErrorKind::DisplayVersion
+    );
+    if wants_help && let Err(help) = plain.clone().try_get_matches_from(args) {
+        return Error::Usage(Box::new(help));
+    }
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let culprit = text(ContextKind::InvalidArg)
+        .and_then(|shown| given.iter().find(|given| given.shown == shown));
+    match (culprit, text(ContextKind::InvalidValue)) {
+        (Some(given), Some(value)) => Error::Setting {
+            key: given.key.clone(),
+            place: given.source.to_string(),
+            expected: expected(&error, &given.shown),
+            found: format!(
+                "{value:?}{}",
+                std::error::Error::source(&error)
+                    .map(|why| format!(" ({why})"))
+                    .unwrap_or_default()
+            ),
+        },
+        _ => Error::Usage(Box::new(error)),
+    }
+}
+
+/// What a flag takes, in words.
+fn expected(error: &clap::Error, shown: &str) -> String {
+    match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) if !values.is_empty() => {
+            format!("one of {}", values.join(", "))
+        }
+        _ => format!("a value that {shown} takes"),
+    }
+}
+
+/// The long flag of an argument that settings can come from; `help` and `version` are no settings.
+fn setting_name(arg: &Arg) -> Option<&str> {
+    let action = arg.get_action();
+    let is_request = matches!(
+        action,
+        ArgAction::Help | ArgAction::HelpLong | ArgAction::HelpShort | ArgAction::Version
+    );
+    arg.get_long().filter(|_| !is_request)
+}
