@@ -1,10 +1,8 @@
 //! Batches and where they come from.
 
 use bytes::Bytes;
+use nets::pixels::IMAGE_SIZE;
 use serde::{Deserialize, Serialize};
-
-/// Height and width of every image, in pixels.
-const SIDE: usize = 128;
 
 /// Labelled images for one training step, in a fixed order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +38,7 @@ impl Batch {
         if !matches!(self.channels, 1 | 3) {
             return refuse(format!("expected 1 or 3 channels, found {}", self.channels));
         }
-        let bytes = self.rows.saturating_mul(SIDE * SIDE * self.channels);
+        let bytes = self.rows.saturating_mul(IMAGE_SIZE * IMAGE_SIZE * self.channels);
         if self.pixels.len() != bytes {
             return refuse(format!(
                 "expected {bytes} bytes of pixels, found {}",
@@ -127,6 +125,9 @@ pub enum SourceError {
     /// A place that belongs to another stream.
     #[error("can't go on in this stream: {0}")]
     Place(String),
+    /// Settings that no stream can follow.
+    #[error("{0}")]
+    Settings(String),
     /// Anything the source's own world reports: a file, a network.
     #[error(transparent)]
     Other(#[from] Box<dyn std::error::Error + Send + Sync>),

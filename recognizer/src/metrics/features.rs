@@ -60,11 +60,6 @@ impl Features {
         &self.values
     }
 
-    /// One row, where there is one.
-    pub fn get(&self, row: usize) -> Option<&[f32]> {
-        self.values.chunks_exact(self.dimension).nth(row)
-    }
-
     /// The rows in order.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> + Clone {
         self.values.chunks_exact(self.dimension)

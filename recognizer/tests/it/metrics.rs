@@ -260,7 +260,7 @@ fn diversity_is_one_against_itself_and_zero_for_collapse() {
     assert!((same.spread_ratio - 1.0).abs() < 1e-12 && (same.distance_ratio - 1.0).abs() < 1e-12);
     assert_eq!(same.identities, 4);
     let first: Vec<f32> = (0..40)
-        .flat_map(|row| real.get(row / 10 * 10).unwrap().to_vec())
+        .flat_map(|row| real.rows().nth(row / 10 * 10).unwrap().to_vec())
         .collect();
     let collapsed = Features::from_values(first, 8).unwrap();
     let none = diversity((&collapsed, &labels), (&real, &labels)).unwrap();

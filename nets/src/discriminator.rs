@@ -1,0 +1,142 @@
+//! D: two critics of one structure and separate weights, D^1 on 128 and D^2 on 64 pixels, each
+//! with a realness map and identity logits (StarGAN's discriminator at pix2pixHD's two scales).
+
+use crate::blocks::{Initialization, Width, filters, zeros};
+use crate::names::kebab_case_names;
+use crate::ops::{conv_transpose2d, conv2d, leaky_relu, leaky_relu_mask};
+use candle_core::{D, Result, Tensor};
+use candle_nn::VarBuilder;
+use serde::{Deserialize, Serialize};
+
+/// Which of the two critics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scale {
+    /// D^1, on images of 128 pixels.
+    Full128,
+    /// D^2, on images of 64 pixels.
+    Half64,
+}
+
+/// Channels of the last two layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Capacity {
+    /// 1024 and 2048: StarGAN's, 45 million parameters a critic.
+    Full,
+    /// At most 512: for training sets below some 50,000 images.
+    #[default]
+    Compact,
+}
+
+kebab_case_names!(Capacity { Full => "full", Compact => "compact" });
+
+/// A critic's shape.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiscriminatorConfig {
+    /// Image channels: 1 (grey) or 3 (RGB).
+    pub channels: usize,
+    /// Share of the paper's channels.
+    pub width: Width,
+    /// Identities to tell apart.
+    pub classes: usize,
+    /// Width of the last layers.
+    pub capacity: Capacity,
+    /// Which critic.
+    pub scale: Scale,
+    /// How weights start; without effect on loaded ones.
+    pub initialization: Initialization,
+}
+
+/// One critic.
+pub struct Discriminator {
+    layers: Vec<(Tensor, Tensor)>,
+    src: Tensor,
+    cls: Tensor,
+}
+
+/// What a critic says of a batch.
+pub struct Critique {
+    /// Realness map, `(B,2,2,1)` for D^1 and `(B,1,1,1)` for D^2: raw, not a probability.
+    pub src: Tensor,
+    /// Identity logits, `(B, classes)`.
+    pub cls: Tensor,
+    /// Activations of the last three layers, for feature matching.
+    pub features: Vec<Tensor>,
+}
+
+impl Critique {
+    /// The critic's value of each image: the mean of its map, `(B)`.
+    pub fn value(&self) -> Result<Tensor> {
+        self.src.flatten_from(1)?.mean(D::Minus1)
+    }
+}
+
+impl Discriminator {
+    const SLOPE: f64 = 0.01;
+
+    /// Makes or loads the weights below `vb`.
+    pub fn new(config: &DiscriminatorConfig, vb: VarBuilder) -> Result<Self> {
+        let cap = match config.capacity {
+            Capacity::Full => 2048,
+            Capacity::Compact => 512,
+        };
+        let widths = [64, 128, 256, 512, 1024, 2048].map(|channels: usize| config.width.channels(channels.min(cap)));
+        let mut layers = Vec::with_capacity(widths.len());
+        let mut inputs = config.channels;
+        for (nth, outputs) in widths.into_iter().enumerate() {
+            let vb = vb.pp(format!("conv{}", nth + 1));
+            let weights = config.initialization.weights(16 * inputs, 2.0);
+            layers.push((filters(&vb, [outputs, 4, 4, inputs], weights)?, zeros(&vb, outputs, "bias")?));
+            inputs = outputs;
+        }
+        let map = match config.scale {
+            Scale::Full128 => 2,
+            Scale::Half64 => 1,
+        };
+        let weights = |fan_in| config.initialization.weights(fan_in, 1.0);
+        // Of the 3x3 window over a map of 2 or 1 pixels, only the map itself is ever summed.
+        let src = filters(&vb.pp("src"), [1, 3, 3, inputs], weights(map * map * inputs))?;
+        let cls = filters(&vb.pp("cls"), [config.classes, map, map, inputs], weights(map * map * inputs))?;
+        Ok(Self { layers, src, cls })
+    }
+
+    /// `x (B,S,S,channels)` in `[-1, 1]`, `S` 128 or 64.
+    pub fn forward(&self, x: &Tensor) -> Result<Critique> {
+        let activations = self.activations(x)?;
+        let top = &activations[activations.len() - 1];
+        let src = conv2d(top, &self.src, 1, 1)?;
+        let cls = conv2d(top, &self.cls, 1, 0)?.flatten_from(1)?;
+        let features = activations[activations.len() - 3..].to_vec();
+        Ok(Critique { src, cls, features })
+    }
+
+    /// The gradient of each image's value with respect to that image, `(B,S,S,channels)`, written
+    /// as a forward graph so that the gradient penalty (WGAN-GP) trains by one ordinary backward
+    /// pass: the chain of transposed convolutions by the same weights, with the activations' signs
+    /// as constants. Exact, since the slope's own derivative is zero almost everywhere.
+    ///
+    /// No gradient reaches `x`.
+    pub fn input_gradient(&self, x: &Tensor) -> Result<Tensor> {
+        let detached = self.layers.iter().map(|(weight, bias)| (weight.detach(), bias.detach())).collect();
+        let constant = Self { layers: detached, src: self.src.detach(), cls: self.cls.detach() };
+        let signs = constant.activations(&x.detach())?;
+        let (batch, height, width, _) = signs[signs.len() - 1].dims4()?;
+        let of_mean = 1.0 / (height * width) as f64;
+        let map = Tensor::full(of_mean, (batch, height, width, 1), x.device())?.to_dtype(x.dtype())?;
+        let mut gradient = conv_transpose2d(&map, &self.src, 1, 1)?;
+        for ((weight, _), sign) in self.layers.iter().zip(&signs).rev() {
+            gradient = conv_transpose2d(&leaky_relu_mask(sign, &gradient, Self::SLOPE)?, weight, 2, 1)?;
+        }
+        Ok(gradient)
+    }
+
+    fn activations(&self, x: &Tensor) -> Result<Vec<Tensor>> {
+        let mut activations: Vec<Tensor> = Vec::with_capacity(self.layers.len());
+        for (weight, bias) in &self.layers {
+            let convolved = conv2d(activations.last().unwrap_or(x), weight, 2, 1)?;
+            activations.push(leaky_relu(&convolved, bias, Self::SLOPE)?);
+        }
+        Ok(activations)
+    }
+}

@@ -1,0 +1,85 @@
+//! G: a latent and an identity to an image.
+//!
+//! A 2x2 start, then six deconvolutions that double it to 128 pixels (paper, section 3.2). The
+//! identity enters as a soft one-hot beside the latent: through a linear layer a one-hot is a
+//! learned embedding, and a mixture of labels becomes the same mixture of embeddings.
+
+use crate::blocks::{Initialization, InstanceNorm, Linear, Width, filters, zeros};
+use crate::ops::{self, Activation, conv_transpose2d};
+use crate::{LATENT, parameters::expect_dims};
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use serde::{Deserialize, Serialize};
+
+/// The generator's shape.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GeneratorConfig {
+    /// Image channels: 1 (grey) or 3 (RGB).
+    pub channels: usize,
+    /// Share of the paper's channels.
+    pub width: Width,
+    /// Identities in the label.
+    pub classes: usize,
+    /// How weights start; without effect on loaded ones.
+    pub initialization: Initialization,
+}
+
+/// G.
+pub struct Generator {
+    start: Linear,
+    start_channels: usize,
+    hidden: Vec<(Tensor, InstanceNorm)>,
+    last: Tensor,
+    last_bias: Tensor,
+    classes: usize,
+}
+
+impl Generator {
+    /// Side of the map that the deconvolutions start from.
+    const START: usize = 2;
+
+    /// Makes or loads the weights below `vb`.
+    pub fn new(config: &GeneratorConfig, vb: VarBuilder) -> Result<Self> {
+        let widths = [512, 512, 512, 256, 128, 64].map(|channels| config.width.channels(channels));
+        let (inputs, outputs) = (LATENT + config.classes, Self::START * Self::START * widths[0]);
+        // A label is one value of one, not a sum over many: the latent alone is the fan-in.
+        let start = Linear::new(inputs, outputs, config.initialization.weights(LATENT + 1, 2.0), vb.pp("start"))?;
+        // Each output of a 4x4 deconvolution at stride 2 sums 2x2 taps.
+        let weights = |inputs: usize, gain| config.initialization.weights(4 * inputs, gain);
+        let hidden = (0..5).map(|nth| {
+            let vb = vb.pp(format!("deconv{}", nth + 1));
+            let (inputs, outputs) = (widths[nth], widths[nth + 1]);
+            let weight = filters(&vb, [inputs, 4, 4, outputs], weights(inputs, 2.0))?;
+            Ok((weight, InstanceNorm::new(outputs, vb.pp("norm"))?))
+        });
+        let hidden = hidden.collect::<Result<Vec<_>>>()?;
+        let vb = vb.pp("deconv6");
+        Ok(Self {
+            start,
+            start_channels: widths[0],
+            hidden,
+            last: filters(&vb, [widths[5], 4, 4, config.channels], weights(widths[5], 1.0))?,
+            last_bias: zeros(&vb, config.channels, "bias")?,
+            classes: config.classes,
+        })
+    }
+
+    /// Latents `z (B,256)` and labels `c (B,classes)`, non-negative with sum 1, to images
+    /// `(B,128,128,channels)` in `[-1, 1]`.
+    pub fn forward(&self, z: &Tensor, c: &Tensor) -> Result<Tensor> {
+        let batch = z.dim(0)?;
+        expect_dims("latents", z, &[batch, LATENT])?;
+        expect_dims("labels", c, &[batch, self.classes])?;
+        let start = self.condition(z, c)?.relu()?;
+        let mut h = start.reshape((batch, Self::START, Self::START, self.start_channels))?;
+        for (weight, norm) in &self.hidden {
+            h = norm.forward(&conv_transpose2d(&h, weight, 2, 1)?, Activation::Relu)?; // 4 ... 64 pixels
+        }
+        ops::bias(&conv_transpose2d(&h, &self.last, 2, 1)?, &self.last_bias)?.tanh() // 128 pixels
+    }
+
+    /// The first layer before its ReLU, `(B, 4 start channels)`: linear in the label.
+    pub fn condition(&self, z: &Tensor, c: &Tensor) -> Result<Tensor> {
+        self.start.forward(&Tensor::cat(&[z, c], 1)?)
+    }
+}

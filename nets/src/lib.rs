@@ -1,0 +1,40 @@
+//! What a network is: the encoder E, the generator G and the critics D of the CVAE-GAN (Huang, Xie,
+//! Lai and Feng, "Conditional Face Synthesis for Data Augmentation", PRCV 2018), the LightCNN
+//! recognizers, and the ops and files they are made of.
+//!
+//! In the order in which an image passes:
+//!
+//! - [`pixels`]: bytes to `[-1, 1]` and `[0, 1]` and back, in one place;
+//! - [`encoder`], [`generator`], [`discriminator`], [`light_cnn`]: the networks, each a plain
+//!   config and a `new(config, VarBuilder)` that cannot tell training from serving;
+//! - [`ops`]: what they compute with, on NHWC tensors, with right gradients;
+//! - [`parameters`], [`optim`]: named variables, and optimizers whose state is keyed by the names;
+//! - [`chance`]: every random number as a function of `(seed, purpose, index, row)`;
+//! - [`gradient_check`]: the proof that each op and loss must pass.
+
+pub mod blocks;
+pub mod chance;
+pub mod device;
+pub mod discriminator;
+pub mod encoder;
+pub mod generator;
+pub mod gradient_check;
+pub mod light_cnn;
+mod names;
+pub mod ops;
+pub mod optim;
+pub mod parameters;
+pub mod pixels;
+
+pub use blocks::{Initialization, Width};
+pub use discriminator::{Capacity, Critique, Discriminator, DiscriminatorConfig, Scale};
+pub use encoder::{Downsampling, Encoder, EncoderConfig, Posterior};
+pub use generator::{Generator, GeneratorConfig};
+pub use light_cnn::{LightCnn, LightCnnConfig, LightCnnKind};
+pub use parameters::Parameters;
+
+/// Values in a latent.
+pub const LATENT: usize = 256;
+
+/// Values in a recognizer's feature.
+pub const FEATURE: usize = 256;

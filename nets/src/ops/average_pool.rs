@@ -1,0 +1,152 @@
+//! Averages over windows: the encoder's 2x2 and the critics' pyramid.
+
+use super::element::{Element, for_element_type, output, values};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+/// Mean of each 2x2 window: `(B,H,W,C)` to `(B,H/2,W/2,C)`, for even `H` and `W`.
+pub fn average_pool2(x: &Tensor) -> Result<Tensor> {
+    apply(x, Window { size: 2, padding: 0 })
+}
+
+/// The critics' second scale (pix2pixHD): 3x3 windows at stride 2 and padding 1, padding not
+/// counted, so that a constant image stays constant up to its edges. `(B,H,W,C)` to
+/// `(B,H/2,W/2,C)`, for even `H` and `W`.
+pub fn pyramid_down(x: &Tensor) -> Result<Tensor> {
+    apply(x, Window { size: 3, padding: 1 })
+}
+
+fn apply(x: &Tensor, window: Window) -> Result<Tensor> {
+    let (_, height, width, _) = x.dims4()?;
+    if height % 2 != 0 || width % 2 != 0 || height * width == 0 {
+        bail!("average pooling by two expects even extents, found {height}x{width}")
+    }
+    x.contiguous()?.apply_op1(AveragePool { window })
+}
+
+/// A square window at stride 2.
+#[derive(Clone, Copy)]
+struct Window {
+    size: usize,
+    padding: usize,
+}
+
+impl Window {
+    /// The part of the window of output `position` that lies inside `extent`.
+    fn range(self, position: usize, extent: usize) -> std::ops::Range<usize> {
+        let start = 2 * position;
+        start.saturating_sub(self.padding)..(start + self.size - self.padding).min(extent)
+    }
+}
+
+struct AveragePool {
+    window: Window,
+}
+
+impl CustomOp1 for AveragePool {
+    fn name(&self) -> &'static str {
+        "average-pool"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (batch, height, width, channels) = layout.shape().dims4()?;
+        let dims = (batch, height / 2, width / 2, channels);
+        for_element_type!(storage, "average-pool", T => {
+            let x = values::<T>((storage, layout))?;
+            let mut y = vec![T::ZERO; x.len() / 4];
+            y.par_chunks_mut(height * width / 4 * channels).zip(x.par_chunks(height * width * channels)).for_each(|(y, x)| {
+                visit(self.window, height, width, |at_y, at_x, weight| {
+                    let weight = T::of(weight);
+                    let source = &x[at_x * channels..][..channels];
+                    y[at_y * channels..][..channels].iter_mut().zip(source).for_each(|(y, &x)| *y += x * weight);
+                });
+            });
+            Ok(output::<T>(y, dims))
+        })
+    }
+
+    fn bwd(&self, _x: &Tensor, _y: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(g.contiguous()?.apply_op1(Spread { window: self.window })?))
+    }
+}
+
+/// The adjoint: every output's gradient spread over its window.
+struct Spread {
+    window: Window,
+}
+
+impl CustomOp1 for Spread {
+    fn name(&self) -> &'static str {
+        "average-pool-adjoint"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (batch, half_height, half_width, channels) = layout.shape().dims4()?;
+        let (height, width) = (2 * half_height, 2 * half_width);
+        for_element_type!(storage, "average-pool-adjoint", T => {
+            let g = values::<T>((storage, layout))?;
+            let mut dx = vec![T::ZERO; g.len() * 4];
+            dx.par_chunks_mut(height * width * channels).zip(g.par_chunks(height * width / 4 * channels)).for_each(|(dx, g)| {
+                visit(self.window, height, width, |at_y, at_x, weight| {
+                    let weight = T::of(weight);
+                    let source = &g[at_y * channels..][..channels];
+                    dx[at_x * channels..][..channels].iter_mut().zip(source).for_each(|(dx, &g)| *dx += g * weight);
+                });
+            });
+            Ok(output::<T>(dx, (batch, height, width, channels)))
+        })
+    }
+
+    fn bwd(&self, _g: &Tensor, _dx: &Tensor, gg: &Tensor) -> Result<Option<Tensor>> {
+        apply(gg, self.window).map(Some)
+    }
+}
+
+/// Calls back for every (output position, input position, weight) of one image.
+fn visit(window: Window, height: usize, width: usize, mut visitor: impl FnMut(usize, usize, f64)) {
+    for (out_y, out_x) in (0..height / 2).flat_map(|y| (0..width / 2).map(move |x| (y, x))) {
+        let (rows, columns) = (window.range(out_y, height), window.range(out_x, width));
+        let weight = 1.0 / (rows.len() * columns.len()) as f64;
+        for (y, x) in rows.flat_map(|y| columns.clone().map(move |x| (y, x))) {
+            visitor(out_y * (width / 2) + out_x, y * width + x, weight);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gradient_check::{check_gradients, random};
+
+    #[test]
+    fn a_constant_image_stays_constant_up_to_its_edges() -> Result<()> {
+        let x = (random(&[1, 128, 128, 1], 1)? * 0.0)?.affine(1.0, 0.7)?;
+        let y = pyramid_down(&x)?;
+        assert_eq!(y.dims(), [1, 64, 64, 1]);
+        assert!((y - 0.7)?.abs()?.max_all()?.to_scalar::<f64>()? < 1e-15);
+        Ok(())
+    }
+
+    #[test]
+    fn down_is_linear() -> Result<()> {
+        let (x, y) = (random(&[2, 8, 8, 3], 1)?, random(&[2, 8, 8, 3], 2)?);
+        let mixed = pyramid_down(&((&x * 0.3)? + (&y * 0.7)?)?)?;
+        let apart = ((pyramid_down(&x)? * 0.3)? + (pyramid_down(&y)? * 0.7)?)?;
+        assert!((mixed - apart)?.abs()?.max_all()?.to_scalar::<f64>()? < 1e-14);
+        Ok(())
+    }
+
+    #[test]
+    fn two_by_two_equals_candles_own() -> Result<()> {
+        let x = random(&[2, 6, 4, 3], 1)?;
+        let slow = x.permute((0, 3, 1, 2))?.contiguous()?.avg_pool2d(2)?.permute((0, 2, 3, 1))?;
+        assert!((average_pool2(&x)? - slow)?.abs()?.max_all()?.to_scalar::<f64>()? < 1e-15);
+        Ok(())
+    }
+
+    #[test]
+    fn gradients_equal_finite_differences() -> Result<()> {
+        check_gradients(&[random(&[2, 4, 6, 3], 1)?], |v| average_pool2(&v[0]))?;
+        check_gradients(&[random(&[2, 4, 6, 3], 1)?], |v| pyramid_down(&v[0]))
+    }
+}

@@ -1,0 +1,263 @@
+//! Instance norm (Ulyanov et al., 2016) with learned scale and shift and no running statistics, so
+//! that training and serving are one function; with the ReLU that mostly follows it.
+
+use super::bias::{check_channels, sum_columns};
+use super::element::{Element, for_element_type, output, same_dtype, values};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+/// Added to the variance.
+const EPSILON: f64 = 1e-5;
+
+/// What follows the norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    Identity,
+    /// `max(0, v)`.
+    Relu,
+}
+
+/// Normalises every channel of every image over its positions, then scales, shifts and activates:
+/// `x (B,H,W,C)`, `scale (C)`, `shift (C)` to `(B,H,W,C)`.
+///
+/// # Errors
+/// On a single position per image, where the norm is zero whatever the input.
+pub fn instance_norm(x: &Tensor, scale: &Tensor, shift: &Tensor, activation: Activation) -> Result<Tensor> {
+    let (_, height, width, _) = x.dims4()?;
+    if height * width < 2 {
+        bail!("instance norm needs more than one position per image, found {height}x{width}")
+    }
+    for vector in [scale, shift] {
+        same_dtype("instance-norm", x.dtype(), vector.dtype())?;
+        check_channels("instance-norm", x, vector, 1)?;
+    }
+    x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, InstanceNorm { activation })
+}
+
+struct InstanceNorm {
+    activation: Activation,
+}
+
+impl InstanceNorm {
+    fn positive<T: Element>(&self, value: T) -> bool {
+        self.activation == Activation::Identity || value > T::ZERO
+    }
+}
+
+impl CustomOp3 for InstanceNorm {
+    fn name(&self) -> &'static str {
+        "instance-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (_, height, width, channels) = l1.shape().dims4()?;
+        let image = height * width * channels;
+        for_element_type!(s1, "instance-norm", T => {
+            let (x, scale, shift) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?, values::<T>((s3, l3))?);
+            let mut y = vec![T::ZERO; x.len()];
+            y.par_chunks_mut(image).zip(x.par_chunks(image)).for_each(|(y, x)| {
+                let moments = Moments::of(x, channels);
+                for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+                    for j in 0..channels {
+                        let value = moments.normal(x[j], j) * scale[j] + shift[j];
+                        y[j] = if self.positive(value) { value } else { T::ZERO };
+                    }
+                }
+            });
+            Ok(output::<T>(y, l1.shape()))
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        scale: &Tensor,
+        shift: &Tensor,
+        y: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        // A ReLU's output is positive exactly where its gradient passes.
+        let g = match self.activation {
+            Activation::Identity => g.contiguous()?,
+            Activation::Relu => super::leaky_relu_mask(&y.detach(), g, 0.0)?,
+        };
+        let dx = x.apply_op3_no_bwd(scale, &g, &InputGradient)?;
+        let sums = x.apply_op3_no_bwd(scale, &g, &AffineGradient)?;
+        let part = |wanted: bool, row: usize| wanted.then(|| sums.get(row)?.contiguous()).transpose();
+        Ok((x.track_op().then_some(dx), part(scale.track_op(), 0)?, part(shift.track_op(), 1)?))
+    }
+}
+
+/// From x, scale and the gradient behind the activation to the gradient of x.
+struct InputGradient;
+
+impl CustomOp3 for InputGradient {
+    fn name(&self) -> &'static str {
+        "instance-norm-input-gradient"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (_, height, width, channels) = l1.shape().dims4()?;
+        let (positions, image) = (height * width, height * width * channels);
+        for_element_type!(s1, "instance-norm", T => {
+            let (x, scale, g) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?, values::<T>((s3, l3))?);
+            let mut dx = vec![T::ZERO; x.len()];
+            dx.par_chunks_mut(image).zip(x.par_chunks(image)).zip(g.par_chunks(image)).for_each(|((dx, x), g)| {
+                let moments = Moments::of(x, channels);
+                let (mut mean_g, mut mean_gx) = moments.gradient_sums(x, g);
+                let count = T::of(positions as f64);
+                mean_g.iter_mut().chain(&mut mean_gx).for_each(|sum| *sum /= count);
+                for ((dx, x), g) in dx.chunks_exact_mut(channels).zip(x.chunks_exact(channels)).zip(g.chunks_exact(channels)) {
+                    for j in 0..channels {
+                        let centred = g[j] - mean_g[j] - moments.normal(x[j], j) * mean_gx[j];
+                        dx[j] = scale[j] * moments.inverse_deviation[j] * centred;
+                    }
+                }
+            });
+            Ok(output::<T>(dx, l1.shape()))
+        })
+    }
+}
+
+/// From x, scale and the gradient behind the activation to `(2, C)`: the gradients of scale and
+/// shift.
+struct AffineGradient;
+
+impl CustomOp3 for AffineGradient {
+    fn name(&self) -> &'static str {
+        "instance-norm-affine-gradient"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        _s2: &CpuStorage,
+        _l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (_, height, width, channels) = l1.shape().dims4()?;
+        let image = height * width * channels;
+        for_element_type!(s1, "instance-norm", T => {
+            let (x, g) = (values::<T>((s1, l1))?, values::<T>((s3, l3))?);
+            let per_image: Vec<T> = x
+                .par_chunks(image)
+                .zip(g.par_chunks(image))
+                .flat_map_iter(|(x, g)| {
+                    let (sum_g, sum_gx) = Moments::of(x, channels).gradient_sums(x, g);
+                    sum_gx.into_iter().chain(sum_g)
+                })
+                .collect();
+            Ok(output::<T>(sum_columns(&per_image, 2 * channels), (2, channels)))
+        })
+    }
+}
+
+/// Mean and inverse standard deviation of each channel of one image.
+struct Moments<T> {
+    mean: Vec<T>,
+    inverse_deviation: Vec<T>,
+}
+
+impl<T: Element> Moments<T> {
+    fn of(x: &[T], channels: usize) -> Self {
+        let count = T::of((x.len() / channels) as f64);
+        let mut mean = vec![T::ZERO; channels];
+        for row in x.chunks_exact(channels) {
+            mean.iter_mut().zip(row).for_each(|(mean, &value)| *mean += value);
+        }
+        mean.iter_mut().for_each(|mean| *mean /= count);
+        // A second pass over the deviations: the difference of large sums would cancel.
+        let mut variance = vec![T::ZERO; channels];
+        for row in x.chunks_exact(channels) {
+            for ((variance, &value), &mean) in variance.iter_mut().zip(row).zip(&mean) {
+                *variance += (value - mean) * (value - mean);
+            }
+        }
+        let inverse = |variance: T| T::ONE / (variance / count + T::of(EPSILON)).sqrt();
+        Self { mean, inverse_deviation: variance.into_iter().map(inverse).collect() }
+    }
+
+    fn normal(&self, value: T, channel: usize) -> T {
+        (value - self.mean[channel]) * self.inverse_deviation[channel]
+    }
+
+    /// Per channel, the sums of the gradient and of its product with the normalised value.
+    fn gradient_sums(&self, x: &[T], g: &[T]) -> (Vec<T>, Vec<T>) {
+        let channels = self.mean.len();
+        let (mut sum_g, mut sum_gx) = (vec![T::ZERO; channels], vec![T::ZERO; channels]);
+        for (x, g) in x.chunks_exact(channels).zip(g.chunks_exact(channels)) {
+            for j in 0..channels {
+                sum_g[j] += g[j];
+                sum_gx[j] += g[j] * self.normal(x[j], j);
+            }
+        }
+        (sum_g, sum_gx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gradient_check::{check_gradients, random};
+
+    fn slow(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
+        let centred = x.broadcast_sub(&x.mean_keepdim((1, 2))?)?;
+        let variance = centred.sqr()?.mean_keepdim((1, 2))?;
+        let normal = centred.broadcast_div(&(variance + EPSILON)?.sqrt()?)?;
+        normal.broadcast_mul(scale)?.broadcast_add(shift)?.relu()
+    }
+
+    #[test]
+    fn fused_equals_composed() -> Result<()> {
+        let (x, scale, shift) = (random(&[2, 3, 5, 4], 1)?, random(&[4], 2)?, random(&[4], 3)?);
+        let fast = instance_norm(&x, &scale, &shift, Activation::Relu)?;
+        let difference = (fast - slow(&x, &scale, &shift)?)?.abs()?.max_all()?.to_scalar::<f64>()?;
+        assert!(difference < 1e-13, "{difference}");
+        Ok(())
+    }
+
+    #[test]
+    fn gradients_equal_finite_differences() -> Result<()> {
+        let inputs = [random(&[2, 3, 5, 4], 1)?, random(&[4], 2)?, random(&[4], 3)?];
+        for activation in [Activation::Identity, Activation::Relu] {
+            check_gradients(&inputs, |v| instance_norm(&v[0], &v[1], &v[2], activation))?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_spatial_mean_after_the_norm_is_its_shift() -> Result<()> {
+        // Why no average pooling may follow directly: it would return a constant.
+        let (x, scale, shift) = (random(&[2, 8, 8, 3], 1)?, random(&[3], 2)?, random(&[3], 3)?);
+        let mean = instance_norm(&x, &scale, &shift, Activation::Identity)?.mean((1, 2))?;
+        let difference = mean.broadcast_sub(&shift)?.abs()?.max_all()?.to_scalar::<f64>()?;
+        assert!(difference < 1e-6, "{difference}");
+        Ok(())
+    }
+
+    #[test]
+    fn one_position_is_refused() -> Result<()> {
+        let error = instance_norm(&random(&[2, 1, 1, 3], 1)?, &random(&[3], 2)?, &random(&[3], 3)?, Activation::Relu);
+        assert!(error.unwrap_err().to_string().contains("more than one position"));
+        Ok(())
+    }
+}

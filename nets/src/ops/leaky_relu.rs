@@ -1,0 +1,109 @@
+//! Bias and LeakyReLU in one pass, and the mask by which the critic's input gradient is a graph of
+//! first-order ops.
+
+use super::bias::{check_channels, column_sum};
+use super::element::{Element, for_element_type, output, same_dtype, values};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+/// `max(v, slope v)` of `v = x + bias`, for `x (..., C)`, `bias (C)` and `0 < slope < 1`.
+pub fn leaky_relu(x: &Tensor, bias: &Tensor, slope: f64) -> Result<Tensor> {
+    same_dtype("leaky-relu", x.dtype(), bias.dtype())?;
+    check_channels("leaky-relu", x, bias, 1)?;
+    x.contiguous()?.apply_op2(&bias.contiguous()?, LeakyRelu { slope })
+}
+
+/// `g` where the activation `y` is positive, `slope g` elsewhere: what a gradient becomes on its
+/// way back through [`leaky_relu`]. Linear in `g`; `y` is a constant, as the slope's derivative is
+/// zero almost everywhere.
+pub fn leaky_relu_mask(y: &Tensor, g: &Tensor, slope: f64) -> Result<Tensor> {
+    same_dtype("leaky-relu-mask", y.dtype(), g.dtype())?;
+    y.contiguous()?.apply_op2(&g.contiguous()?, LeakyReluMask { slope })
+}
+
+struct LeakyRelu {
+    slope: f64,
+}
+
+impl CustomOp2 for LeakyRelu {
+    fn name(&self) -> &'static str {
+        "leaky-relu"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        for_element_type!(s1, "leaky-relu", T => {
+            let (x, bias, slope) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?, T::of(self.slope));
+            let mut y = x.to_vec();
+            y.par_chunks_mut(bias.len() * 256).for_each(|rows| {
+                for row in rows.chunks_exact_mut(bias.len()) {
+                    for (value, &bias) in row.iter_mut().zip(bias) {
+                        let sum = *value + bias;
+                        *value = leak(sum, sum, slope);
+                    }
+                }
+            });
+            Ok(output::<T>(y, l1.shape()))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, bias: &Tensor, y: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        // The activation has the sign of what it activated, so it serves as its own mask.
+        let dx = leaky_relu_mask(&y.detach(), g, self.slope)?;
+        let db = bias.track_op().then(|| column_sum(&dx)).transpose()?;
+        Ok((x.track_op().then_some(dx), db))
+    }
+}
+
+struct LeakyReluMask {
+    slope: f64,
+}
+
+impl CustomOp2 for LeakyReluMask {
+    fn name(&self) -> &'static str {
+        "leaky-relu-mask"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        for_element_type!(s1, "leaky-relu-mask", T => {
+            let (y, g, slope) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?, T::of(self.slope));
+            let mut masked = vec![T::ZERO; g.len()];
+            masked.par_chunks_mut(1 << 14).zip(y.par_chunks(1 << 14)).zip(g.par_chunks(1 << 14)).for_each(|((masked, y), g)| {
+                for ((masked, &y), &g) in masked.iter_mut().zip(y).zip(g) {
+                    *masked = leak(y, g, slope);
+                }
+            });
+            Ok(output::<T>(masked, l2.shape()))
+        })
+    }
+
+    fn bwd(&self, y: &Tensor, g: &Tensor, _masked: &Tensor, gg: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((None, g.track_op().then(|| leaky_relu_mask(&y.detach(), gg, self.slope)).transpose()?))
+    }
+}
+
+fn leak<T: Element>(sign: T, value: T, slope: T) -> T {
+    if sign > T::ZERO { value } else { value * slope }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gradient_check::{check_gradients, random};
+
+    #[test]
+    fn leaky_relu_equals_its_definition() -> Result<()> {
+        let (x, bias) = (random(&[2, 3, 3, 4], 1)?, random(&[4], 2)?);
+        let sum = x.broadcast_add(&bias)?;
+        let slow = sum.maximum(&(&sum * 0.01)?)?;
+        let difference = (leaky_relu(&x, &bias, 0.01)? - slow)?.abs()?.max_all()?.to_scalar::<f64>()?;
+        assert_eq!(difference, 0.0);
+        Ok(())
+    }
+
+    #[test]
+    fn gradients_equal_finite_differences() -> Result<()> {
+        check_gradients(&[random(&[2, 3, 3, 4], 1)?, random(&[4], 2)?], |v| leaky_relu(&v[0], &v[1], 0.01))?;
+        let y = random(&[3, 5], 3)?;
+        check_gradients(&[random(&[3, 5], 4)?], |v| leaky_relu_mask(&y, &v[0], 0.01))
+    }
+}

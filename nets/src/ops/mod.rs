@@ -1,0 +1,38 @@
+//! The networks' own operations, on NHWC tensors, each forward and backward.
+//!
+//! candle stays the tensor, the autograd graph and the device; what a convolutional network spends
+//! its time in is here, because candle's own convolutions and pooling are slow for these networks
+//! and some of their gradients are wrong (a unique maximum in a 2x2 window of `max_pool2d` gets a
+//! quarter of its gradient). Every op:
+//!
+//! - computes in f32 and f64, in f64 so that its gradient can be held against finite differences;
+//! - gives the same bits whatever the number of threads: work is cut by the tensor's geometry only,
+//!   and sums are taken in a fixed order;
+//! - treats every image of a batch alike: a row's result does not depend on its neighbours;
+//! - stands beside a slow reference that its tests compare it with.
+//!
+//! | op | forward | backward |
+//! |---|---|---|
+//! | [`conv2d`], [`conv_transpose2d`], [`linear`] | one of three bilinear kinds | the other two |
+//! | [`max_feature_map`], [`max_feature_map_pool`] | bias, maximum of halves, 2x2 maximum | to the winner |
+//! | [`instance_norm`] | per image and channel, scale and shift, optional ReLU | fused |
+//! | [`leaky_relu`], [`leaky_relu_mask`] | bias and slope | mask |
+//! | [`average_pool2`], [`max_average_pool2`], [`pyramid_down`] | windows | adjoint |
+//! | [`bias`] | added to every position | column sums |
+
+mod average_pool;
+mod bias;
+mod conv;
+pub(crate) mod element;
+mod instance_norm;
+mod leaky_relu;
+mod max_average_pool;
+mod max_feature_map;
+
+pub use average_pool::{average_pool2, pyramid_down};
+pub use bias::bias;
+pub use conv::{conv_transpose2d, conv2d, linear};
+pub use instance_norm::{Activation, instance_norm};
+pub use leaky_relu::{leaky_relu, leaky_relu_mask};
+pub use max_average_pool::max_average_pool2;
+pub use max_feature_map::{max_feature_map, max_feature_map_pool};

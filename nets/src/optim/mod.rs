@@ -1,0 +1,64 @@
+//! Optimizers whose whole state is tensors keyed by the variables' names, so that a run can be
+//! stopped and go on with the same bits. Updates are fused and in place.
+
+mod adam;
+mod moving_average;
+mod sgd;
+
+pub use adam::{Adam, AdamConfig};
+pub use moving_average::MovingAverage;
+pub use sgd::{Sgd, SgdConfig};
+
+use crate::ops::element::Element;
+use crate::parameters::Parameters;
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Result, Tensor};
+use rayon::prelude::*;
+
+/// What one variable's update is multiplied by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Multipliers {
+    /// Of the learning rate.
+    pub rate: f64,
+    /// Of the weight decay.
+    pub decay: f64,
+}
+
+impl Multipliers {
+    /// The optimizer's own rate and decay.
+    pub const ONE: Self = Self { rate: 1.0, decay: 1.0 };
+}
+
+/// Euclidean norm of all gradients together. Variables without a gradient count as zero.
+pub fn gradient_norm(parameters: &Parameters, gradients: &GradStore) -> Result<f64> {
+    let mut sum = 0.0;
+    for (_, var) in parameters.vars() {
+        if let Some(gradient) = gradients.get(&var) {
+            sum += gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        }
+    }
+    Ok(sum.sqrt())
+}
+
+/// The factor that brings a gradient of norm `norm` down to at most `limit`.
+pub fn clip_factor(norm: f64, limit: f64) -> f64 {
+    if norm > limit { limit / norm } else { 1.0 }
+}
+
+/// Values per task of an elementwise update.
+const CHUNK: usize = 1 << 15;
+
+/// `update(value, source)` for every pair.
+fn zip_update<T: Element>(target: &mut [T], source: &[T], update: impl Fn(&mut T, T) + Sync) {
+    target.par_chunks_mut(CHUNK).zip(source.par_chunks(CHUNK)).for_each(|(target, source)| {
+        target.iter_mut().zip(source).for_each(|(value, &source)| update(value, source));
+    });
+}
+
+/// A variable's gradient, as the in-place updates need it.
+fn contiguous_gradient(gradients: &GradStore, var: &Tensor) -> Result<Option<Tensor>> {
+    gradients.get(var).map(|gradient| gradient.detach().contiguous()).transpose()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! The one place where pixel ranges meet.
+//!
+//! Images travel and rest as bytes. E, G and D see `[-1, 1]`; LightCNN sees grey in `[0, 1]`.
+//! All image tensors are NHWC: `(batch, height, width, channels)`.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+/// Height and width of every image, in pixels.
+pub const IMAGE_SIZE: usize = 128;
+
+/// Weights of red, green and blue in the grey value (ITU-R BT.601).
+pub const LUMA: [f64; 3] = [0.299, 0.587, 0.114];
+
+/// Bytes to the `[-1, 1]` of E, G and D: `byte / 127.5 - 1`. The inverse of [`to_bytes`].
+///
+/// `bytes` holds `batch * size * size * channels` values in NHWC order.
+pub fn to_signed(bytes: &[u8], batch: usize, channels: usize, dtype: DType, device: &Device) -> Result<Tensor> {
+    let values: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 127.5 - 1.0).collect();
+    from_values(values, batch, channels)?.to_device(device)?.to_dtype(dtype)
+}
+
+/// Bytes to LightCNN's grey `[0, 1]`: `byte / 255`, RGB through [`LUMA`].
+pub fn to_grey(bytes: &[u8], batch: usize, channels: usize, dtype: DType, device: &Device) -> Result<Tensor> {
+    let values: Vec<f32> = match channels {
+        3 => bytes.chunks_exact(3).map(|rgb| luma([rgb[0], rgb[1], rgb[2]].map(f64::from)) as f32 / 255.0).collect(),
+        _ => bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect(),
+    };
+    from_values(values, batch, 1)?.to_device(device)?.to_dtype(dtype)
+}
+
+/// `[-1, 1]` images of E, G, D to LightCNN's grey `[0, 1]`, differentiable and unclamped
+/// (clamping would kill gradients; tanh bounds G already). Shape `(B, H, W, 1 | 3)` to
+/// `(B, H, W, 1)`.
+pub fn signed_to_grey(images: &Tensor) -> Result<Tensor> {
+    let grey = match images.dim(3)? {
+        3 => {
+            let weights = Tensor::new(&LUMA, images.device())?.to_dtype(images.dtype())?.reshape((1, 1, 1, 3))?;
+            images.broadcast_mul(&weights)?.sum_keepdim(3)?
+        }
+        _ => images.clone(),
+    };
+    grey.affine(0.5, 0.5)
+}
+
+/// `[-1, 1]` images to bytes: `round_half_even((x + 1) * 127.5)`, held to `0..=255`.
+pub fn to_bytes(images: &Tensor) -> Result<Vec<u8>> {
+    let values = images.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    Ok(values.into_iter().map(quantize).collect())
+}
+
+/// One signed value to its byte. NaN becomes 0.
+pub fn quantize(value: f32) -> u8 {
+    ((value + 1.0) * 127.5).round_ties_even() as u8
+}
+
+/// Grey of one RGB pixel on the scale of its components.
+pub fn luma(rgb: [f64; 3]) -> f64 {
+    LUMA[0] * rgb[0] + LUMA[1] * rgb[1] + LUMA[2] * rgb[2]
+}
+
+fn from_values(values: Vec<f32>, batch: usize, channels: usize) -> Result<Tensor> {
+    Tensor::from_vec(values, (batch, IMAGE_SIZE, IMAGE_SIZE, channels), &Device::Cpu)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_survives_the_round_trip() {
+        for byte in 0..=255u8 {
+            assert_eq!(quantize(f32::from(byte) / 127.5 - 1.0), byte);
+        }
+    }
+
+    #[test]
+    fn out_of_range_values_saturate_and_ties_go_to_even() {
+        assert_eq!([quantize(-1.5), quantize(1.5), quantize(f32::NAN)], [0, 255, 0]);
+        assert_eq!(quantize(0.0), 128); // 127.5 is a tie; 128 is even.
+    }
+}

@@ -1,0 +1,68 @@
+//! Everything that can go wrong with a recognizer, one sentence each.
+
+use crate::batch::SourceError;
+use crate::metrics::MetricError;
+use std::path::PathBuf;
+
+/// Why a recognizer can't be trained, read or judged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting that can't train.
+    #[error("expected {expected} as {setting}, found {found}")]
+    Setting {
+        /// Which.
+        setting: &'static str,
+        /// What it may be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// The source of batches failed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A term of the loss, or the gradient, is no longer a number.
+    #[error(
+        "the {term} is {value} after {images_seen} images; the last good checkpoint is kept: \
+         resume with a lower learning rate"
+    )]
+    NotFinite {
+        /// The term, as it is named in the figures.
+        term: &'static str,
+        /// NaN or an infinity.
+        value: f64,
+        /// Where in the training.
+        images_seen: u64,
+    },
+    /// A file that holds no recognizer, or another one than is needed.
+    #[error("{}: {reason}", path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and found.
+        reason: String,
+    },
+    /// A checkpoint and a training that don't belong together.
+    #[error("can't resume: expected {expected}, found {found}")]
+    OtherTraining {
+        /// What the training has.
+        expected: String,
+        /// What the checkpoint holds.
+        found: String,
+    },
+    /// Images or pairs.
+    #[error(transparent)]
+    Dataset(#[from] dataset::Error),
+    /// A figure that can't be measured.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+    /// A run directory, or the world around it.
+    #[error(transparent)]
+    Command(#[from] command::Error),
+    /// A tensor operation.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,173 @@
+//! A recognizer judged on verification pairs.
+
+use crate::embed::embed;
+use crate::error::Result;
+use crate::metrics::{Features, MetricError, even};
+use crate::metrics::paired::{self, Difference, JudgedPair, McNemar};
+use crate::metrics::roc::{Acceptance, Scores};
+use crate::metrics::verification::{ScoredPair, Similarity, Verification, calls, verify};
+use candle_core::Device;
+use dataset::Dataset;
+use dataset::pairs::{Pair, Pairs};
+use nets::LightCnn;
+use serde::Serialize;
+
+/// False accept rates that are reported, where enough impostors allow it.
+const FALSE_ACCEPT_RATES: [f64; 3] = [0.1, 0.01, 0.001];
+/// A rate that lets in fewer impostors than this is luck.
+const IMPOSTORS_NEEDED: usize = 3;
+/// Of the bootstrap.
+const ROUNDS: u64 = 1000;
+
+/// Images and the pairs among them.
+#[derive(Debug)]
+pub struct PairSet {
+    dataset: Dataset,
+    pairs: Pairs,
+    /// Images that occur in a pair, sorted.
+    images: Vec<usize>,
+}
+
+/// What is reported of one recognizer on one set of pairs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Number of pairs.
+    pub pairs: usize,
+    /// By the angle between features.
+    pub cosine: PairFigures,
+    /// By the distance of features that are not normalised.
+    pub euclidean: PairFigures,
+}
+
+/// What is reported of one similarity.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PairFigures {
+    /// LFW's protocol: accuracy, its standard error, the folds.
+    #[serde(flatten)]
+    pub verification: Verification,
+    /// In [0, 1].
+    pub equal_error_rate: f64,
+    /// In [0, 1].
+    pub area_under_curve: f64,
+    /// At those false accept rates that the number of pairs can tell.
+    pub acceptance: Vec<Acceptance>,
+}
+
+/// Two recognizers on the same pairs, the second less the first, by cosine.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// Over resampled people.
+    pub difference: Difference,
+    /// Over pairs that only one called rightly.
+    pub mcnemar: McNemar,
+}
+
+impl PairSet {
+    /// A folder or tar with `pairs.txt`, or drawn faces (`demo:held-out`).
+    ///
+    /// # Errors
+    /// No data set there, no pairs in it, or pairs of absent images.
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
+        let dataset = Dataset::open(path, &dataset::OpenOptions::default())?;
+        let pairs = Pairs::of(&dataset)?;
+        Ok(Self::new(dataset, pairs))
+    }
+
+    /// Pairs of a data set that is already open.
+    pub fn new(dataset: Dataset, pairs: Pairs) -> Self {
+        let images = pairs.images();
+        Self { dataset, pairs, images }
+    }
+
+    /// Images that are needed.
+    pub fn images(&self) -> usize {
+        self.images.len()
+    }
+
+    /// The data set that the pairs are of.
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// Whether some identity stands in two folds, so that the folds are not independent.
+    pub fn folds_overlap(&self) -> bool {
+        !self.pairs.folds_are_disjoint(&self.dataset)
+    }
+
+    /// Features of the images that occur in pairs, for [`PairSet::judge`].
+    ///
+    /// # Errors
+    /// An image that can't be read.
+    pub fn embed(&self, network: &LightCnn, device: &Device, advance: impl FnMut(u64)) -> Result<Features> {
+        embed(network, device, &self.dataset, &self.images, advance)
+    }
+
+    /// All figures of a recognizer, from the features that [`PairSet::embed`] gave.
+    ///
+    /// # Errors
+    /// Features that are not finite, or of other images.
+    pub fn judge(&self, features: &Features) -> Result<Evaluation> {
+        Ok(Evaluation {
+            pairs: self.pairs.len(),
+            cosine: figures(&self.scored(features, Similarity::Cosine)?)?,
+            euclidean: figures(&self.scored(features, Similarity::Euclidean)?)?,
+        })
+    }
+
+    /// Whether two recognizers' features differ in worth. `seed` is the bootstrap's.
+    ///
+    /// # Errors
+    /// As [`PairSet::judge`].
+    pub fn compare(&self, first: &Features, second: &Features, seed: u64) -> Result<Comparison> {
+        let calls = |features| {
+            let scored = self.scored(features, Similarity::Cosine)?;
+            let verification = verify(&scored)?;
+            calls(&scored, &verification)
+        };
+        let (first, second) = (calls(first)?, calls(second)?);
+        let identity = |image| self.dataset.image_identity(image) as u32;
+        let judged: Vec<JudgedPair> = self
+            .pairs
+            .folds
+            .iter()
+            .flatten()
+            .zip(first.iter().zip(&second))
+            .map(|(pair, (&first, &second))| JudgedPair {
+                identities: (identity(pair.first), identity(pair.second)),
+                first,
+                second,
+            })
+            .collect();
+        Ok(Comparison {
+            difference: paired::bootstrap(&judged, ROUNDS, seed)?,
+            mcnemar: paired::mcnemar(&first, &second)?,
+        })
+    }
+
+    fn scored(
+        &self,
+        features: &Features,
+        similarity: Similarity,
+    ) -> Result<Vec<Vec<ScoredPair>>, MetricError> {
+        even("verification", ("features", features.len()), ("images in pairs", self.images.len()))?;
+        let rows: Vec<&[f32]> = features.rows().collect();
+        // Images are sorted and every pair's image is among them.
+        let feature = |image: usize| rows[self.images.partition_point(|&other| other < image)];
+        let score = |pair: &Pair| ScoredPair {
+            score: similarity.score(feature(pair.first), feature(pair.second)),
+            same: pair.same,
+        };
+        Ok(self.pairs.folds.iter().map(|fold| fold.iter().map(score).collect()).collect())
+    }
+}
+
+fn figures(folds: &[Vec<ScoredPair>]) -> Result<PairFigures> {
+    let scores = Scores::of_pairs(folds.iter().flatten())?;
+    let acceptance = FALSE_ACCEPT_RATES.map(|rate| scores.acceptance(rate));
+    Ok(PairFigures {
+        verification: verify(folds)?,
+        equal_error_rate: scores.equal_error_rate(),
+        area_under_curve: scores.area_under_curve(),
+        acceptance: acceptance.into_iter().filter(|at| at.impostors_allowed >= IMPOSTORS_NEEDED).collect(),
+    })
+}
