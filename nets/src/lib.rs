@@ -9,11 +9,14 @@
 //!   config and a `new(config, VarBuilder)` that cannot tell training from serving;
 //! - [`ops`]: what they compute with, on NHWC tensors, with right gradients;
 //! - [`parameters`], [`optim`]: named variables, and optimizers whose state is keyed by the names;
+//! - [`checkpoint`], [`bundle`]: the files that hold them; what a server serves;
 //! - [`chance`]: every random number as a function of `(seed, purpose, index, row)`;
 //! - [`gradient_check`]: the proof that each op and loss must pass.
 
 pub mod blocks;
+pub mod bundle;
 pub mod chance;
+pub mod checkpoint;
 pub mod device;
 pub mod discriminator;
 pub mod encoder;
@@ -27,6 +30,7 @@ pub mod parameters;
 pub mod pixels;
 
 pub use blocks::{Initialization, Width};
+pub use bundle::{Bundle, BundleInfo};
 pub use discriminator::{Capacity, Critique, Discriminator, DiscriminatorConfig, Scale};
 pub use encoder::{Downsampling, Encoder, EncoderConfig, Posterior};
 pub use generator::{Generator, GeneratorConfig};
