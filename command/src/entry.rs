@@ -35,18 +35,11 @@ where
     Failure: Into<Box<dyn std::error::Error>>,
 {
     end_quietly_on_broken_pipe();
-    let Parsed {
-        cli,
-        settings,
-        matches,
-    } = match parse_from(std::env::args_os(), std::env::vars_os()) {
+    let Parsed { cli, settings, matches } = match parse_from(std::env::args_os(), std::env::vars_os()) {
         Ok(parsed) => parsed,
         Err(error) => return refuse(error).into(),
     };
-    let context = Context {
-        interrupt: Interrupt::new(),
-        settings,
-    };
+    let context = Context { interrupt: Interrupt::new(), settings };
     if let Err(error) = prepare(&matches, &context.interrupt) {
         report(&error);
         return ExitCode::FAILURE;
@@ -55,11 +48,7 @@ where
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             report(&*failure.into());
-            if context.interrupt.requested() {
-                EXIT_INTERRUPTED.into()
-            } else {
-                ExitCode::FAILURE
-            }
+            if context.interrupt.requested() { EXIT_INTERRUPTED.into() } else { ExitCode::FAILURE }
         }
     }
 }
@@ -101,26 +90,14 @@ pub(crate) fn refuse(error: Error) -> u8 {
 fn prepare(matches: &clap::ArgMatches, interrupt: &Interrupt) -> Result<()> {
     let quiet = flag(matches, "quiet");
     terminal::set_quiet(quiet);
-    let verbosity = matches
-        .try_get_one::<u8>("verbose")
-        .ok()
-        .flatten()
-        .copied()
-        .unwrap_or(0);
-    let format = matches
-        .try_get_one::<LogFormat>("log_format")
-        .ok()
-        .flatten()
-        .copied();
+    let verbosity = matches.try_get_one::<u8>("verbose").ok().flatten().copied().unwrap_or(0);
+    let format = matches.try_get_one::<LogFormat>("log_format").ok().flatten().copied();
     start_log(quiet, verbosity, format.unwrap_or_default());
     if let Some(threads) = matches.try_get_one::<usize>("threads").ok().flatten() {
         rayon::ThreadPoolBuilder::new()
             .num_threads(*threads)
             .build_global()
-            .map_err(|error| Error::Setup {
-                what: "worker threads",
-                reason: error.to_string(),
-            })?;
+            .map_err(|error| Error::Setup { what: "worker threads", reason: error.to_string() })?;
     }
     interrupt.listen()
 }
@@ -142,9 +119,7 @@ fn start_log(quiet: bool, verbosity: u8, format: LogFormat) {
         (false, _) => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| terminal::LogWriter);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| terminal::LogWriter);
     // A second subscriber is refused; the first then stays, as in a test that runs two commands.
     let _ = match format {
         LogFormat::Text => builder.with_ansi(terminal::is_terminal()).try_init(),
@@ -157,10 +132,7 @@ fn start_log(quiet: bool, verbosity: u8, format: LogFormat) {
 fn end_quietly_on_broken_pipe() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        let message = panic
-            .payload()
-            .downcast_ref::<String>()
-            .map_or("", String::as_str);
+        let message = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
         if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
             std::process::exit(EXIT_BROKEN_PIPE);
         }

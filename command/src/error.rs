@@ -11,16 +11,14 @@ pub enum Error {
     #[error("{}", .0.to_string().trim_end().trim_start_matches("error: "))]
     Usage(Box<clap::Error>),
     /// A value from the environment or a settings file doesn't fit its flag.
-    #[error("{place}: expected {expected} for `{key}`, found {found}")]
+    #[error("{place}: setting `{key}`: {problem}")]
     Setting {
         /// The name as it stands in the file or the environment.
         key: String,
         /// "runs/a/config.toml" or "the environment".
         place: String,
-        /// What the flag takes, in words.
-        expected: String,
-        /// What was there instead.
-        found: String,
+        /// What was expected and what was found.
+        problem: String,
     },
     /// A settings file names something that this command doesn't know.
     #[error("{file}: unknown setting `{key}`{hint}")]
@@ -132,10 +130,7 @@ fn reason(error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => {
             let text = error.to_string();
-            text.split(" (os error")
-                .next()
-                .unwrap_or(&text)
-                .to_lowercase()
+            text.split(" (os error").next().unwrap_or(&text).to_lowercase()
         }
     }
 }

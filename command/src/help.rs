@@ -1,8 +1,8 @@
 //! How `--help` looks, in every command alike.
 //!
-//! `#[command(version, styles = command::help::STYLES, help_template = command::help::TEMPLATE)]`
-//! on the root struct; subcommands inherit the styles.
+//! [`crate::main`] and [`crate::parse`] apply all of it; a root struct needs no attribute for it.
 
+use clap::Command;
 use clap::builder::styling::{AnsiColor, Effects, Style, Styles};
 
 /// Headings bold, flags in cyan, placeholders dim; no colour where the output is no terminal.
@@ -13,10 +13,18 @@ pub const STYLES: Styles = Styles::styled()
     .placeholder(Style::new().effects(Effects::DIMMED));
 
 /// What the command is for comes first, then how it's called, then every option by group.
-pub const TEMPLATE: &str =
-    "{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}{after-help}";
+pub const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}{after-help}\n";
 
 /// Closes the help of every command: how to set an option without a flag.
-pub(crate) const AFTER: &str = "Every option can also stand in the environment (--some-option as \
+const AFTER: &str = "Every option can also stand in the environment (--some-option as \
     LOOKALIKE_SOME_OPTION) or in the file of --config (some-option = ...). Flags win over the \
     environment, the environment over the file, the file over the defaults.";
+
+/// Gives a command and its subcommands this look, where they have none of their own.
+pub(crate) fn dress(command: Command) -> Command {
+    let command = match command.get_after_help() {
+        None => command.after_help(AFTER),
+        Some(_) => command,
+    };
+    command.styles(STYLES).help_template(TEMPLATE).mut_subcommands(dress)
+}

@@ -23,11 +23,7 @@ pub fn bytes(value: u64) -> String {
     for unit in ["B", "KiB", "MiB", "GiB", "TiB", "PiB"] {
         // 1023.95 would print as 1024.0.
         if amount < 1023.95 || unit == "PiB" {
-            return if unit == "B" {
-                format!("{value} B")
-            } else {
-                format!("{amount:.1} {unit}")
-            };
+            return if unit == "B" { format!("{value} B") } else { format!("{amount:.1} {unit}") };
         }
         amount /= 1024.0;
     }
@@ -77,10 +73,7 @@ pub struct Table {
 impl Table {
     /// A table with these column titles.
     pub fn new<Title: Into<String>>(header: impl IntoIterator<Item = Title>) -> Self {
-        Self {
-            header: header.into_iter().map(Into::into).collect(),
-            rows: Vec::new(),
-        }
+        Self { header: header.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
     /// Adds a row below; missing cells stay empty.
@@ -91,14 +84,22 @@ impl Table {
 
     /// As a Markdown table, to paste into a README.
     pub fn markdown(&self) -> String {
-        self.layout(presets::ASCII_MARKDOWN)
+        let text = self.layout(presets::ASCII_MARKDOWN);
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        if let Some(rule) = lines.get_mut(1) {
+            let columns: Vec<&str> = rule.trim_matches('|').split('|').collect();
+            let aligned = columns.iter().enumerate().map(|(column, dashes)| match dashes.strip_suffix('-') {
+                Some(shorter) if self.is_numeric(column) => format!("{shorter}:"),
+                _ => (*dashes).to_owned(),
+            });
+            *rule = format!("|{}|", aligned.collect::<Vec<_>>().join("|"));
+        }
+        lines.join("\n")
     }
 
     fn layout(&self, style: TableStyle) -> String {
         let mut layout = Layout::new();
-        layout
-            .load_style(style)
-            .set_content_arrangement(ContentArrangement::Disabled);
+        layout.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
         layout.set_header(&self.header);
         for row in &self.rows {
             let mut cells = row.clone();
@@ -112,25 +113,14 @@ impl Table {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        layout
-            .lines()
-            .map(|line| line.trim_end().to_owned())
-            .collect::<Vec<_>>()
-            .join("\n")
+        layout.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
     }
 
     /// Columns of figures are aligned to the right.
     fn is_numeric(&self, column: usize) -> bool {
-        let mut cells = self
-            .rows
-            .iter()
-            .filter_map(|row| row.get(column))
-            .filter(|cell| !cell.is_empty())
-            .peekable();
+        let mut cells = self.rows.iter().filter_map(|row| row.get(column)).filter(|cell| !cell.is_empty()).peekable();
         cells.peek().is_some()
-            && cells.all(|cell| {
-                cell.starts_with(|first: char| first.is_ascii_digit() || "+-±".contains(first))
-            })
+            && cells.all(|cell| cell.starts_with(|first: char| first.is_ascii_digit() || "+-±".contains(first)))
     }
 }
 

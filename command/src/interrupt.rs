@@ -56,10 +56,7 @@ impl Interrupt {
     /// Ties the flag to SIGINT and SIGTERM. SIGHUP is left alone, so that `nohup` works.
     pub(crate) fn listen(&self) -> Result<()> {
         use signal_hook::consts::{SIGINT, SIGTERM};
-        let setup = |error: std::io::Error| Error::Setup {
-            what: "Ctrl-C handling",
-            reason: error.to_string(),
-        };
+        let setup = |error: std::io::Error| Error::Setup { what: "Ctrl-C handling", reason: error.to_string() };
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(setup)?;
         let interrupt = self.clone();
         let listener = move || {
@@ -71,26 +68,18 @@ impl Interrupt {
                 interrupt.request();
             }
         };
-        std::thread::Builder::new()
-            .name("signals".into())
-            .spawn(listener)
-            .map_err(setup)?;
+        std::thread::Builder::new().name("signals".into()).spawn(listener).map_err(setup)?;
         Ok(())
     }
 
     fn callbacks(&self) -> std::sync::MutexGuard<'_, Vec<Box<dyn FnOnce() + Send>>> {
         // A panicking callback leaves the list whole, so its poison means nothing here.
-        self.shared
-            .callbacks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.callbacks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl std::fmt::Debug for Interrupt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Interrupt")
-            .field("requested", &self.requested())
-            .finish()
+        f.debug_struct("Interrupt").field("requested", &self.requested()).finish()
     }
 }

@@ -20,7 +20,6 @@
 //!
 //! /// Count to a number.
 //! #[derive(clap::Parser)]
-//! #[command(styles = command::help::STYLES, help_template = command::help::TEMPLATE)]
 //! struct Cli {
 //!     /// How far to count [unit: steps]
 //!     #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Training")]
@@ -53,7 +52,8 @@
 //! ranges stand in it. Flags are grouped by `help_heading`: `Input`, `Output`, `Network`,
 //! `Training`, `Serving`, and [`CommonArgs`] brings its own `Everywhere`. The root struct holds
 //! nothing but the subcommand and [`CommonArgs`], flattened; every other flag belongs to a
-//! subcommand. Defaults are written with `default_value_t`, never in prose.
+//! subcommand. A root struct is named after its binary (`#[command(name = "cvae-gan", version)]`).
+//! Defaults are written with `default_value_t`, never in prose.
 
 pub mod atomic_file;
 mod entry;

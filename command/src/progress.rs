@@ -95,27 +95,14 @@ impl Progress {
 
     fn with_total(label: &str, total: Option<u64>, unit: &str) -> Self {
         let now = Instant::now();
-        let state = State {
-            start: 0,
-            done: 0,
-            started: now,
-            printed: now,
-            note: String::new(),
-            finished: false,
-        };
+        let state = State { start: 0, done: 0, started: now, printed: now, note: String::new(), finished: false };
         let bar = (terminal::is_terminal() && !terminal::quiet()).then(|| {
             let bar = terminal::bars().add(ProgressBar::new(total.unwrap_or(0)));
             bar.set_style(style(label, total.is_some()));
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
         });
-        Self {
-            label: label.to_owned(),
-            total,
-            unit: unit.to_owned(),
-            state: Mutex::new(state),
-            bar,
-        }
+        Self { label: label.to_owned(), total, unit: unit.to_owned(), state: Mutex::new(state), bar }
     }
 
     /// "training 12,800 of 50,000 images (25.6 %), 43.1 images/s, 14 min 5 s left, loss 3.21"
@@ -138,8 +125,7 @@ impl Progress {
         let rate = state.rate();
         let mut text = format!("{} {}/s", human::rate(rate), self.unit);
         if let Some(total) = self.total
-            && let Ok(left) =
-                Duration::try_from_secs_f64(total.saturating_sub(state.done) as f64 / rate)
+            && let Ok(left) = Duration::try_from_secs_f64(total.saturating_sub(state.done) as f64 / rate)
         {
             text.push_str(&format!(", {} left", human::duration(left)));
         }
@@ -195,22 +181,13 @@ fn style(label: &str, bounded: bool) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("━╸━")
-        .with_key(
-            "label",
-            move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = out.write_str(&label);
-            },
-        )
-        .with_key(
-            "done",
-            |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = out.write_str(&human::count(state.pos()));
-            },
-        )
-        .with_key(
-            "total",
-            |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = out.write_str(&human::count(state.len().unwrap_or(0)));
-            },
-        )
+        .with_key("label", move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = out.write_str(&label);
+        })
+        .with_key("done", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = out.write_str(&human::count(state.pos()));
+        })
+        .with_key("total", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = out.write_str(&human::count(state.len().unwrap_or(0)));
+        })
 }

@@ -85,11 +85,7 @@ impl RunDirectory {
     pub fn create_at(path: impl AsRef<Path>, config: &str) -> Result<Self> {
         let path = path.as_ref();
         fs::create_dir_all(path).map_err(Error::writing(path))?;
-        if fs::read_dir(path)
-            .map_err(Error::reading(path))?
-            .next()
-            .is_some()
-        {
+        if fs::read_dir(path).map_err(Error::reading(path))?.next().is_some() {
             return Err(Error::Occupied(path.to_path_buf()));
         }
         Self::start(path.to_path_buf(), config)
@@ -138,8 +134,7 @@ impl RunDirectory {
     pub fn append_stats(&self, images_seen: u64, figures: &[(&str, f64)]) -> Result<()> {
         let mut state = self.figures();
         state.stats.append(images_seen, figures)?;
-        self.events(&mut state)?
-            .scalars(images_seen, figures.iter().copied())
+        self.events(&mut state)?.scalars(images_seen, figures.iter().copied())
     }
 
     /// Writes `samples/tag-000012800.png` and shows the picture in TensorBoard. Gives the file.
@@ -147,23 +142,17 @@ impl RunDirectory {
     /// # Errors
     /// [`Error::Write`].
     pub fn save_picture(&self, tag: &str, images_seen: u64, picture: &Picture) -> Result<PathBuf> {
-        let path = self
-            .path
-            .join(SAMPLES)
-            .join(format!("{}-{images_seen:09}.png", file_name(tag)));
+        let path = self.path.join(SAMPLES).join(format!("{}-{images_seen:09}.png", file_name(tag)));
         let png = picture.to_png();
         write_atomically(&path, |file| file.write_all(&png))?;
         let mut state = self.figures();
-        self.events(&mut state)?
-            .image(images_seen, tag, picture.width(), picture.height(), png)?;
+        self.events(&mut state)?.image(images_seen, tag, picture.width(), picture.height(), png)?;
         Ok(path)
     }
 
     fn start(path: PathBuf, config: &str) -> Result<Self> {
         let run = Self::lock(path)?;
-        write_atomically(run.path.join(CONFIG), |file| {
-            file.write_all(config.as_bytes())
-        })?;
+        write_atomically(run.path.join(CONFIG), |file| file.write_all(config.as_bytes()))?;
         Ok(run)
     }
 
@@ -183,23 +172,13 @@ impl RunDirectory {
         let samples = path.join(SAMPLES);
         fs::create_dir_all(&samples).map_err(Error::writing(&samples))?;
         let checkpoints = Checkpoints::in_run(&path);
-        fs::create_dir_all(checkpoints.directory())
-            .map_err(Error::writing(checkpoints.directory()))?;
+        fs::create_dir_all(checkpoints.directory()).map_err(Error::writing(checkpoints.directory()))?;
         for directory in [&path, &samples, checkpoints.directory()] {
             remove_unfinished(directory)?;
         }
         let stats = Stats::open(path.join(stats::FILE))?;
-        let figures = Mutex::new(Figures {
-            stats,
-            events: None,
-            first_event: 0,
-        });
-        Ok(Self {
-            path,
-            checkpoints,
-            figures,
-            _lock: lock,
-        })
+        let figures = Mutex::new(Figures { stats, events: None, first_event: 0 });
+        Ok(Self { path, checkpoints, figures, _lock: lock })
     }
 
     fn events<'a>(&self, figures: &'a mut Figures) -> Result<&'a mut tensorboard::Writer> {
@@ -221,9 +200,7 @@ fn next_number(parent: &Path) -> Result<u64> {
     let mut next = 0;
     for entry in fs::read_dir(parent).map_err(Error::reading(parent))? {
         let name = entry.map_err(Error::reading(parent))?.file_name();
-        let number = name
-            .to_str()
-            .and_then(|name| name.split('-').next()?.parse::<u64>().ok());
+        let number = name.to_str().and_then(|name| name.split('-').next()?.parse::<u64>().ok());
         next = next.max(number.map_or(0, |number| number.saturating_add(1)));
     }
     Ok(next)
@@ -232,28 +209,17 @@ fn next_number(parent: &Path) -> Result<u64> {
 /// A name without what file systems and shells trip over.
 fn file_name(name: &str) -> String {
     let safe = |c: char| {
-        if c.is_alphanumeric() || "-_.=+".contains(c) {
-            c
-        } else {
-            '-'
-        }
+        if c.is_alphanumeric() || "-_.=+".contains(c) { c } else { '-' }
     };
     let name: String = name.trim_start_matches('.').chars().map(safe).collect();
-    if name.is_empty() {
-        "run".to_owned()
-    } else {
-        name
-    }
+    if name.is_empty() { "run".to_owned() } else { name }
 }
 
 /// Removes what a killed process left half-written. The lock says that nobody is writing now.
 fn remove_unfinished(directory: &Path) -> Result<()> {
     for entry in fs::read_dir(directory).map_err(Error::reading(directory))? {
         let path = entry.map_err(Error::reading(directory))?.path();
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if name.starts_with('.') && name.ends_with(atomic_file::UNFINISHED) {
             fs::remove_file(&path).map_err(Error::writing(&path))?;
         }

@@ -20,12 +20,14 @@
 //!   directory, wherever they were written.
 
 mod common_args;
+mod file;
 mod given;
 mod resolved;
+mod value;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -37,6 +39,7 @@ pub use resolved::Settings;
 
 use crate::{Error, Result, entry, help};
 use given::Given;
+use value::Kind;
 
 /// The prefix of every variable that sets a flag.
 pub const ENVIRONMENT_PREFIX: &str = "LOOKALIKE_";
@@ -74,11 +77,7 @@ pub fn parse_from<Cli: Parser>(
     let plain = plain_command::<Cli>();
     let lenient = switches_take_values(plain.clone());
 
-    let Ok(first) = lenient
-        .clone()
-        .ignore_errors(true)
-        .try_get_matches_from(&args)
-    else {
+    let Ok(first) = lenient.clone().ignore_errors(true).try_get_matches_from(&args) else {
         return finish(&plain, &lenient, &args, &[]);
     };
     let path = subcommand_path(&first);
@@ -88,32 +87,21 @@ pub fn parse_from<Cli: Parser>(
 }
 
 /// The last pass: clap's own verdict on the completed command line.
-fn finish<Cli: Parser>(
-    plain: &Command,
-    lenient: &Command,
-    args: &[OsString],
-    given: &[Given],
-) -> Result<Parsed<Cli>> {
+fn finish<Cli: Parser>(plain: &Command, lenient: &Command, args: &[OsString], given: &[Given]) -> Result<Parsed<Cli>> {
     let mut matches = match lenient.clone().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => return Err(explain(error, plain, args, given)),
     };
-    let settings = Settings::new(lenient, &matches, given);
+    let program = args.first().and_then(|program| Path::new(program).file_stem()).unwrap_or_default();
+    let settings = Settings::new(&program.to_string_lossy(), lenient, &matches, given);
     let kept = matches.clone();
     let cli = Cli::from_arg_matches_mut(&mut matches)
         .map_err(|error| Error::Usage(Box::new(error.format(&mut plain.clone()))))?;
-    Ok(Parsed {
-        cli,
-        settings,
-        matches: leaf(&kept).clone(),
-    })
+    Ok(Parsed { cli, settings, matches: leaf(&kept).clone() })
 }
 
 fn plain_command<Cli: Parser>() -> Command {
-    let mut command = Cli::command();
-    if command.get_after_help().is_none() {
-        command = command.after_help(help::AFTER);
-    }
+    let mut command = help::dress(Cli::command());
     command.build();
     command
 }
@@ -151,16 +139,12 @@ fn subcommand_path(matches: &ArgMatches) -> Vec<String> {
 }
 
 fn leaf(matches: &ArgMatches) -> &ArgMatches {
-    matches
-        .subcommand()
-        .map_or(matches, |(_, inner)| leaf(inner))
+    matches.subcommand().map_or(matches, |(_, inner)| leaf(inner))
 }
 
 /// The chosen subcommand; the root for an empty path.
 fn chosen<'a>(command: &'a Command, path: &[String]) -> &'a Command {
-    path.iter().fold(command, |command, name| {
-        command.find_subcommand(name).unwrap_or(command)
-    })
+    path.iter().fold(command, |command, name| command.find_subcommand(name).unwrap_or(command))
 }
 
 fn settings_file(
@@ -174,8 +158,7 @@ fn settings_file(
     let on_command_line = |name: &str| -> Option<PathBuf> {
         let known = command.get_arguments().any(|arg| arg.get_id() == name);
         let mut values = known.then(|| matches.get_raw(name))??;
-        (matches.value_source(name) == Some(ValueSource::CommandLine))
-            .then(|| values.next().map(PathBuf::from))?
+        (matches.value_source(name) == Some(ValueSource::CommandLine)).then(|| values.next().map(PathBuf::from))?
     };
     on_command_line("config")
         .or_else(|| {
@@ -192,17 +175,9 @@ fn settings_file(
 /// Adds what was given elsewhere to the command line: settings of the root right behind the
 /// program's name, those of the subcommand at the end, but before any `--`.
 fn complete(args: &[OsString], given: &[Given]) -> Vec<OsString> {
-    let flags = |root: bool| {
-        given
-            .iter()
-            .filter(move |given| given.root == root)
-            .flat_map(|given| given.flags.clone())
-    };
+    let flags = |root: bool| given.iter().filter(move |given| given.root == root).flat_map(|given| given.flags.clone());
     let (head, tail) = args.split_at(args.len().min(1));
-    let end = tail
-        .iter()
-        .position(|arg| arg == "--")
-        .unwrap_or(tail.len());
+    let end = tail.iter().position(|arg| arg == "--").unwrap_or(tail.len());
     let (tail, rest) = tail.split_at(end);
     head.iter()
         .cloned()
@@ -218,9 +193,7 @@ fn complete(args: &[OsString], given: &[Given]) -> Vec<OsString> {
 fn explain(error: clap::Error, plain: &Command, args: &[OsString], given: &[Given]) -> Error {
     let wants_help = matches!(
         error.kind(),
-        ErrorKind::DisplayHelp
-            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-            | ErrorKind::DisplayVersion
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::DisplayVersion
     );
     if wants_help && let Err(help) = plain.clone().try_get_matches_from(args) {
         return Error::Usage(Box::new(help));
@@ -229,40 +202,43 @@ fn explain(error: clap::Error, plain: &Command, args: &[OsString], given: &[Give
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
     };
-    let culprit = text(ContextKind::InvalidArg)
-        .and_then(|shown| given.iter().find(|given| given.shown == shown));
+    let culprit = text(ContextKind::InvalidArg).and_then(|shown| given.iter().find(|given| given.shown == shown));
     match (culprit, text(ContextKind::InvalidValue)) {
         (Some(given), Some(value)) => Error::Setting {
             key: given.key.clone(),
             place: given.source.to_string(),
-            expected: expected(&error, &given.shown),
-            found: format!(
-                "{value:?}{}",
-                std::error::Error::source(&error)
-                    .map(|why| format!(" ({why})"))
-                    .unwrap_or_default()
-            ),
+            problem: problem(&error, given, value),
         },
         _ => Error::Usage(Box::new(error)),
     }
 }
 
-/// What a flag takes, in words.
-fn expected(error: &clap::Error, shown: &str) -> String {
-    match error.get(ContextKind::ValidValue) {
-        Some(ContextValue::Strings(values)) if !values.is_empty() => {
-            format!("one of {}", values.join(", "))
+/// What is wrong with a value, in our words where clap's are about digits and strings.
+fn problem(error: &clap::Error, given: &Given, value: &str) -> String {
+    let choices = match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(choices)) if !choices.is_empty() => Some(choices.join(", ")),
+        _ => None,
+    };
+    let reason = std::error::Error::source(error).map(ToString::to_string);
+    match (given.kind, choices, reason) {
+        (_, Some(choices), _) => format!("expected one of {choices}, found {value:?}"),
+        (Kind::Switch, ..) => format!("expected true or false, found {value:?}"),
+        (Kind::Integer, ..) if value.parse::<i128>().is_err() => format!("expected a whole number, found {value:?}"),
+        (Kind::Integer, _, Some(reason)) if reason.contains("invalid digit") => {
+            format!("expected a whole number of at least 0, found {value:?}")
         }
-        _ => format!("a value that {shown} takes"),
+        (Kind::Float, ..) if value.parse::<f64>().is_err() => format!("expected a number, found {value:?}"),
+        (_, _, Some(reason)) if reason.starts_with("expected") => reason,
+        (_, _, Some(reason)) => format!("found {value:?}: {reason}"),
+        (_, _, None) => format!("expected what {} takes, found {value:?}", given.shown),
     }
 }
 
-/// The long flag of an argument that settings can come from; `help` and `version` are no settings.
+/// The long flag of an argument that settings can come from. `--help` and its like are no settings,
+/// and a switch that turns something off (`--no-x`) would read backwards in a file: such a setting is
+/// a `bool` with `ArgAction::Set`.
 fn setting_name(arg: &Arg) -> Option<&str> {
-    let action = arg.get_action();
-    let is_request = matches!(
-        action,
-        ArgAction::Help | ArgAction::HelpLong | ArgAction::HelpShort | ArgAction::Version
-    );
-    arg.get_long().filter(|_| !is_request)
+    let is_setting =
+        matches!(arg.get_action(), ArgAction::Set | ArgAction::Append | ArgAction::SetTrue | ArgAction::Count);
+    arg.get_long().filter(|_| is_setting)
 }

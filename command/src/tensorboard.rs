@@ -115,12 +115,7 @@ impl Writer {
         let (path, file) = new_file(directory)?;
         let mut writer = Self { path, file };
         writer.append(0, What::FileVersion("brain.Event:2".to_owned()))?;
-        writer.append(
-            first_step,
-            What::SessionLog(SessionLog {
-                status: SESSION_START,
-            }),
-        )?;
+        writer.append(first_step, What::SessionLog(SessionLog { status: SESSION_START }))?;
         Ok(writer)
     }
 
@@ -128,17 +123,10 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Write`].
-    pub fn scalars<'a>(
-        &mut self,
-        step: u64,
-        figures: impl IntoIterator<Item = (&'a str, f64)>,
-    ) -> Result<()> {
+    pub fn scalars<'a>(&mut self, step: u64, figures: impl IntoIterator<Item = (&'a str, f64)>) -> Result<()> {
         let value = figures
             .into_iter()
-            .map(|(tag, figure)| Value {
-                tag: tag.to_owned(),
-                content: Some(Content::Scalar(figure as f32)),
-            })
+            .map(|(tag, figure)| Value { tag: tag.to_owned(), content: Some(Content::Scalar(figure as f32)) })
             .collect();
         self.append(step, What::Summary(Summary { value }))
     }
@@ -147,38 +135,17 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Write`].
-    pub fn image(
-        &mut self,
-        step: u64,
-        tag: &str,
-        width: u32,
-        height: u32,
-        png: Vec<u8>,
-    ) -> Result<()> {
+    pub fn image(&mut self, step: u64, tag: &str, width: u32, height: u32, png: Vec<u8>) -> Result<()> {
         let side = |length: u32| i32::try_from(length).unwrap_or(i32::MAX);
-        let image = Image {
-            height: side(height),
-            width: side(width),
-            colorspace: 3,
-            encoded: png,
-        };
-        let value = vec![Value {
-            tag: tag.to_owned(),
-            content: Some(Content::Image(image)),
-        }];
+        let image = Image { height: side(height), width: side(width), colorspace: 3, encoded: png };
+        let value = vec![Value { tag: tag.to_owned(), content: Some(Content::Image(image)) }];
         self.append(step, What::Summary(Summary { value }))
     }
 
     fn append(&mut self, step: u64, what: What) -> Result<()> {
-        let event = Event {
-            wall_time: now(),
-            step: i64::try_from(step).unwrap_or(i64::MAX),
-            what: Some(what),
-        };
+        let event = Event { wall_time: now(), step: i64::try_from(step).unwrap_or(i64::MAX), what: Some(what) };
         // One write a record, so that a reader who looks in between finds whole records.
-        self.file
-            .write_all(&frame(&event.encode_to_vec()))
-            .map_err(Error::writing(&self.path))
+        self.file.write_all(&frame(&event.encode_to_vec())).map_err(Error::writing(&self.path))
     }
 }
 
@@ -195,12 +162,9 @@ pub fn read(path: &Path) -> Result<Vec<Event>> {
     };
     let mut rest = bytes.as_slice();
     let mut events = Vec::new();
-    while let Some(record) = next_record(&mut rest).map_err(|at| {
-        damaged(
-            "matching checksums",
-            format!("a mismatch in record {}: {at}", events.len()),
-        )
-    })? {
+    while let Some(record) = next_record(&mut rest)
+        .map_err(|at| damaged("matching checksums", format!("a mismatch in record {}: {at}", events.len())))?
+    {
         events.push(Event::decode(record).map_err(|error| damaged("an event", error.to_string()))?);
     }
     Ok(events)
@@ -220,9 +184,7 @@ fn frame(record: &[u8]) -> Vec<u8> {
 /// CRC-32C, rotated and shifted by a constant, as the format wants: a checksum of data that holds
 /// checksums would be weak otherwise.
 fn masked_crc(bytes: &[u8]) -> u32 {
-    crc32c::crc32c(bytes)
-        .rotate_right(15)
-        .wrapping_add(0xa282_ead8)
+    crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
 /// The next whole record, or which part of it has a wrong checksum.
@@ -267,7 +229,5 @@ fn new_file(directory: &Path) -> Result<(PathBuf, File)> {
 }
 
 fn now() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

@@ -33,12 +33,7 @@ impl Grid {
     /// # Errors
     /// [`Error::Picture`] for no columns, no pixels, or neither 1 nor 3 channels.
     pub fn new(side: usize, channels: usize, columns: usize) -> Result<Self> {
-        let expected = |expected: &str, found: String| {
-            Err(Error::Picture {
-                expected: expected.to_owned(),
-                found,
-            })
-        };
+        let expected = |expected: &str, found: String| Err(Error::Picture { expected: expected.to_owned(), found });
         if channels != 1 && channels != 3 {
             return expected("1 or 3 channels", channels.to_string());
         }
@@ -68,19 +63,13 @@ impl Grid {
     }
 
     /// A caption above each column.
-    pub fn column_captions<Caption: Into<String>>(
-        mut self,
-        captions: impl IntoIterator<Item = Caption>,
-    ) -> Self {
+    pub fn column_captions<Caption: Into<String>>(mut self, captions: impl IntoIterator<Item = Caption>) -> Self {
         self.column_captions = captions.into_iter().map(Into::into).collect();
         self
     }
 
     /// A caption to the left of each row.
-    pub fn row_captions<Caption: Into<String>>(
-        mut self,
-        captions: impl IntoIterator<Item = Caption>,
-    ) -> Self {
+    pub fn row_captions<Caption: Into<String>>(mut self, captions: impl IntoIterator<Item = Caption>) -> Self {
         self.row_captions = captions.into_iter().map(Into::into).collect();
         self
     }
@@ -97,8 +86,7 @@ impl Grid {
                 found: pixels.len().to_string(),
             });
         }
-        self.tiles
-            .extend(pixels.chunks_exact(tile).map(<[u8]>::to_vec));
+        self.tiles.extend(pixels.chunks_exact(tile).map(<[u8]>::to_vec));
         Ok(())
     }
 
@@ -111,29 +99,13 @@ impl Grid {
     pub fn render(&self) -> Picture {
         let rows = self.tiles.len().div_ceil(self.columns).max(1) as u32;
         let columns = self.columns as u32;
-        let widest = |captions: &[String]| {
-            captions
-                .iter()
-                .map(|caption| text::width(caption, CAPTION_SIZE))
-                .max()
-        };
+        let widest = |captions: &[String]| captions.iter().map(|caption| text::width(caption, CAPTION_SIZE)).max();
         let left = MARGIN + widest(&self.row_captions).map_or(0, |width| width + 10);
-        let title_height = if self.title.is_some() {
-            TITLE_SIZE + 12
-        } else {
-            0
-        };
-        let caption_height = if self.column_captions.is_empty() {
-            0
-        } else {
-            CAPTION_SIZE + 8
-        };
+        let title_height = if self.title.is_some() { TITLE_SIZE + 12 } else { 0 };
+        let caption_height = if self.column_captions.is_empty() { 0 } else { CAPTION_SIZE + 8 };
         let top = MARGIN + title_height + caption_height;
         let grid_width = columns * (self.width + GAP) - GAP;
-        let title_width = self
-            .title
-            .as_deref()
-            .map_or(0, |title| text::width(title, TITLE_SIZE));
+        let title_width = self.title.as_deref().map_or(0, |title| text::width(title, TITLE_SIZE));
         let width = (left + grid_width).max(MARGIN + title_width) + MARGIN;
         let height = top + rows * (self.height + GAP) - GAP + MARGIN;
 
@@ -146,42 +118,21 @@ impl Grid {
         }
         text::draw(&mut raster, |area| {
             let write = |words: &str, size: u32, color: RGBColor, at: (u32, u32), pos: Pos| {
-                let style = (text::FONT, f64::from(size))
-                    .into_font()
-                    .color(&color)
-                    .pos(pos);
+                let style = (text::FONT, f64::from(size)).into_font().color(&color).pos(pos);
                 // Drawing into memory has no way to fail.
                 let _ = area.draw_text(words, &style, (at.0 as i32, at.1 as i32));
             };
             if let Some(title) = &self.title {
-                write(
-                    title,
-                    TITLE_SIZE,
-                    text::INK,
-                    (MARGIN, MARGIN),
-                    Pos::new(HPos::Left, VPos::Top),
-                );
+                write(title, TITLE_SIZE, text::INK, (MARGIN, MARGIN), Pos::new(HPos::Left, VPos::Top));
             }
             for (column, caption) in (0..columns).zip(&self.column_captions) {
                 let at = (left + place(column, self.width) + self.width / 2, top - 6);
                 let caption = text::fit(caption, CAPTION_SIZE, self.width + GAP);
-                write(
-                    &caption,
-                    CAPTION_SIZE,
-                    text::INK,
-                    at,
-                    Pos::new(HPos::Center, VPos::Bottom),
-                );
+                write(&caption, CAPTION_SIZE, text::INK, at, Pos::new(HPos::Center, VPos::Bottom));
             }
             for (row, caption) in (0..rows).zip(&self.row_captions) {
                 let at = (left - 10, top + place(row, self.height) + self.height / 2);
-                write(
-                    caption,
-                    CAPTION_SIZE,
-                    text::INK,
-                    at,
-                    Pos::new(HPos::Right, VPos::Center),
-                );
+                write(caption, CAPTION_SIZE, text::INK, at, Pos::new(HPos::Right, VPos::Center));
             }
         });
         Picture { raster }

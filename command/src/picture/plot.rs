@@ -34,27 +34,13 @@ pub struct Plot {
 
 impl Plot {
     /// An empty plot; the labels carry the units.
-    pub fn new(
-        title: impl Into<String>,
-        x_label: impl Into<String>,
-        y_label: impl Into<String>,
-    ) -> Self {
-        Self {
-            title: title.into(),
-            x_label: x_label.into(),
-            y_label: y_label.into(),
-            series: Vec::new(),
-        }
+    pub fn new(title: impl Into<String>, x_label: impl Into<String>, y_label: impl Into<String>) -> Self {
+        Self { title: title.into(), x_label: x_label.into(), y_label: y_label.into(), series: Vec::new() }
     }
 
     /// Adds a curve. Points that are not finite break the line.
-    pub fn line(
-        &mut self,
-        name: impl Into<String>,
-        points: impl IntoIterator<Item = (f64, f64)>,
-    ) -> &mut Self {
-        self.series
-            .push((name.into(), points.into_iter().collect()));
+    pub fn line(&mut self, name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> &mut Self {
+        self.series.push((name.into(), points.into_iter().collect()));
         self
     }
 
@@ -62,39 +48,21 @@ impl Plot {
     pub fn render(&self) -> Picture {
         let mut large = RgbImage::from_pixel(WIDTH * SCALE, HEIGHT * SCALE, image::Rgb([255; 3]));
         // Drawing into memory fails only for ranges without extent, which `range` never gives.
-        if let Err(error) = text::draw(&mut large, |area| {
-            self.paint(area).map_err(|error| error.to_string())
-        }) {
+        if let Err(error) = text::draw(&mut large, |area| self.paint(area).map_err(|error| error.to_string())) {
             tracing::error!("drawing a plot failed: {error}; this is a bug");
         }
-        Picture {
-            raster: resize(&large, WIDTH, HEIGHT, FilterType::Triangle),
-        }
+        Picture { raster: resize(&large, WIDTH, HEIGHT, FilterType::Triangle) }
     }
 
-    fn paint(
-        &self,
-        area: &DrawingArea<BitMapBackend<'_>, Shift>,
-    ) -> Result<(), Box<dyn std::error::Error + '_>> {
+    fn paint(&self, area: &DrawingArea<BitMapBackend<'_>, Shift>) -> Result<(), Box<dyn std::error::Error + '_>> {
         let scale = SCALE as i32;
-        let font = |size: u32, color: RGBColor| {
-            (text::FONT, f64::from(size * SCALE))
-                .into_font()
-                .color(&color)
-        };
-        let points = || {
-            self.series
-                .iter()
-                .flat_map(|(_, points)| points)
-                .filter(|(x, y)| x.is_finite() && y.is_finite())
-        };
+        let font = |size: u32, color: RGBColor| (text::FONT, f64::from(size * SCALE)).into_font().color(&color);
+        let points =
+            || self.series.iter().flat_map(|(_, points)| points).filter(|(x, y)| x.is_finite() && y.is_finite());
         let (x_low, x_high) = range(points().map(|point| point.0), 0.0);
         let (y_low, y_high) = range(points().map(|point| point.1), 0.05);
-        let y_label_width = [y_low, y_high]
-            .map(|y| text::width(&tick(y, y_high - y_low), 15))
-            .into_iter()
-            .max()
-            .unwrap_or(40);
+        let y_label_width =
+            [y_low, y_high].map(|y| text::width(&tick(y, y_high - y_low), 15)).into_iter().max().unwrap_or(40);
         let mut chart = ChartBuilder::on(area)
             .margin(16 * scale)
             .margin_right(28 * scale)
@@ -121,14 +89,10 @@ impl Plot {
         for ((name, points), color) in self.series.iter().zip(COLORS.iter().cycle()) {
             let style = color.stroke_width(2 * SCALE);
             let mut legend = Some(name);
-            for piece in points
-                .split(|(x, y)| !(x.is_finite() && y.is_finite()))
-                .filter(|piece| !piece.is_empty())
-            {
+            for piece in points.split(|(x, y)| !(x.is_finite() && y.is_finite())).filter(|piece| !piece.is_empty()) {
                 let drawn = chart.draw_series(LineSeries::new(piece.iter().copied(), style))?;
                 if let Some(name) = legend.take() {
-                    let sample =
-                        move |(x, y)| PathElement::new([(x, y), (x + 24 * scale, y)], style);
+                    let sample = move |(x, y)| PathElement::new([(x, y), (x + 24 * scale, y)], style);
                     drawn.label(name).legend(sample);
                 }
             }
@@ -150,9 +114,8 @@ impl Plot {
 
 /// From the least to the greatest value with a share of free space around; never empty.
 fn range(values: impl Iterator<Item = f64>, space: f64) -> (f64, f64) {
-    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-        (low.min(value), high.max(value))
-    });
+    let (low, high) =
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     if low > high {
         return (0.0, 1.0);
     }
@@ -171,9 +134,5 @@ fn tick(value: f64, extent: f64) -> String {
         let sign = if value <= -0.5 { "-" } else { "" };
         return format!("{sign}{}", crate::human::count(value.abs().round() as u64));
     }
-    if value.abs() >= 1e15 {
-        format!("{value:e}")
-    } else {
-        format!("{value:.decimals$}")
-    }
+    if value.abs() >= 1e15 { format!("{value:e}") } else { format!("{value:.decimals$}") }
 }

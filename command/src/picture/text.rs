@@ -26,10 +26,7 @@ pub(super) fn draw<T>(
 /// Pixels that `text` takes in width at `size`.
 pub(super) fn width(text: &str, size: u32) -> u32 {
     register();
-    (FONT, f64::from(size))
-        .into_font()
-        .box_size(text)
-        .map_or(0, |(width, _)| width)
+    (FONT, f64::from(size)).into_font().box_size(text).map_or(0, |(width, _)| width)
 }
 
 fn register() {

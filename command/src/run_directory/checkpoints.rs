@@ -44,10 +44,7 @@ pub fn find(run_or_file: impl AsRef<Path>) -> Result<PathBuf> {
     let newest = Checkpoints::in_run(place).list()?.pop();
     newest
         .map(|checkpoint| checkpoint.path)
-        .ok_or_else(|| Error::NoCheckpoint {
-            place: place.to_path_buf(),
-            found: "none".to_owned(),
-        })
+        .ok_or_else(|| Error::NoCheckpoint { place: place.to_path_buf(), found: "none".to_owned() })
 }
 
 /// The images seen of the checkpoints that the rule gives up: all but the newest `keep_newest` and
@@ -56,12 +53,8 @@ pub fn find(run_or_file: impl AsRef<Path>) -> Result<PathBuf> {
 pub fn to_prune(images_seen: &[u64], keep_newest: usize, keep_every: u64) -> Vec<u64> {
     let sorted: BTreeSet<u64> = images_seen.iter().copied().collect();
     let is_milestone = |seen: &u64| keep_every > 0 && seen.is_multiple_of(keep_every);
-    let mut pruned: Vec<u64> = sorted
-        .into_iter()
-        .rev()
-        .skip(keep_newest.max(1))
-        .filter(|seen| !is_milestone(seen))
-        .collect();
+    let mut pruned: Vec<u64> =
+        sorted.into_iter().rev().skip(keep_newest.max(1)).filter(|seen| !is_milestone(seen)).collect();
     pruned.reverse();
     pruned
 }
@@ -69,9 +62,7 @@ pub fn to_prune(images_seen: &[u64], keep_newest: usize, keep_every: u64) -> Vec
 impl Checkpoints {
     /// Those of the run directory at `run`.
     pub fn in_run(run: impl AsRef<Path>) -> Self {
-        Self {
-            directory: run.as_ref().join(DIRECTORY),
-        }
+        Self { directory: run.as_ref().join(DIRECTORY) }
     }
 
     /// The folder itself.
@@ -82,8 +73,7 @@ impl Checkpoints {
     /// The file for a place in the training, whether it exists or not. For writers of their own that
     /// also write to a temporary name, sync and rename.
     pub fn path(&self, images_seen: u64) -> PathBuf {
-        self.directory
-            .join(format!("{PREFIX}{images_seen:09}{SUFFIX}"))
+        self.directory.join(format!("{PREFIX}{images_seen:09}{SUFFIX}"))
     }
 
     /// Writes a checkpoint through `fill`, whole or not at all.
@@ -114,12 +104,7 @@ impl Checkpoints {
         for entry in entries {
             let path = entry.map_err(Error::reading(&self.directory))?.path();
             let name = path.file_name().and_then(|name| name.to_str());
-            let number = name.and_then(|name| {
-                name.strip_prefix(PREFIX)?
-                    .strip_suffix(SUFFIX)?
-                    .parse()
-                    .ok()
-            });
+            let number = name.and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok());
             if let Some(images_seen) = number {
                 checkpoints.push(Checkpoint { images_seen, path });
             }
@@ -148,13 +133,8 @@ impl Checkpoints {
                 }
             }
         }
-        let found = first_refusal.map_or("none".to_owned(), |refusal| {
-            format!("only damaged ones: {refusal}")
-        });
-        Err(Error::NoCheckpoint {
-            place: self.directory.clone(),
-            found,
-        })
+        let found = first_refusal.map_or("none".to_owned(), |refusal| format!("only damaged ones: {refusal}"));
+        Err(Error::NoCheckpoint { place: self.directory.clone(), found })
     }
 
     /// Deletes what the rule of [`to_prune`] gives up, and says what.
@@ -163,10 +143,7 @@ impl Checkpoints {
     /// [`Error::Read`], [`Error::Write`].
     pub fn prune(&self, keep_newest: usize, keep_every: u64) -> Result<Vec<Checkpoint>> {
         let mut checkpoints = self.list()?;
-        let seen: Vec<u64> = checkpoints
-            .iter()
-            .map(|checkpoint| checkpoint.images_seen)
-            .collect();
+        let seen: Vec<u64> = checkpoints.iter().map(|checkpoint| checkpoint.images_seen).collect();
         let pruned = to_prune(&seen, keep_newest, keep_every);
         checkpoints.retain(|checkpoint| pruned.contains(&checkpoint.images_seen));
         for checkpoint in &checkpoints {

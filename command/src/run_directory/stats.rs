@@ -29,9 +29,7 @@ pub struct Stats {
 pub fn read(run: impl AsRef<Path>) -> Result<Vec<(u64, Map<String, Value>)>> {
     let path = run.as_ref().join(FILE);
     let text = std::fs::read_to_string(&path).map_err(Error::reading(&path))?;
-    lines(&path, &text)
-        .map(|line| line.map(|(seen, object, _)| (seen, object)))
-        .collect()
+    lines(&path, &text).map(|line| line.map(|(seen, object, _)| (seen, object))).collect()
 }
 
 impl Stats {
@@ -69,9 +67,7 @@ impl Stats {
             line.push_str(&format!(",{}:{}", Value::from(*name), Value::from(*figure)));
         }
         line.push_str("}\n");
-        self.file
-            .write_all(line.as_bytes())
-            .map_err(Error::writing(&self.path))?;
+        self.file.write_all(line.as_bytes()).map_err(Error::writing(&self.path))?;
         self.last = Some(images_seen);
         Ok(())
     }
@@ -99,9 +95,7 @@ fn lines<'a>(path: &'a Path, text: &'a str) -> impl Iterator<Item = Result<Line<
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole.lines().enumerate().map(move |(index, line)| {
         let object: Option<Map<String, Value>> = serde_json::from_str(line).ok();
-        let seen = object
-            .as_ref()
-            .and_then(|object| object.get(IMAGES_SEEN)?.as_u64());
+        let seen = object.as_ref().and_then(|object| object.get(IMAGES_SEEN)?.as_u64());
         match (seen, object) {
             (Some(seen), Some(object)) => Ok((seen, object, line)),
             _ => Err(Error::Damaged {

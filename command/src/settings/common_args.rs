@@ -27,14 +27,8 @@ pub struct CommonArgs {
     /// Show errors only: no progress, no warnings
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// How log lines are written to standard error
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        global = true,
-        default_value_t,
-        value_enum
-    )]
+    /// How log lines are written to standard error: text or json
+    #[arg(long, value_name = "FORMAT", global = true, default_value_t, value_enum, hide_possible_values = true)]
     pub log_format: LogFormat,
 }
 

@@ -1,0 +1,59 @@
+//! Files that are either whole or not there.
+
+use std::fs;
+use std::io::{self, Write};
+
+use command::atomic_file::write_atomically;
+
+fn names(directory: &std::path::Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_written_file_replaces_the_old_one_and_can_be_read_by_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.bin");
+    for content in ["old", "new"] {
+        write_atomically(&path, |file| file.write_all(content.as_bytes())).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), content);
+    }
+    assert_eq!(names(directory.path()), ["a.bin"]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let plain = directory.path().join("plain");
+        fs::write(&plain, "").unwrap();
+        let mode = |path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&path), mode(&plain));
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_file_and_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.bin");
+    fs::write(&path, "old").unwrap();
+    let error = write_atomically(&path, |file| {
+        file.write_all(b"half of the n")?;
+        Err(io::ErrorKind::StorageFull.into())
+    })
+    .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot write {}: the disk is full; free some space and resume; earlier files are untouched",
+            path.display()
+        )
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    assert_eq!(names(directory.path()), ["a.bin"]);
+}
+
+#[test]
+fn a_directory_that_is_absent_is_one_sentence() {
+    let error = write_atomically("/absent/a.bin", |_| Ok(())).unwrap_err();
+    assert_eq!(error.to_string(), "cannot write /absent/a.bin: no such file or directory; earlier files are untouched");
+}

@@ -1,0 +1,191 @@
+//! What a training leaves behind.
+
+use std::fs;
+use std::io::Write;
+
+use command::picture::Plot;
+use command::run_directory::{Checkpoints, find, read_stats, to_prune};
+use command::{Error, RunDirectory};
+use proptest::prelude::*;
+
+fn name(run: &RunDirectory) -> String {
+    run.path().file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+fn save(run: &RunDirectory, images_seen: u64) {
+    run.checkpoints().write(images_seen, |file| write!(file, "{images_seen}")).unwrap();
+}
+
+#[test]
+fn runs_are_numbered_in_order_and_old_numbers_are_never_reused() {
+    let parent = tempfile::tempdir().unwrap();
+    let first = RunDirectory::create(parent.path(), "tiny demo/../x", "seed = 1\n").unwrap();
+    assert_eq!(name(&first), "00000-tiny-demo-..-x");
+    assert_eq!(fs::read_to_string(first.path().join("config.toml")).unwrap(), "seed = 1\n");
+    fs::create_dir(parent.path().join("00011-other")).unwrap();
+    fs::write(parent.path().join("notes.txt"), "").unwrap();
+    assert_eq!(name(&RunDirectory::create(parent.path(), "next", "").unwrap()), "00012-next");
+}
+
+#[test]
+fn runs_started_at_once_get_directories_of_their_own() {
+    let parent = tempfile::tempdir().unwrap();
+    let names: Vec<String> = std::thread::scope(|scope| {
+        let start = || name(&RunDirectory::create(parent.path(), "same", "").unwrap());
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let distinct: std::collections::BTreeSet<&String> = names.iter().collect();
+    assert_eq!(distinct.len(), 8);
+}
+
+#[test]
+fn a_chosen_place_must_be_empty() {
+    let parent = tempfile::tempdir().unwrap();
+    let place = parent.path().join("run");
+    drop(RunDirectory::create_at(&place, "").unwrap());
+    assert!(matches!(RunDirectory::create_at(&place, ""), Err(Error::Occupied(_))));
+    assert!(matches!(RunDirectory::open(parent.path()), Err(Error::NotARun(_))));
+}
+
+#[test]
+fn two_writers_on_one_run_are_refused_until_the_first_is_gone() {
+    let parent = tempfile::tempdir().unwrap();
+    let first = RunDirectory::create(parent.path(), "run", "").unwrap();
+    let path = first.path().to_path_buf();
+    let text = RunDirectory::open(&path).unwrap_err().to_string();
+    assert!(text.ends_with("is in use by another process; wait for it to end or choose another run"), "{text}");
+    drop(first);
+    RunDirectory::open(&path).unwrap();
+}
+
+#[test]
+fn a_resumed_runs_figures_equal_an_undisturbed_ones() {
+    let parent = tempfile::tempdir().unwrap();
+    let figures = |run: &RunDirectory, range: std::ops::RangeInclusive<u64>| {
+        for step in range {
+            let loss = if step == 3 { f64::NAN } else { 1.0 / step as f64 };
+            run.append_stats(step * 64, &[("loss/kl", loss), ("lr", 1e-4)]).unwrap();
+        }
+    };
+    let undisturbed = RunDirectory::create(parent.path(), "a", "").unwrap();
+    figures(&undisturbed, 1..=6);
+
+    let disturbed = RunDirectory::create(parent.path(), "b", "").unwrap();
+    let path = disturbed.path().to_path_buf();
+    figures(&disturbed, 1..=4);
+    drop(disturbed);
+    // Killed in the middle of a line, two steps after the checkpoint at 128 images.
+    fs::OpenOptions::new().append(true).open(path.join("stats.jsonl")).unwrap().write_all(b"{\"images_se").unwrap();
+    let resumed = RunDirectory::open(&path).unwrap();
+    assert!(matches!(resumed.append_stats(128, &[]), Err(Error::Damaged { .. })));
+    resumed.resume_at(128).unwrap();
+    figures(&resumed, 3..=6);
+
+    let text = |run: &RunDirectory| fs::read_to_string(run.path().join("stats.jsonl")).unwrap();
+    assert_eq!(text(&resumed), text(&undisturbed));
+    assert_eq!(text(&resumed).lines().nth(2), Some("{\"images_seen\":192,\"loss/kl\":null,\"lr\":0.0001}"));
+    let lines = read_stats(resumed.path()).unwrap();
+    assert_eq!(lines.iter().map(|(seen, _)| *seen).collect::<Vec<_>>(), [64, 128, 192, 256, 320, 384]);
+    assert_eq!(lines[1].1["loss/kl"], 0.5);
+}
+
+#[test]
+fn tensorboard_drops_what_a_resumed_run_makes_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let run = RunDirectory::create(parent.path(), "a", "").unwrap();
+    run.append_stats(64, &[("loss", 1.0)]).unwrap();
+    run.append_stats(128, &[("loss", 0.5)]).unwrap();
+    run.resume_at(64).unwrap();
+    run.append_stats(128, &[("loss", 0.5)]).unwrap();
+    let mut files: Vec<_> = fs::read_dir(run.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_str().unwrap().contains("tfevents"))
+        .collect();
+    files.sort();
+    let starts: Vec<i64> = files.iter().map(|file| command::tensorboard::read(file).unwrap()[1].step).collect();
+    assert_eq!(starts, [0, 65]);
+}
+
+#[test]
+fn pictures_are_named_by_images_seen() {
+    let parent = tempfile::tempdir().unwrap();
+    let run = RunDirectory::create(parent.path(), "a", "").unwrap();
+    let path = run.save_picture("grid", 12_800, &Plot::new("t", "x", "y").render()).unwrap();
+    assert_eq!(path, run.path().join("samples/grid-000012800.png"));
+    assert_eq!(image::open(path).unwrap().width(), 960);
+}
+
+#[test]
+fn damaged_figures_are_named() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = RunDirectory::create(parent.path(), "a", "").unwrap().path().to_path_buf();
+    fs::write(path.join("stats.jsonl"), "{\"images_seen\":1}\nnonsense\n").unwrap();
+    let text = RunDirectory::open(&path).unwrap_err().to_string();
+    assert!(text.ends_with("expected a JSON object with images_seen in line 2, found nonsense"), "{text}");
+}
+
+#[test]
+fn the_newest_checkpoint_that_can_be_read_is_found() {
+    let parent = tempfile::tempdir().unwrap();
+    let run = RunDirectory::create(parent.path(), "a", "").unwrap();
+    let text = find(run.path()).unwrap_err().to_string();
+    assert!(text.starts_with("expected a checkpoint in") && text.ends_with("found none"), "{text}");
+    for images_seen in [64, 12_800, 640] {
+        save(&run, images_seen);
+    }
+    fs::write(run.checkpoints().directory().join("images-x.safetensors"), "").unwrap();
+    fs::write(run.checkpoints().directory().join(".images-000000001.safetensors.abc.tmp"), "").unwrap();
+    assert_eq!(find(run.path()).unwrap(), run.path().join("checkpoints/images-000012800.safetensors"));
+    let (checkpoint, content) = run
+        .checkpoints()
+        .newest(|checkpoint| match fs::read_to_string(&checkpoint.path) {
+            Ok(text) if text != "12800" => Ok(text),
+            _ => Err("cut short"),
+        })
+        .unwrap();
+    assert_eq!((checkpoint.images_seen, content.as_str()), (640, "640"));
+    let refused = run.checkpoints().newest(|_| Err::<(), _>("cut short")).unwrap_err().to_string();
+    assert!(refused.ends_with("found only damaged ones: cut short"), "{refused}");
+}
+
+#[test]
+fn opening_a_run_removes_what_a_killed_process_left_unfinished() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = RunDirectory::create(parent.path(), "a", "").unwrap().path().to_path_buf();
+    let left = path.join("checkpoints/.images-000000064.safetensors.x1y2.tmp");
+    fs::write(&left, "half").unwrap();
+    let run = RunDirectory::open(&path).unwrap();
+    assert!(!left.exists());
+    assert_eq!(run.checkpoints().list().unwrap(), []);
+}
+
+#[test]
+fn pruning_keeps_the_newest_and_the_milestones() {
+    assert_eq!(to_prune(&[100, 200, 300, 400, 500, 550], 2, 200), [100, 300]);
+    assert_eq!(to_prune(&[100, 200, 300], 0, 0), [100, 200]);
+    let parent = tempfile::tempdir().unwrap();
+    let run = RunDirectory::create(parent.path(), "a", "").unwrap();
+    for images_seen in [64, 128, 192, 256] {
+        save(&run, images_seen);
+    }
+    let pruned = run.checkpoints().prune(1, 128).unwrap();
+    assert_eq!(pruned.iter().map(|checkpoint| checkpoint.images_seen).collect::<Vec<_>>(), [64, 192]);
+    let left = Checkpoints::in_run(run.path()).list().unwrap();
+    assert_eq!(left.iter().map(|checkpoint| checkpoint.images_seen).collect::<Vec<_>>(), [128, 256]);
+}
+
+proptest! {
+    #[test]
+    fn pruning_twice_prunes_nothing_more_and_the_newest_always_stays(
+        seen in proptest::collection::btree_set(0u64..1000, 1..30), keep_newest in 0usize..5, keep_every in 0u64..100,
+    ) {
+        let all: Vec<u64> = seen.into_iter().collect();
+        let pruned = to_prune(&all, keep_newest, keep_every);
+        let left: Vec<u64> = all.iter().copied().filter(|one| !pruned.contains(one)).collect();
+        prop_assert_eq!(left.last(), all.last());
+        prop_assert!(left.len() >= keep_newest.min(all.len()));
+        prop_assert_eq!(to_prune(&left, keep_newest, keep_every), Vec::<u64>::new());
+    }
+}
