@@ -2,7 +2,6 @@
 
 use crate::batch::SourceError;
 use crate::metrics::MetricError;
-use std::path::PathBuf;
 
 /// Why a recognizer can't be trained, read or judged.
 #[derive(Debug, thiserror::Error)]
@@ -35,13 +34,8 @@ pub enum Error {
         images_seen: u64,
     },
     /// A file that holds no recognizer, or another one than is needed.
-    #[error("{}: {reason}", path.display())]
-    Weights {
-        /// The file.
-        path: PathBuf,
-        /// What was expected and found.
-        reason: String,
-    },
+    #[error(transparent)]
+    Checkpoint(#[from] nets::checkpoint::CheckpointError),
     /// A checkpoint and a training that don't belong together.
     #[error("can't resume: expected {expected}, found {found}")]
     OtherTraining {

@@ -131,7 +131,10 @@ pub enum Loss {
 
 impl Loss {
     /// Softmax with centre loss as its authors set it.
-    pub const CENTRE: Self = Self::Centre { weight: 0.008, rate: 0.5 };
+    pub const CENTRE: Self = Self::Centre { weight: 0.008, rate: Self::CENTRE_RATE };
+
+    /// Part of the way that centres move, as their authors set it.
+    pub const CENTRE_RATE: f64 = 0.5;
 }
 
 impl std::fmt::Display for Loss {
@@ -144,15 +147,25 @@ impl std::fmt::Display for Loss {
 }
 
 /// How the learning rate falls over a training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
-    /// A tenth after 60 % and again after 85 % of the images: two drops.
+    /// To a tenth after 60 % of the images, and again after 85 %
     Drops,
-    /// Times 0.457305051927326 after every eighth, as published (every 10 of 80 epochs).
+    /// Times 0.457305051927326 after every eighth, as published (every 10 of 80 epochs)
     Published,
-    /// Stays.
+    /// Stays as it is
     Constant,
+}
+
+impl std::fmt::Display for Schedule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Drops => "drops",
+            Self::Published => "published",
+            Self::Constant => "constant",
+        })
+    }
 }
 
 impl Schedule {

@@ -1,0 +1,80 @@
+//! A recognizer's file: what it says of itself, and reading it back as a network.
+
+use crate::error::{Error, Result};
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use nets::checkpoint::Checkpoint;
+use nets::{LightCnn, LightCnnConfig, Parameters};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The kind of a recognizer's checkpoints.
+pub const KIND: &str = "recognizer";
+/// Field of the description that holds the card.
+pub(crate) const CARD: &str = "card";
+/// Group of the network's tensors.
+pub(crate) const NETWORK: &str = "network";
+
+/// What evaluation needs to know beside the weights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    /// Kind, width and number of classes.
+    pub config: LightCnnConfig,
+    /// Names of the first classes, in class order; blended identities have none.
+    pub class_names: Vec<String>,
+    /// Digest of the data set that it was trained on, where it is known.
+    pub dataset: Option<String>,
+    /// Length of its training so far.
+    pub images_seen: u64,
+}
+
+/// A recognizer ready to compute, whose weights keep no gradients.
+pub struct Recognizer {
+    /// The network.
+    pub network: LightCnn,
+    /// What its file says of it.
+    pub card: Card,
+    /// The network's weights by name, to put into another file.
+    pub weights: BTreeMap<String, Tensor>,
+    device: Device,
+}
+
+impl Recognizer {
+    /// Builds a network from exactly its weights.
+    ///
+    /// # Errors
+    /// A name that is missing or left over, a shape that differs, a weight that is not finite.
+    pub fn new(card: Card, weights: BTreeMap<String, Tensor>, device: &Device) -> candle_core::Result<Self> {
+        // Parameters load strictly; what computes afterwards holds plain tensors.
+        let parameters = Parameters::new(0, DType::F32, device);
+        LightCnn::new(&card.config, parameters.var_builder())?;
+        parameters.load(&weights)?;
+        let weights = parameters.tensors()?;
+        for (name, tensor) in &weights {
+            if !tensor.sum_all()?.to_scalar::<f32>()?.is_finite() {
+                candle_core::bail!("weights of `{name}` are not finite; the training that made them had failed")
+            }
+        }
+        let tensors = weights.clone().into_iter().collect();
+        let network = LightCnn::new(&card.config, VarBuilder::from_tensors(tensors, DType::F32, device))?;
+        Ok(Self { network, card, weights, device: device.clone() })
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+}
+
+/// Reads a recognizer: a checkpoint, or the newest one of a run directory.
+///
+/// # Errors
+/// Nothing there, a file that is cut short or of another kind, weights that don't fit it.
+pub fn load(run_or_file: impl AsRef<Path>, device: &Device) -> Result<Recognizer> {
+    let path = command::run_directory::find(run_or_file)?;
+    let mut file = Checkpoint::read(&path, KIND, device)?;
+    let card: Card = file.get(CARD)?;
+    let weights = file.take(NETWORK);
+    Recognizer::new(card, weights, device).map_err(|error| Error::Checkpoint(file.content(error)))
+}

@@ -1,0 +1,207 @@
+//! One step of training, and the state it moves.
+
+use super::centre_loss::Centres;
+use super::config::{Loss, TrainConfig};
+use super::dropout;
+use crate::batch::Batch;
+use crate::card::NETWORK;
+use crate::error::{Error, Result};
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use nets::chance::Chance;
+use nets::checkpoint::Checkpoint;
+use nets::optim::{Multipliers, Sgd, SgdConfig, clip_factor, gradient_norm};
+use nets::{FEATURE, LightCnn, LightCnnConfig, Parameters, pixels};
+
+/// A recognizer in training: everything that a step changes.
+///
+/// The state is a function of the configuration and the batches seen; thread counts and clocks have
+/// no part in it.
+pub struct Trainer {
+    config: TrainConfig,
+    shape: LightCnnConfig,
+    device: Device,
+    parameters: Parameters,
+    network: LightCnn,
+    optimizer: Sgd,
+    centres: Option<Centres>,
+    dropout: Chance,
+    steps: u64,
+    images_seen: u64,
+}
+
+/// What one step measured, before its update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Mean cross-entropy.
+    pub softmax: f64,
+    /// Mean centre loss before its weight; 0 without it.
+    pub centre: f64,
+    /// Share of rows classified rightly, with dropout.
+    pub accuracy: f64,
+    /// Norm of the whole gradient before clipping.
+    pub gradient_norm: f64,
+    /// Of weights.
+    pub learning_rate: f64,
+    /// Rows.
+    pub rows: usize,
+}
+
+impl Trainer {
+    /// A network of fresh weights.
+    ///
+    /// # Errors
+    /// A setting that can't train.
+    pub fn new(config: &TrainConfig, classes: usize, device: &Device) -> Result<Self> {
+        config.check()?;
+        let shape = LightCnnConfig { kind: config.kind, width: config.width, classes };
+        let parameters = Parameters::new(config.seed, DType::F32, device);
+        let network = LightCnn::new(&shape, parameters.var_builder())?;
+        let sgd = SgdConfig { momentum: config.momentum, weight_decay: config.weight_decay };
+        let optimizer = Sgd::new(&parameters, sgd, |name| multipliers(name, config.classifier_rate))?;
+        let centres = matches!(config.loss, Loss::Centre { .. }).then(|| Centres::new(classes, FEATURE));
+        Ok(Self {
+            config: config.clone(),
+            shape,
+            device: device.clone(),
+            parameters,
+            network,
+            optimizer,
+            centres,
+            dropout: Chance::new(config.seed, "recognizer/dropout"),
+            steps: 0,
+            images_seen: 0,
+        })
+    }
+
+    /// Learns from one batch.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`], before anything has changed.
+    pub fn step(&mut self, batch: &Batch) -> Result<Step> {
+        // Forward.
+        let images = pixels::to_grey(&batch.pixels, batch.rows, batch.channels, DType::F32, &self.device)?;
+        let features = self.network.features(&images)?;
+        let dropped = match self.config.dropout {
+            0.0 => features.clone(),
+            rate => (&features * dropout::mask(&self.dropout, self.steps, batch.rows, FEATURE, rate, &self.device)?)?,
+        };
+        let logits = self.network.classify(&dropped)?;
+
+        // Loss.
+        let labels = Tensor::from_slice(&batch.labels, batch.rows, &self.device)?;
+        let softmax = candle_nn::loss::cross_entropy(&logits, &labels)?;
+        let (total, centre) = match (&self.centres, self.config.loss) {
+            (Some(centres), Loss::Centre { weight, .. }) => {
+                let centre = centres.loss(&features, &batch.labels)?;
+                ((&softmax + centre.affine(weight, 0.0)?)?, self.finite("centre loss", scalar(&centre)?)?)
+            }
+            _ => (softmax.clone(), 0.0),
+        };
+        let softmax = self.finite("softmax loss", scalar(&softmax)?)?;
+
+        // Update.
+        let gradients: GradStore = total.backward()?;
+        let norm = self.finite("gradient norm", gradient_norm(&self.parameters, &gradients)?)?;
+        let factor = if self.config.clip > 0.0 { clip_factor(norm, self.config.clip) } else { 1.0 };
+        let learning_rate = self.config.learning_rate_at(self.images_seen);
+        self.optimizer.step(&gradients, learning_rate, factor)?;
+        if let (Some(centres), Loss::Centre { rate, .. }) = (&mut self.centres, self.config.loss) {
+            centres.update(&features.detach(), &batch.labels, rate)?;
+        }
+        self.steps += 1;
+        self.images_seen += batch.rows as u64;
+        let accuracy = accuracy(&logits, &batch.labels)?;
+        Ok(Step { softmax, centre, accuracy, gradient_norm: norm, learning_rate, rows: batch.rows })
+    }
+
+    /// A copy of the network as it is now, that later steps don't change and that keeps no
+    /// gradients.
+    pub fn frozen(&self) -> Result<LightCnn> {
+        let weights = self.parameters.tensors()?.into_iter().collect();
+        Ok(LightCnn::new(&self.shape, VarBuilder::from_tensors(weights, DType::F32, &self.device))?)
+    }
+
+    /// Kind, width and classes.
+    pub fn shape(&self) -> &LightCnnConfig {
+        &self.shape
+    }
+
+    /// The device it learns on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// How far it is.
+    pub fn images_seen(&self) -> u64 {
+        self.images_seen
+    }
+
+    /// Batches seen.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Puts the state into a checkpoint.
+    pub fn save_to(&self, checkpoint: &mut Checkpoint) -> Result<()> {
+        checkpoint.put(NETWORK, self.parameters.tensors()?);
+        checkpoint.put(OPTIMIZER, self.optimizer.state()?);
+        if let Some(centres) = &self.centres {
+            checkpoint.put(CENTRES, [(CENTRES.to_owned(), centres.to_tensor()?)].into());
+        }
+        checkpoint.set(STEPS, self.steps);
+        checkpoint.set(IMAGES_SEEN, self.images_seen);
+        Ok(())
+    }
+
+    /// Takes up a state that [`Trainer::save_to`] put there.
+    ///
+    /// # Errors
+    /// Tensors that are missing, left over or of another shape.
+    pub fn restore_from(&mut self, checkpoint: &mut Checkpoint) -> Result<()> {
+        let (steps, images_seen) = (checkpoint.get(STEPS)?, checkpoint.get(IMAGES_SEEN)?);
+        let centres = match (self.centres.is_some(), checkpoint.take(CENTRES).remove(CENTRES)) {
+            (true, Some(centres)) if centres.dims() == [self.shape.classes, FEATURE] => {
+                Some(Centres::from_tensor(&centres)?)
+            }
+            (false, None) => None,
+            _ => return Err(checkpoint.content("expected the centres that its loss has").into()),
+        };
+        self.parameters.load(&checkpoint.take(NETWORK)).map_err(|error| checkpoint.content(error))?;
+        self.optimizer.load_state(&checkpoint.take(OPTIMIZER)).map_err(|error| checkpoint.content(error))?;
+        (self.centres, self.steps, self.images_seen) = (centres, steps, images_seen);
+        Ok(())
+    }
+
+    fn finite(&self, term: &'static str, value: f64) -> Result<f64> {
+        if value.is_finite() {
+            return Ok(value);
+        }
+        Err(Error::NotFinite { term, value, images_seen: self.images_seen })
+    }
+}
+
+/// Groups and fields of the state in a checkpoint.
+const OPTIMIZER: &str = "optimizer";
+const CENTRES: &str = "centres";
+const STEPS: &str = "steps";
+const IMAGES_SEEN: &str = "images_seen";
+
+/// As in the published training: biases learn twice as fast and don't decay, the classifier
+/// (`fc2`) `classifier_rate` times as fast.
+fn multipliers(name: &str, classifier_rate: f64) -> Multipliers {
+    let bias = name.ends_with("bias");
+    let classifier = if name.starts_with("fc2") { classifier_rate } else { 1.0 };
+    Multipliers { rate: classifier * if bias { 2.0 } else { 1.0 }, decay: if bias { 0.0 } else { 1.0 } }
+}
+
+fn scalar(tensor: &Tensor) -> Result<f64> {
+    Ok(tensor.to_dtype(DType::F64)?.to_scalar::<f64>()?)
+}
+
+fn accuracy(logits: &Tensor, labels: &[u32]) -> Result<f64> {
+    let best = logits.argmax(1)?.to_vec1::<u32>()?;
+    let hits = best.iter().zip(labels).filter(|(best, label)| best == label).count();
+    Ok(hits as f64 / labels.len() as f64)
+}
