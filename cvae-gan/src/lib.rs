@@ -1,1 +1,35 @@
-//! To be written.
+//! Trains the CVAE-GAN with multi-scale, multi-task critics (Huang, Xie, Lai and Feng,
+//! "Conditional Face Synthesis for Data Augmentation", PRCV 2018) and exports what a server serves.
+//!
+//! In the order in which a training passes through the files:
+//!
+//! - [`settings`]: every number of the recipe, in two presets; [`schedule`]: what changes with the
+//!   images seen;
+//! - [`identity_network`]: the frozen recognizer; [`label_code`]: what G is told of an identity;
+//! - [`learner`]: the state and one step of it: `draws` the step's chances, `critic_step` L_D,
+//!   `generator_step` L_EG;
+//! - [`losses`]: each term; `balance`: how strongly each pulls; `perturb`: copies for the
+//!   recognizer; `class_means`: running means for one reading of feature matching.
+
+mod balance;
+mod class_means;
+mod critic_step;
+mod critics;
+mod draws;
+mod error;
+mod figures;
+mod frozen;
+mod generator_step;
+pub mod identity_network;
+pub mod label_code;
+pub mod learner;
+pub mod losses;
+mod perturb;
+pub mod schedule;
+pub mod settings;
+
+pub use error::{Error, Result};
+pub use figures::Figures;
+pub use identity_network::IdentityNetwork;
+pub use learner::Learner;
+pub use settings::{Overrides, Preset, Settings};

@@ -1,0 +1,101 @@
+//! The random numbers of a step: each a function of the seed, the step and the row.
+
+use crate::Result;
+use candle_core::{DType, Device, Tensor};
+use nets::LATENT;
+use nets::chance::{Chance, Draws};
+
+/// Everything that a step leaves to chance, beside the order and flips of its images.
+pub struct StepDraws {
+    /// Noise of the encoder's latents, `(B,256)`.
+    pub encoding: Tensor,
+    /// Latents of the random branch, `(B,256)`.
+    pub prior: Tensor,
+    /// 1 where the random branch borrows another image's latent instead, else 0: `(B,1)`.
+    pub borrowed: Tensor,
+    /// Share of the real image in the gradient penalty's mixture, `(B,1,1,1)`.
+    pub real_share: Tensor,
+    /// 1 where that mixture takes the random branch's fake, 0 for the encoded one's: `(B,1,1,1)`.
+    pub penalty_branch: Tensor,
+    /// How the recognizer's copies are changed.
+    pub perturbation: Perturbation,
+}
+
+/// One change of all images of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Perturbation {
+    /// Pixels to the right.
+    pub right: i32,
+    /// Pixels down.
+    pub down: i32,
+    /// Whether to blur.
+    pub blur: bool,
+    /// Factor of deviations from middle grey.
+    pub contrast: f64,
+    /// Added to grey in `[0, 1]`.
+    pub brightness: f64,
+}
+
+impl Perturbation {
+    /// Leaves images as they are.
+    pub const NONE: Self = Self { right: 0, down: 0, blur: false, contrast: 1.0, brightness: 0.0 };
+    /// Largest shift, in pixels.
+    const SHIFT: u64 = 6;
+
+    fn draw(draws: &mut Draws) -> Self {
+        let mut shift = || draws.below(2 * Self::SHIFT + 1) as i32 - Self::SHIFT as i32;
+        let (right, down) = (shift(), shift());
+        Self {
+            right,
+            down,
+            blur: draws.chance(0.5),
+            contrast: draws.uniform(0.8, 1.2),
+            brightness: draws.uniform(-0.1, 0.1),
+        }
+    }
+}
+
+impl StepDraws {
+    /// The draws of step `step` for a batch of `rows`.
+    ///
+    /// # Errors
+    /// Only when memory runs out.
+    pub fn new(seed: u64, step: u64, rows: usize, swap: f64, dtype: DType, device: &Device) -> Result<Self> {
+        let per_row = |purpose: &str, count: usize, draw: &dyn Fn(&mut Draws) -> f64| -> Result<Tensor> {
+            let chance = Chance::new(seed, purpose);
+            let values: Vec<f64> = (0..rows)
+                .flat_map(|row| {
+                    let mut draws = chance.at(step, row as u64);
+                    (0..count).map(move |_| draw(&mut draws)).collect::<Vec<_>>()
+                })
+                .collect();
+            Ok(Tensor::from_vec(values, (rows, count), device)?.to_dtype(dtype)?)
+        };
+        let as_images = |values: Tensor| values.reshape((rows, 1, 1, 1));
+        let coin = |share: f64| move |draws: &mut Draws| f64::from(draws.chance(share));
+        Ok(Self {
+            encoding: per_row("cvae-gan/encoding", LATENT, &Draws::normal)?,
+            prior: per_row("cvae-gan/prior", LATENT, &Draws::normal)?,
+            borrowed: per_row("cvae-gan/borrowed", 1, &coin(swap))?,
+            real_share: as_images(per_row("cvae-gan/real share", 1, &Draws::unit)?)?,
+            penalty_branch: as_images(per_row("cvae-gan/penalty branch", 1, &coin(0.5))?)?,
+            perturbation: Perturbation::draw(&mut Chance::new(seed, "cvae-gan/perturbation").at(step, 0)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rows_draws_depend_on_seed_step_and_row_alone() -> Result<()> {
+        let draws = |step, rows| StepDraws::new(3, step, rows, 0.5, DType::F64, &Device::Cpu);
+        let (few, many) = (draws(7, 2)?, draws(7, 5)?);
+        let latents = |draws: &StepDraws, rows: usize| draws.prior.narrow(0, 0, rows)?.to_vec2::<f64>();
+        assert_eq!(latents(&few, 2)?, latents(&many, 2)?);
+        assert_ne!(latents(&few, 2)?, latents(&draws(8, 2)?, 2)?);
+        assert_eq!(few.perturbation, many.perturbation);
+        Ok(())
+    }
+}

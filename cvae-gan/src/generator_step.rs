@@ -1,0 +1,229 @@
+//! L_EG: what E and G minimise.
+//!
+//! Every term but the divergence reaches E and G through the images made. So the step goes in two
+//! halves: the terms' gradient at the images, then that gradient through G and E. In between, each
+//! term's own pull can be measured.
+
+use crate::Result;
+use crate::balance::Term;
+use crate::critic_step::accuracy;
+use crate::critics::Critic;
+use crate::draws::StepDraws;
+use crate::figures::Figures;
+use crate::learner::{Branch, Faces, Gradients, Learner, Made, scalar};
+use crate::losses::adversarial::generator_loss;
+use crate::losses::classification::classification;
+use crate::losses::feature_matching::{feature_matching, mean_feature_matching};
+use crate::losses::identity::{identity, identity_maps};
+use crate::losses::kl::kl;
+use crate::losses::pixel::pixel;
+use crate::losses::reading::{IdentityDistance, PriorMatch};
+use crate::perturb::perturb;
+use candle_core::{DType, Tensor, Var};
+use nets::pixels;
+
+impl Learner {
+    /// Gradients of L_EG for the weights of E and G.
+    pub(crate) fn generator_gradients(
+        &mut self,
+        faces: &Faces,
+        made: &Made,
+        draws: &StepDraws,
+        figures: &mut Figures,
+    ) -> Result<Gradients> {
+        // Forward, from the images on.
+        let images = Var::from_tensor(&made.images.detach())?;
+        let terms = self.image_terms(faces, made, &images, draws, figures)?;
+
+        // Pulls.
+        if self.pulls.due(self.steps, terms.iter().map(|(term, _)| *term)) {
+            for (term, value) in &terms {
+                let norm = match value.backward()?.get(&images) {
+                    Some(gradient) => scalar(&gradient.sqr()?.sum_all()?)?.sqrt(),
+                    None => 0.0,
+                };
+                self.pulls.record(*term, norm);
+                let weight = self.weight(*term);
+                figures.add(&format!("pull/{}", term.name()), weight * norm);
+                figures.add(&format!("weight/{}", term.name()), weight);
+            }
+        }
+
+        // Backward to the images.
+        let mut sum = Tensor::zeros((), self.dtype, &self.device)?;
+        for (term, value) in &terms {
+            figures.add(&format!("loss/{}", term.name()), self.finite(term.name(), value)?);
+            sum = (sum + value.affine(self.weight(*term), 0.0)?)?;
+        }
+        let at_images = match sum.backward()?.get(&images) {
+            Some(gradient) => gradient.detach(),
+            None => images.zeros_like()?,
+        };
+
+        // Backward through G and E; the divergence joins at E.
+        let mut surrogate = (&made.images * at_images)?.sum_all()?;
+        if let Some(posterior) = &made.posterior {
+            let divergence = kl(posterior)?;
+            figures.add("loss/kl", self.finite("divergence", &divergence)?);
+            surrogate = (surrogate + divergence.affine(self.settings.lambda_kl, 0.0)?)?;
+        }
+        Ok(surrogate.backward()?)
+    }
+
+    fn weight(&self, term: Term) -> f64 {
+        self.pulls.weight(term, &self.settings, self.settings.ramp_factor(self.images_seen))
+    }
+
+    /// The terms that have a weight, before it.
+    fn image_terms(
+        &mut self,
+        faces: &Faces,
+        made: &Made,
+        images: &Tensor,
+        draws: &StepDraws,
+        figures: &mut Figures,
+    ) -> Result<Vec<(Term, Tensor)>> {
+        let mut terms = Vec::new();
+        if self.critics_active() {
+            let critics = self.critics.take();
+            let scales = critics.iter().flat_map(|critics| &critics.scales).enumerate();
+            let by_scale = scales.map(|(nth, critic)| self.critic_terms(nth, critic, faces, made, images, figures));
+            let by_scale: Result<Vec<_>> = by_scale.collect();
+            self.critics = critics;
+            for term in [Term::Adversarial, Term::Classification, Term::FeatureMatching] {
+                let scales = by_scale.iter().flatten().flatten();
+                let values: Vec<_> = scales.filter(|(other, _)| *other == term).map(|(_, value)| value).collect();
+                if !values.is_empty() {
+                    terms.push((term, Tensor::stack(&values, 0)?.sum_all()?));
+                }
+            }
+            by_scale?;
+        }
+        if let Some(encoded) = made.part(images, Branch::Encoded).transpose()? {
+            terms.push((Term::Pixel, pixel(&faces.images, &encoded)?));
+        }
+        if self.settings.lambda_id > 0.0 && self.identity.is_some() {
+            terms.push((Term::Identity, self.identity_term(faces, made, images, draws, figures)?));
+        }
+        terms.retain(|(term, _)| term.lambda(&self.settings) > 0.0);
+        Ok(terms)
+    }
+
+    /// What one critic says of the images made: adversarial, classification, feature matching.
+    fn critic_terms(
+        &mut self,
+        nth: usize,
+        critic: &Critic,
+        faces: &Faces,
+        made: &Made,
+        images: &Tensor,
+        figures: &mut Figures,
+    ) -> Result<Vec<(Term, Tensor)>> {
+        let critique = critic.frozen.forward(&critic.view(images)?)?;
+        let values: Vec<Tensor> = made.parts(&critique.value()?)?.into_iter().map(|(_, values)| values).collect();
+        let mut terms = vec![(Term::Adversarial, generator_loss(&values, self.settings.critic_reading)?)];
+
+        if self.settings.lambda_cls > 0.0 {
+            let mut losses = Vec::new();
+            for (_, logits) in made.parts(&critique.cls)? {
+                losses.push(classification(&logits, &faces.labels)?);
+                figures.add("made/critic_accuracy", accuracy(&logits, &faces.labels)?);
+            }
+            terms.push((Term::Classification, Tensor::stack(&losses, 0)?.sum_all()?));
+        }
+
+        if self.settings.lambda_fm > 0.0 {
+            let real = critic.frozen.forward(&critic.view(&faces.images)?)?.features;
+            let of_branch = |branch| -> Result<Option<Vec<Tensor>>> {
+                critique.features.iter().map(|layer| made.part(layer, branch).transpose()).collect()
+            };
+            let mut losses = Vec::new();
+            if let Some(encoded) = of_branch(Branch::Encoded)? {
+                losses.push(feature_matching(&real, &encoded)?);
+            }
+            if let Some(prior) = of_branch(Branch::Prior)? {
+                losses.push(match self.settings.prior_match {
+                    PriorMatch::AsPrinted => feature_matching(&real, &prior)?,
+                    PriorMatch::BatchMean => mean_feature_matching(&real, &prior)?,
+                    PriorMatch::ClassMean => {
+                        let one_hots = self.one_hots(&faces.labels)?;
+                        let means = real.iter().enumerate().map(|(layer, features)| {
+                            self.class_means.update(&format!("scale{nth}.layer{layer}"), features, &one_hots)
+                        });
+                        feature_matching(&means.collect::<Result<Vec<_>>>()?, &prior)?
+                    }
+                });
+            }
+            terms.push((Term::FeatureMatching, Tensor::stack(&losses, 0)?.sum_all()?));
+        }
+        Ok(terms)
+    }
+
+    /// What the frozen recognizer says of the images made.
+    fn identity_term(
+        &self,
+        faces: &Faces,
+        made: &Made,
+        images: &Tensor,
+        draws: &StepDraws,
+        figures: &mut Figures,
+    ) -> Result<Tensor> {
+        let Some(recognizer) = &self.identity else { return Ok(Tensor::zeros((), self.dtype, &self.device)?) };
+        let settings = &self.settings;
+        let see = |images: &Tensor| -> Result<(Tensor, Vec<Tensor>)> {
+            let grey = pixels::signed_to_grey(images)?;
+            let seen = if settings.perturb { perturb(&grey, &draws.perturbation)? } else { grey };
+            Ok(recognizer.network.features_and_maps(&seen)?)
+        };
+        let (features, maps) = see(images)?;
+        // The real side has no graph: neither its images nor the network's weights are variables.
+        let (real, real_maps) = see(&faces.images)?;
+        let mut sum = Vec::new();
+        for (branch, features) in made.parts(&features)? {
+            let wanted = match (branch, settings.identity_distance) {
+                (Branch::Prior, IdentityDistance::Cosine) => recognizer.centres.index_select(&faces.labels, 0)?,
+                _ => real.clone(),
+            };
+            let distance = identity(&features, &wanted, settings.identity_distance)?;
+            figures.add(name(branch, "made/encoded_identity", "made/prior_identity"), scalar(&distance)?);
+            sum.push(distance);
+            if settings.identity_verdict > 0.0 {
+                let logits = recognizer.network.classify(&features)?;
+                let verdict = classification(&logits, &faces.labels)?;
+                figures.add(name(branch, "made/encoded_verdict", "made/prior_verdict"), scalar(&verdict)?);
+                let hits = accuracy(&logits, &faces.labels)?;
+                figures.add(name(branch, "made/encoded_accuracy", "made/prior_accuracy"), hits);
+                sum.push(verdict.affine(settings.identity_verdict, 0.0)?);
+            }
+        }
+        if settings.identity_maps > 0.0 {
+            let encoded: Result<Option<Vec<Tensor>>> =
+                maps.iter().map(|layer| made.part(layer, Branch::Encoded).transpose()).collect();
+            if let Some(encoded) = encoded? {
+                let distance = identity_maps(&encoded, &real_maps)?;
+                figures.add("made/encoded_maps", scalar(&distance)?);
+                sum.push(distance.affine(settings.identity_maps, 0.0)?);
+            }
+        }
+        Ok(Tensor::stack(&sum, 0)?.sum_all()?)
+    }
+
+    fn one_hots(&self, labels: &Tensor) -> Result<Tensor> {
+        let labels = labels.to_vec1::<u32>()?;
+        let mut values = vec![0f64; labels.len() * self.classes];
+        for (row, &label) in values.chunks_exact_mut(self.classes).zip(&labels) {
+            if let Some(value) = row.get_mut(label as usize) {
+                *value = 1.0;
+            }
+        }
+        let dtype: DType = self.dtype;
+        Ok(Tensor::from_vec(values, (labels.len(), self.classes), &self.device)?.to_dtype(dtype)?)
+    }
+}
+
+fn name(branch: Branch, encoded: &'static str, prior: &'static str) -> &'static str {
+    match branch {
+        Branch::Encoded => encoded,
+        Branch::Prior => prior,
+    }
+}

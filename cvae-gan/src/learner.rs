@@ -1,0 +1,307 @@
+//! Everything that a step of training changes, and the step.
+//!
+//! The state is a function of the settings and the batches seen; threads and clocks have no part
+//! in it. Nothing is changed by a step whose loss is not finite.
+
+use crate::balance::Pulls;
+use crate::class_means::ClassMeans;
+use crate::critics::Critics;
+use crate::draws::StepDraws;
+use crate::figures::Figures;
+use crate::frozen::frozen;
+use crate::identity_network::IdentityNetwork;
+use crate::label_code::LabelCode;
+use crate::settings::{LabelCode as CodeChoice, Settings};
+use crate::{Error, Result};
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use nets::optim::{Adam, AdamConfig, MovingAverage, gradient_norm};
+use nets::{Encoder, EncoderConfig, Generator, GeneratorConfig, Parameters, Posterior, pixels};
+use recognizer::Batch;
+
+/// E, G and D in training.
+pub struct Learner {
+    pub(crate) settings: Settings,
+    pub(crate) classes: usize,
+    pub(crate) dtype: DType,
+    pub(crate) device: Device,
+    /// Of E and G, under `encoder` and `generator`.
+    pub(crate) parameters: Parameters,
+    live: Networks,
+    /// The same weights without gradients, for critic steps between those of E and G.
+    frozen: Networks,
+    pub(crate) critics: Option<Critics>,
+    pub(crate) identity: Option<IdentityNetwork>,
+    pub(crate) code: LabelCode,
+    pub(crate) adam: Adam,
+    pub(crate) critic_adam: Option<Adam>,
+    pub(crate) average: MovingAverage,
+    pub(crate) pulls: Pulls,
+    pub(crate) class_means: ClassMeans,
+    pub(crate) steps: u64,
+    pub(crate) images_seen: u64,
+}
+
+/// E and G.
+pub(crate) struct Networks {
+    pub(crate) encoder: Option<Encoder>,
+    pub(crate) generator: Generator,
+}
+
+/// A batch of real images as tensors.
+pub(crate) struct Faces {
+    /// `(B,128,128,channels)` in `[-1, 1]`.
+    pub(crate) images: Tensor,
+    /// `(B)`, u32.
+    pub(crate) labels: Tensor,
+}
+
+/// Images of one step, made from the latents of real ones and from random latents.
+pub(crate) struct Made {
+    /// Encoded branch first: `(branches * B,128,128,channels)`.
+    pub(crate) images: Tensor,
+    /// What E said, where there is an encoded branch.
+    pub(crate) posterior: Option<Posterior>,
+    /// In the order of `images`.
+    pub(crate) branches: Vec<Branch>,
+    /// B.
+    pub(crate) rows: usize,
+}
+
+/// Where a latent came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Branch {
+    Encoded,
+    Prior,
+}
+
+impl Learner {
+    /// Networks of fresh weights.
+    ///
+    /// # Errors
+    /// A missing identity network.
+    pub fn new(
+        settings: &Settings,
+        classes: usize,
+        identity: Option<IdentityNetwork>,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        if settings.needs_identity() && identity.is_none() {
+            return Err(Error::NoIdentity(
+                "expected an identity network for the identity term, found none; give --identity-weights FILE (train \
+                 one with `recognizer train --arch lightcnn-9`), or do without by --lambda-id 0",
+            ));
+        }
+        let code = match (&identity, settings.label_code) {
+            (Some(identity), CodeChoice::IdentityFeatures) => {
+                LabelCode::with_features(&identity.centres, settings.label_length)?
+            }
+            _ => LabelCode::one_hot(classes, settings.label_length, dtype, device)?,
+        };
+        let parameters = Parameters::new(settings.seed, dtype, device);
+        let live = Networks::new(settings, code.length(), parameters.var_builder())?;
+        let frozen = Networks::new(settings, code.length(), frozen(&parameters, dtype))?;
+        let critics = settings.has_critics().then(|| Critics::new(settings, classes, dtype, device)).transpose()?;
+        let betas = AdamConfig { beta1: settings.beta1, beta2: settings.beta2, ..AdamConfig::default() };
+        Ok(Self {
+            settings: settings.clone(),
+            classes,
+            dtype,
+            device: device.clone(),
+            adam: Adam::new(&parameters, betas)?,
+            critic_adam: critics.as_ref().map(|critics| Adam::new(&critics.parameters, betas)).transpose()?,
+            average: MovingAverage::new(&parameters)?,
+            parameters,
+            live,
+            frozen,
+            critics,
+            identity,
+            code,
+            pulls: Pulls::default(),
+            class_means: ClassMeans::default(),
+            steps: 0,
+            images_seen: 0,
+        })
+    }
+
+    /// Learns from one batch; gives what it measured on the way.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`], when a term or gradient is no number.
+    pub fn step(&mut self, batch: &Batch) -> Result<Figures> {
+        let mut figures = Figures::default();
+        let faces = self.faces(batch)?;
+        let draws = self.draws(batch.rows)?;
+        let factor = self.settings.rate_factor(self.images_seen);
+
+        // Make images, once for both steps. Between steps of E and G no graph is needed.
+        let both = (self.steps + 1).is_multiple_of(self.settings.critic_steps) || !self.critics_active();
+        let made = self.make(&faces, &draws, if both { &self.live } else { &self.frozen })?;
+
+        // Critics: E, G and FR stay as they are.
+        if self.critics_active() {
+            let gradients = self.critic_gradients(&faces, &made, &draws, &mut figures)?;
+            if let (Some(adam), Some(critics)) = (&mut self.critic_adam, &self.critics) {
+                let norm = gradient_norm(&critics.parameters, &gradients)?;
+                finite("critic gradient norm", norm, self.images_seen)?;
+                adam.step(&gradients, self.settings.critic_learning_rate * factor)?;
+            }
+        }
+
+        // E and G: D and FR stay as they are.
+        if both {
+            let gradients = self.generator_gradients(&faces, &made, &draws, &mut figures)?;
+            let norm = gradient_norm(&self.parameters, &gradients)?;
+            finite("gradient norm", norm, self.images_seen)?;
+            figures.add("gradient_norm", norm);
+            self.adam.step(&gradients, self.settings.learning_rate * factor)?;
+            self.average.update(&self.parameters, self.settings.average_decay(self.images_seen))?;
+        }
+
+        self.steps += 1;
+        self.images_seen += batch.rows as u64;
+        Ok(figures)
+    }
+
+    /// How far it is.
+    pub fn images_seen(&self) -> u64 {
+        self.images_seen
+    }
+
+    /// Batches seen.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// What it was made for.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Scalar parameters of E and G, and of the critics.
+    pub fn parameter_counts(&self) -> (usize, usize) {
+        (self.parameters.count(), self.critics.as_ref().map_or(0, |critics| critics.parameters.count()))
+    }
+
+    pub(crate) fn critics_active(&self) -> bool {
+        self.settings.critics_active(self.images_seen)
+    }
+
+    pub(crate) fn faces(&self, batch: &Batch) -> Result<Faces> {
+        let images = pixels::to_signed(&batch.pixels, batch.rows, batch.channels, self.dtype, &self.device)?;
+        Ok(Faces { images, labels: Tensor::from_slice(&batch.labels, batch.rows, &self.device)? })
+    }
+
+    pub(crate) fn draws(&self, rows: usize) -> Result<StepDraws> {
+        StepDraws::new(self.settings.seed, self.steps, rows, self.settings.swap, self.dtype, &self.device)
+    }
+
+    /// `x_e` and `x_r`, those of them that some term looks at.
+    pub(crate) fn make(&self, faces: &Faces, draws: &StepDraws, networks: &Networks) -> Result<Made> {
+        let (mut latents, mut branches) = (Vec::new(), Vec::new());
+        let mut posterior = None;
+        if let Some(encoder) = &networks.encoder {
+            let said = encoder.forward(&faces.images)?;
+            latents.push(said.sample(&draws.encoding)?);
+            branches.push(Branch::Encoded);
+            posterior = Some(said);
+        }
+        if self.critics_active() || self.settings.lambda_id > 0.0 {
+            latents.push(match latents.first() {
+                Some(encoded) if self.settings.swap > 0.0 => borrow(encoded, draws)?,
+                _ => draws.prior.clone(),
+            });
+            branches.push(Branch::Prior);
+        }
+        let code = self.code.of_labels(&faces.labels)?;
+        let codes = vec![code; branches.len()];
+        let images = networks.generator.forward(&Tensor::cat(&latents, 0)?, &Tensor::cat(&codes, 0)?)?;
+        Ok(Made { images, posterior, branches, rows: faces.images.dim(0)? })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn make_live(&self, faces: &Faces, draws: &StepDraws) -> Result<Made> {
+        self.make(faces, draws, &self.live)
+    }
+
+    /// The averaged E and G, with the label code still in place.
+    pub(crate) fn averaged(&self) -> Result<Networks> {
+        let tensors = self.average.tensors()?.into_iter().collect();
+        Networks::new(&self.settings, self.code.length(), VarBuilder::from_tensors(tensors, self.dtype, &self.device))
+    }
+}
+
+/// Latents of the prior, some of them replaced by that of the next image of the batch. Its image
+/// must show the row's own person all the same.
+fn borrow(encoded: &Tensor, draws: &StepDraws) -> Result<Tensor> {
+    let rows = encoded.dim(0)?;
+    let next = Tensor::cat(&[encoded.narrow(0, 1, rows - 1)?, encoded.narrow(0, 0, 1)?], 0)?;
+    let own = draws.prior.broadcast_mul(&draws.borrowed.affine(-1.0, 1.0)?)?;
+    Ok((own + next.broadcast_mul(&draws.borrowed)?)?)
+}
+
+impl Networks {
+    /// `code_length`: numbers that G is fed for a label.
+    pub(crate) fn new(settings: &Settings, code_length: usize, vb: VarBuilder) -> Result<Self> {
+        let encoder = match settings.has_encoder() {
+            true => Some(Encoder::new(&settings.encoder_config(), vb.pp("encoder"))?),
+            false => None,
+        };
+        Ok(Self { encoder, generator: Generator::new(&settings.generator_config(code_length), vb.pp("generator"))? })
+    }
+}
+
+impl Settings {
+    /// Shape of E.
+    pub fn encoder_config(&self) -> EncoderConfig {
+        EncoderConfig {
+            channels: self.channels,
+            width: self.width,
+            downsampling: self.downsampling,
+            initialization: self.initialization,
+        }
+    }
+
+    /// Shape of G for labels of `classes` numbers.
+    pub fn generator_config(&self, classes: usize) -> GeneratorConfig {
+        GeneratorConfig {
+            channels: self.channels,
+            width: self.width,
+            classes,
+            initialization: self.initialization,
+        }
+    }
+}
+
+impl Made {
+    /// The part of `stacked` (images, or anything computed of them row by row) that belongs to a
+    /// branch.
+    pub(crate) fn part(&self, stacked: &Tensor, branch: Branch) -> Option<Result<Tensor>> {
+        let nth = self.branches.iter().position(|&other| other == branch)?;
+        Some(stacked.narrow(0, nth * self.rows, self.rows).map_err(Error::from))
+    }
+
+    /// Each branch with its part of `stacked`.
+    pub(crate) fn parts(&self, stacked: &Tensor) -> Result<Vec<(Branch, Tensor)>> {
+        let part = |(nth, &branch): (usize, &Branch)| Ok((branch, stacked.narrow(0, nth * self.rows, self.rows)?));
+        self.branches.iter().enumerate().map(part).collect()
+    }
+}
+
+/// A value, if it is a number.
+pub(crate) fn finite(term: &str, value: f64, images_seen: u64) -> Result<f64> {
+    if value.is_finite() {
+        return Ok(value);
+    }
+    let kept = "nothing was changed by this step".to_owned();
+    Err(Error::NotFinite { term: term.to_owned(), value, images_seen, kept })
+}
+
+pub(crate) fn scalar(tensor: &Tensor) -> Result<f64> {
+    Ok(tensor.to_dtype(DType::F64)?.to_scalar::<f64>()?)
+}
+
+/// Gradients of a loss; an alias that says what a step hands to its optimizer.
+pub(crate) type Gradients = GradStore;

@@ -1,0 +1,339 @@
+//! What a training is: one table of settings, each with its value in either preset.
+//!
+//! `paper` is the published recipe, repaired only where it cannot work as printed. `small-budget`
+//! is for a few cores and some ten thousand images, where the published weights fail: untrained
+//! critics outweigh the pixel term a hundredfold, and one-hot identity is learned too slowly.
+
+use crate::losses::reading::{CriticReading, IdentityDistance, PriorMatch, kebab_case_names};
+use crate::{Error, Result};
+use clap::Args;
+use nets::{Capacity, Downsampling, Initialization, Width};
+use serde::{Deserialize, Serialize};
+
+/// Which of the models that the paper compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Model {
+    /// E, G and D.
+    CvaeGan,
+    /// E and G, by pixels and divergence alone.
+    Cvae,
+    /// G and D, without reconstruction.
+    Cgan,
+}
+
+/// Where the defaults come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// The published recipe.
+    Paper,
+    /// For a few cores and some ten thousand images.
+    SmallBudget,
+}
+
+/// What G is told of an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LabelCode {
+    /// Which one it is: an embedding to be learned for each identity alone.
+    OneHot,
+    /// Also what it looks like to the identity network, so that identities learn from each other.
+    IdentityFeatures,
+}
+
+/// In what unit the weights of terms are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    /// As printed: factors of the terms.
+    Weights,
+    /// Shares of the pixel term's pull: each term is scaled by its measured gradient norm at G's
+    /// output, so that no term outweighs another by accident.
+    Gradients,
+}
+
+kebab_case_names!(Model { CvaeGan => "cvae-gan", Cvae => "cvae", Cgan => "cgan" });
+kebab_case_names!(Preset { Paper => "paper", SmallBudget => "small-budget" });
+kebab_case_names!(LabelCode { OneHot => "one-hot", IdentityFeatures => "identity-features" });
+kebab_case_names!(Balance { Weights => "weights", Gradients => "gradients" });
+
+/// Writes the table three times: as the settings, as flags that overrule them, and as presets.
+macro_rules! settings {
+    ($images:ident: $($heading:literal $name:ident: $kind:ty, $doc:literal, $paper:expr, $small:expr;)+) => {
+        /// Everything that a training depends on beside its data. Kept in every checkpoint.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+        pub struct Settings {
+            /// Where defaults came from.
+            pub preset: Preset,
+            /// Share of the paper's channels.
+            pub width: Width,
+            /// Length of the training in images seen.
+            pub images: u64,
+            $(#[doc = $doc] pub $name: $kind,)+
+        }
+
+        /// Flags that overrule the preset.
+        #[derive(Args, Clone, Debug, Default)]
+        pub struct Overrides {
+            $(
+                #[doc = $doc]
+                #[arg(long, value_name = "VALUE", help_heading = $heading, help = concat!(
+                    $doc, " [paper: ", stringify!($paper), "; small-budget: ", stringify!($small), "]"
+                ))]
+                pub $name: Option<$kind>,
+            )+
+        }
+
+        impl Preset {
+            /// The preset's settings at this width and length.
+            pub fn settings(self, width: Width, $images: u64) -> Settings {
+                match self {
+                    Self::Paper => Settings { preset: self, width, images: $images, $($name: $paper,)+ },
+                    Self::SmallBudget => Settings { preset: self, width, images: $images, $($name: $small,)+ },
+                }
+            }
+        }
+
+        impl Overrides {
+            fn apply(&self, settings: &mut Settings) {
+                $(if let Some(value) = self.$name { settings.$name = value; })+
+            }
+        }
+    };
+}
+
+settings! { images:
+    // name, what it is, the paper's value, the small budget's. Reasons stand above.
+
+    "Network" model: Model, "Which model: cvae-gan, cvae or cgan", Model::CvaeGan, Model::CvaeGan;
+    "Network" channels: usize, "Image channels: 1 (grey) or 3 (RGB)", 1, 1;
+    // The paper does not say; a quarter of the work for the same parameters.
+    "Network" downsampling: Downsampling, "Where the encoder's blocks halve: strided or pooled",
+        Downsampling::Strided, Downsampling::Strided;
+    // 45 million parameters a critic would learn a few thousand images by heart.
+    "Network" capacity: Capacity, "Width of the critics' last layers: full or compact",
+        Capacity::Full, Capacity::Compact;
+    // N(0, 0.02) suits the paper's channels only.
+    "Network" initialization: Initialization, "How weights start: paper, N(0, 0.02), or fan-in",
+        Initialization::Paper, Initialization::FanIn;
+    // In 60,000 images an identity is seen 300 times: too rarely to learn an embedding from nothing.
+    "Network" label_code: LabelCode, "What G is told of an identity: one-hot or identity-features",
+        LabelCode::OneHot, LabelCode::IdentityFeatures;
+    // Of length 1 beside a latent of length 16, a one-hot is a whisper.
+    "Network" label_length: f64, "Length of the one-hot beside the latent's 16", 1.0, 4.0;
+
+    "Training" batch_size: usize, "Images of a step", 32, 16;
+    "Training" seed: u64, "Of weights, order and latents", 1, 1;
+    // BicycleGAN's rates; autoencoding alone bears a larger one.
+    "Training" learning_rate: f64, "Adam's rate for E and G, to zero over the second half", 2e-4, 1e-3;
+    "Training" critic_learning_rate: f64, "Adam's rate for the critics, likewise", 2e-4, 2e-4;
+    "Training" beta1: f64, "Adam's decay of mean gradients", 0.5, 0.5;
+    "Training" beta2: f64, "Adam's decay of mean squared gradients", 0.999, 0.999;
+    "Training" critic_steps: u64, "Critic steps for each step of E and G", 1, 1;
+    // Critics that know nothing yet only spoil what pixels teach.
+    "Training" warm_up: u64, "First images without critics", 0, images / 3;
+    "Training" ramp: u64, "Images over which the critics' terms then grow to their weights", 0, images / 6;
+    "Training" flip: bool, "Mirror images with probability 1/2", true, true;
+    // The served weights: an average over this many images, at most that share of those seen.
+    "Training" average_half_life: u64, "Half-life of the average of E and G, in images", 20_000, 20_000;
+    "Training" average_share: f64, "Half-life at most this share of the images seen", 0.05, 0.05;
+
+    "Losses" balance: Balance, "Unit of weights: weights, or gradients (shares of the pixel term's pull)",
+        Balance::Weights, Balance::Gradients;
+    "Losses" lambda_adv: f64, "Weight of the adversarial term", 1.0, 0.2;
+    "Losses" lambda_cls: f64, "Weight of the critics' classification term", 1.0, 0.2;
+    "Losses" lambda_fm: f64, "Weight of feature matching", 1.0, 0.2;
+    "Losses" lambda_pixel: f64, "Weight of the pixel term", 10.0, 10.0;
+    // A dearer latent leaves identity to the label.
+    "Losses" lambda_kl: f64, "Weight of the divergence", 0.01, 0.02;
+    "Losses" lambda_id: f64, "Weight of the identity term; 0 does without identity network", 1.0, 0.5;
+    // 1 as printed; 10 is WGAN-GP's own.
+    "Losses" lambda_gp: f64, "Weight of the gradient penalty", 1.0, 10.0;
+    // The printed eq. (2) rewards a critic for moving all its values.
+    "Losses" critic_reading: CriticReading, "Eq. (2): balanced or as-printed",
+        CriticReading::Balanced, CriticReading::Balanced;
+    // As printed, images from random latents are drawn to one and the same median image.
+    "Losses" prior_match: PriorMatch, "Eq. (4), random latents: as-printed, batch-mean or class-mean",
+        PriorMatch::AsPrinted, PriorMatch::BatchMean;
+    "Losses" identity_distance: IdentityDistance, "Eq. (7): as-printed or cosine",
+        IdentityDistance::AsPrinted, IdentityDistance::Cosine;
+    // The recognizer was trained to tell these very people apart: its verdict is the shortest way.
+    "Losses" identity_verdict: f64, "Within the identity term: weight of the recognizer's classification", 0.0, 0.1;
+    "Losses" identity_maps: f64, "Within the identity term: weight of the recognizer's inner layers", 0.0, 1.0;
+    // One small network is soon fooled by speckle where it looks; moved and blurred copies aren't.
+    "Losses" perturb: bool, "Show the recognizer shifted, blurred and brightened copies", false, true;
+    // So that identity is not hidden in the latent, where a reconstruction would find it.
+    "Losses" swap: f64, "Share of random latents borrowed from another image of the batch", 0.0, 0.5;
+}
+
+impl Settings {
+    /// Settings from flags: the preset's, overruled. Without a preset, the paper's widths take the
+    /// paper's recipe.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for values that can't train, or that contradict the model.
+    pub fn resolve(width: Width, preset: Option<Preset>, images: u64, overrides: &Overrides) -> Result<Self> {
+        let preset = preset.unwrap_or(if width == Width::Paper { Preset::Paper } else { Preset::SmallBudget });
+        let mut settings = preset.settings(width, images);
+        match overrides.model.unwrap_or(settings.model) {
+            Model::CvaeGan => {}
+            Model::Cvae => {
+                let without =
+                    ["adv", "cls", "fm", "id"].into_iter().zip(settings.critic_weights_and_identity());
+                without.for_each(|(_, weight)| *weight = 0.0);
+                (settings.warm_up, settings.ramp, settings.swap) = (0, 0, 0.0);
+                settings.label_code = LabelCode::OneHot;
+            }
+            Model::Cgan => {
+                (settings.lambda_pixel, settings.lambda_kl, settings.swap) = (0.0, 0.0, 0.0);
+                // Without a pixel term there is nothing to warm up with.
+                (settings.warm_up, settings.ramp) = (0, 0);
+                settings.balance = Balance::Weights;
+            }
+        }
+        // Without the term no recognizer is asked for, unless features are.
+        if overrides.lambda_id == Some(0.0) {
+            settings.label_code = LabelCode::OneHot;
+        }
+        overrides.apply(&mut settings);
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Whether there is an encoder.
+    pub fn has_encoder(&self) -> bool {
+        self.model != Model::Cgan
+    }
+
+    /// Whether there are critics.
+    pub fn has_critics(&self) -> bool {
+        self.lambda_adv + self.lambda_cls + self.lambda_fm > 0.0
+    }
+
+    /// Whether an identity network is needed.
+    pub fn needs_identity(&self) -> bool {
+        self.lambda_id > 0.0 || self.label_code == LabelCode::IdentityFeatures
+    }
+
+    fn critic_weights_and_identity(&mut self) -> [&mut f64; 4] {
+        [&mut self.lambda_adv, &mut self.lambda_cls, &mut self.lambda_fm, &mut self.lambda_id]
+    }
+
+    fn check(&self) -> Result<()> {
+        let refuse = |setting, expected: &str, found: &dyn std::fmt::Display| {
+            Err(Error::Setting { setting, expected: expected.to_owned(), found: found.to_string() })
+        };
+        if self.images == 0 {
+            return refuse("images", "at least 1", &self.images);
+        }
+        if !(1..=4096).contains(&self.batch_size) {
+            return refuse("batch-size", "1 to 4,096", &self.batch_size);
+        }
+        if !matches!(self.channels, 1 | 3) {
+            return refuse("channels", "1 (grey) or 3 (RGB)", &self.channels);
+        }
+        if self.critic_steps == 0 {
+            return refuse("critic-steps", "at least 1", &self.critic_steps);
+        }
+        for (name, rate) in
+            [("learning-rate", self.learning_rate), ("critic-learning-rate", self.critic_learning_rate)]
+        {
+            if !(rate > 0.0 && rate.is_finite()) {
+                return refuse(name, "a number above 0", &rate);
+            }
+        }
+        for (name, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            if !(0.0..1.0).contains(&beta) {
+                return refuse(name, "a number from 0 up to, not including, 1", &beta);
+            }
+        }
+        if !(self.label_length > 0.0 && self.label_length.is_finite()) {
+            return refuse("label-length", "a number above 0", &self.label_length);
+        }
+        for (name, share) in [("swap", self.swap), ("average-share", self.average_share)] {
+            if !(0.0..=1.0).contains(&share) {
+                return refuse(name, "a share from 0 to 1", &share);
+            }
+        }
+        let weights = [
+            ("lambda-adv", self.lambda_adv),
+            ("lambda-cls", self.lambda_cls),
+            ("lambda-fm", self.lambda_fm),
+            ("lambda-pixel", self.lambda_pixel),
+            ("lambda-kl", self.lambda_kl),
+            ("lambda-id", self.lambda_id),
+            ("lambda-gp", self.lambda_gp),
+            ("identity-verdict", self.identity_verdict),
+            ("identity-maps", self.identity_maps),
+        ];
+        for (name, weight) in weights {
+            if !(weight >= 0.0 && weight.is_finite()) {
+                return refuse(name, "0 or more", &weight);
+            }
+            let of_critics = ["lambda-adv", "lambda-cls", "lambda-fm", "lambda-id"].contains(&name);
+            if self.model == Model::Cvae && of_critics && weight > 0.0 {
+                return refuse(name, "0 for the model cvae, which has neither critics nor identity term", &weight);
+            }
+            let of_encoder = ["lambda-pixel", "lambda-kl"].contains(&name);
+            if self.model == Model::Cgan && of_encoder && weight > 0.0 {
+                return refuse(name, "0 for the model cgan, which has no encoder", &weight);
+            }
+        }
+        if self.model == Model::Cgan && self.swap > 0.0 {
+            return refuse("swap", "0 for the model cgan, which has no encoder", &self.swap);
+        }
+        if self.balance == Balance::Gradients && self.lambda_pixel == 0.0 {
+            return refuse("balance", "weights where there is no pixel term to measure by", &self.balance);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(overrides: Overrides) -> Result<Settings> {
+        Settings::resolve(Width::Small, None, 60_000, &overrides)
+    }
+
+    #[test]
+    fn narrow_networks_take_the_small_budget_and_wide_ones_the_paper() -> Result<()> {
+        assert_eq!(resolved(Overrides::default())?, Preset::SmallBudget.settings(Width::Small, 60_000));
+        let paper = Settings::resolve(Width::Paper, None, 10, &Overrides::default())?;
+        assert_eq!(paper, Preset::Paper.settings(Width::Paper, 10));
+        assert_eq!((paper.lambda_pixel, paper.lambda_kl, paper.lambda_gp), (10.0, 0.01, 1.0));
+        Ok(())
+    }
+
+    #[test]
+    fn the_other_models_drop_their_terms_and_refuse_to_have_them_back() -> Result<()> {
+        let model = |model| Overrides { model: Some(model), ..Overrides::default() };
+        let cvae = resolved(model(Model::Cvae))?;
+        assert_eq!((cvae.lambda_adv, cvae.lambda_id, cvae.needs_identity()), (0.0, 0.0, false));
+        let cgan = resolved(model(Model::Cgan))?;
+        assert_eq!((cgan.lambda_pixel, cgan.lambda_kl, cgan.has_encoder()), (0.0, 0.0, false));
+        let error = resolved(Overrides { lambda_id: Some(1.0), ..model(Model::Cvae) }).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "expected 0 for the model cvae, which has neither critics nor identity term as lambda-id, found 1"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn without_identity_term_no_recognizer_is_needed() -> Result<()> {
+        let settings = resolved(Overrides { lambda_id: Some(0.0), ..Overrides::default() })?;
+        assert!(!settings.needs_identity());
+        Ok(())
+    }
+
+    #[test]
+    fn settings_survive_json() -> serde_json::Result<()> {
+        let settings = Preset::SmallBudget.settings(Width::Tiny, 1000);
+        assert_eq!(serde_json::from_str::<Settings>(&serde_json::to_string(&settings)?)?, settings);
+        Ok(())
+    }
+}
