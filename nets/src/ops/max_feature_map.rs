@@ -119,62 +119,93 @@ fn forward<T: Element>(window: Window, row: &RowPair, x: &[T], bias: &[T]) -> Ve
     let half = row.channels / 2;
     let (rows_in, rows_out) = (window.pool * row.width * row.channels, row.width / window.pool * half);
     let mut y = vec![T::ZERO; x.len() / rows_in * rows_out];
-    let (low_bias, high_bias) = bias.split_at(half);
-    y.par_chunks_mut(rows_out).with_min_len(min_rows(rows_in)).zip(x.par_chunks(rows_in)).for_each(|(y, x)| {
-        for (column, y) in y.chunks_exact_mut(half).enumerate() {
-            for (tap, pixel) in window.pixels(row, column).enumerate() {
-                let (low, high) = x[pixel..pixel + row.channels].split_at(half);
-                for j in 0..half {
-                    let winner = larger(low[j] + low_bias[j], high[j] + high_bias[j]);
-                    y[j] = if tap == 0 { winner } else { larger(y[j], winner) };
+    y.par_chunks_mut(rows_out).with_min_len(min_rows(rows_in)).zip(x.par_chunks(rows_in)).for_each_init(
+        || vec![T::ZERO; half],
+        |winners, (y, x)| {
+            for (column, y) in y.chunks_exact_mut(half).enumerate() {
+                for (tap, pixel) in window.pixels(row, column).enumerate() {
+                    if tap == 0 {
+                        compete(&x[pixel..pixel + row.channels], bias, y);
+                        continue;
+                    }
+                    compete(&x[pixel..pixel + row.channels], bias, winners);
+                    y.iter_mut().zip(winners.iter()).for_each(|(y, &winner)| *y = larger(winner, *y));
                 }
             }
-        }
-    });
+        },
+    );
     y
+}
+
+/// The maxima of one pixel's halves.
+fn compete<T: Element>(pixel: &[T], bias: &[T], winners: &mut [T]) {
+    let ((low, high), (low_bias, high_bias)) = (pixel.split_at(winners.len()), bias.split_at(winners.len()));
+    let halves = low.iter().zip(low_bias).zip(high.iter().zip(high_bias));
+    for (winner, ((&low, &low_bias), (&high, &high_bias))) in winners.iter_mut().zip(halves) {
+        *winner = larger(low + low_bias, high + high_bias);
+    }
 }
 
 fn backward<T: Element>(window: Window, row: &RowPair, x: &[T], bias: &[T], g: &[T]) -> Vec<T> {
     let half = row.channels / 2;
     let (rows_in, rows_out) = (window.pool * row.width * row.channels, row.width / window.pool * half);
     let mut dx = vec![T::ZERO; x.len()];
-    let (low_bias, high_bias) = bias.split_at(half);
     let rows = dx.par_chunks_mut(rows_in).with_min_len(min_rows(rows_in));
     rows.zip(x.par_chunks(rows_in)).zip(g.par_chunks(rows_out)).for_each_init(
-        || (vec![T::ZERO; half], vec![0usize; half]),
-        |(best, winner), ((dx, x), g)| {
+        || Scratch { winners: vec![T::ZERO; half], maxima: vec![T::ZERO; half], rest: vec![T::ZERO; half] },
+        |scratch, ((dx, x), g)| {
             for (column, g) in g.chunks_exact(half).enumerate() {
                 if window.pool > 1 {
                     for (tap, pixel) in window.pixels(row, column).enumerate() {
-                        let (low, high) = x[pixel..pixel + row.channels].split_at(half);
-                        for j in 0..half {
-                            let value = larger(low[j] + low_bias[j], high[j] + high_bias[j]);
-                            if tap == 0 || value > best[j] {
-                                (best[j], winner[j]) = (value, pixel);
-                            }
-                        }
+                        compete(&x[pixel..pixel + row.channels], bias, &mut scratch.winners);
+                        let maxima = scratch.maxima.iter_mut().zip(&scratch.winners);
+                        maxima.for_each(|(maximum, &v)| *maximum = if tap == 0 { v } else { larger(v, *maximum) });
                     }
-                } else {
-                    let pixel = column * row.channels;
-                    winner.iter_mut().for_each(|winner| *winner = pixel);
                 }
-                for j in 0..half {
-                    let (low_at, high_at) = (winner[j] + j, winner[j] + half + j);
-                    let (low, high) = (x[low_at] + low_bias[j], x[high_at] + high_bias[j]);
-                    let low_share = if low > high {
-                        T::ONE
-                    } else if low < high {
-                        T::ZERO
-                    } else {
-                        T::HALF
-                    };
-                    dx[low_at] = g[j] * low_share;
-                    dx[high_at] = g[j] * (T::ONE - low_share);
+                // What is left to give away: a window's first maximum takes it all.
+                scratch.rest.copy_from_slice(g);
+                for pixel in window.pixels(row, column) {
+                    let pixels = pixel..pixel + row.channels;
+                    if window.pool > 1 {
+                        compete(&x[pixels.clone()], bias, &mut scratch.winners);
+                    }
+                    scratch.give(window, &x[pixels.clone()], bias, &mut dx[pixels]);
                 }
             }
         },
     );
     dx
+}
+
+/// Buffers of one task, each a value per output channel.
+struct Scratch<T> {
+    winners: Vec<T>,
+    maxima: Vec<T>,
+    rest: Vec<T>,
+}
+
+impl<T: Element> Scratch<T> {
+    /// Routes what is left of the gradient to the halves of one pixel.
+    fn give(&mut self, window: Window, pixel: &[T], bias: &[T], dx: &mut [T]) {
+        let half = self.rest.len();
+        let ((low, high), (low_bias, high_bias)) = (pixel.split_at(half), bias.split_at(half));
+        let (low_dx, high_dx) = dx.split_at_mut(half);
+        let halves = low.iter().zip(low_bias).zip(high.iter().zip(high_bias));
+        let taken = self.rest.iter_mut().zip(self.winners.iter().zip(&self.maxima));
+        let outputs = low_dx.iter_mut().zip(high_dx);
+        for (((low_dx, high_dx), ((&low, &low_bias), (&high, &high_bias))), (rest, (winner, maximum))) in
+            outputs.zip(halves).zip(taken)
+        {
+            let wins = window.pool == 1 || winner == maximum;
+            let share = if wins { *rest } else { T::ZERO };
+            *rest = if wins { T::ZERO } else { *rest };
+            let (low, high) = (low + low_bias, high + high_bias);
+            let low_share = if low > high { T::ONE } else { T::ZERO };
+            let low_share = if low == high { T::HALF } else { low_share };
+            *low_dx = share * low_share;
+            *high_dx = share * (T::ONE - low_share);
+        }
+    }
 }
 
 fn larger<T: Element>(a: T, b: T) -> T {

@@ -1,0 +1,10 @@
+//! The networks as a whole: against PyTorch, against the papers' tables, and the promises on which
+//! streams and resumed runs rest.
+
+mod bits;
+mod formula;
+mod invariants;
+mod legacy;
+mod reference;
+mod sizes;
+mod versus_pytorch;
