@@ -26,12 +26,7 @@ impl Batch {
     ///
     /// A source is another program as often as not, so the training loop checks what it receives.
     pub fn check(&self, classes: usize) -> Result<(), SourceError> {
-        let refuse = |reason: String| {
-            Err(SourceError::Malformed {
-                index: self.index,
-                reason,
-            })
-        };
+        let refuse = |reason: String| Err(SourceError::Malformed { index: self.index, reason });
         if self.rows == 0 {
             return refuse("expected at least one row, found none".to_owned());
         }
@@ -40,10 +35,7 @@ impl Batch {
         }
         let bytes = self.rows.saturating_mul(IMAGE_SIZE * IMAGE_SIZE * self.channels);
         if self.pixels.len() != bytes {
-            return refuse(format!(
-                "expected {bytes} bytes of pixels, found {}",
-                self.pixels.len()
-            ));
+            return refuse(format!("expected {bytes} bytes of pixels, found {}", self.pixels.len()));
         }
         if self.labels.len() != self.rows || self.sources.len() != self.rows {
             return refuse(format!(

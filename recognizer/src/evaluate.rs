@@ -2,10 +2,10 @@
 
 use crate::embed::embed;
 use crate::error::Result;
-use crate::metrics::{Features, MetricError, even};
 use crate::metrics::paired::{self, Difference, JudgedPair, McNemar};
 use crate::metrics::roc::{Acceptance, Scores};
 use crate::metrics::verification::{ScoredPair, Similarity, Verification, calls, verify};
+use crate::metrics::{Features, MetricError, even};
 use candle_core::Device;
 use dataset::Dataset;
 use dataset::pairs::{Pair, Pairs};
@@ -144,11 +144,7 @@ impl PairSet {
         })
     }
 
-    fn scored(
-        &self,
-        features: &Features,
-        similarity: Similarity,
-    ) -> Result<Vec<Vec<ScoredPair>>, MetricError> {
+    fn scored(&self, features: &Features, similarity: Similarity) -> Result<Vec<Vec<ScoredPair>>, MetricError> {
         even("verification", ("features", features.len()), ("images in pairs", self.images.len()))?;
         let rows: Vec<&[f32]> = features.rows().collect();
         // Images are sorted and every pair's image is among them.

@@ -9,10 +9,7 @@ use super::{MetricError, even, finite, need};
 ///
 /// # Errors
 /// No rows, another number of labels than rows, a row without values or with NaN.
-pub fn top1<'a>(
-    rows: impl ExactSizeIterator<Item = &'a [f32]>,
-    labels: &[u32],
-) -> Result<f64, MetricError> {
+pub fn top1<'a>(rows: impl ExactSizeIterator<Item = &'a [f32]>, labels: &[u32]) -> Result<f64, MetricError> {
     const FIGURE: &str = "top-1 accuracy";
     need(FIGURE, "rows", 1, rows.len())?;
     even(FIGURE, ("rows", rows.len()), ("labels", labels.len()))?;
@@ -32,20 +29,14 @@ pub fn top1<'a>(
 ///
 /// # Errors
 /// No rows, rows of different lengths, a value that is not finite.
-pub fn inception_score<'a>(
-    rows: impl ExactSizeIterator<Item = &'a [f64]> + Clone,
-) -> Result<f64, MetricError> {
+pub fn inception_score<'a>(rows: impl ExactSizeIterator<Item = &'a [f64]> + Clone) -> Result<f64, MetricError> {
     const FIGURE: &str = "an inception score";
     need(FIGURE, "rows", 1, rows.len())?;
     let count = rows.len() as f64;
     let classes = rows.clone().next().map_or(0, <[f64]>::len);
     let mut marginal = vec![0.0; classes];
     for row in rows.clone() {
-        even(
-            FIGURE,
-            ("classes in each row", row.len()),
-            ("classes in the first", classes),
-        )?;
+        even(FIGURE, ("classes in each row", row.len()), ("classes in the first", classes))?;
         finite(FIGURE, row.iter().copied())?;
         for (marginal, probability) in marginal.iter_mut().zip(row) {
             *marginal += probability / count;
@@ -53,13 +44,8 @@ pub fn inception_score<'a>(
     }
     // 0 ln 0 is 0.
     let divergence = |row: &[f64]| -> f64 {
-        let terms = row
-            .iter()
-            .zip(&marginal)
-            .filter(|(probability, _)| **probability > 0.0);
-        terms
-            .map(|(probability, marginal)| probability * (probability / marginal).ln())
-            .sum()
+        let terms = row.iter().zip(&marginal).filter(|(probability, _)| **probability > 0.0);
+        terms.map(|(probability, marginal)| probability * (probability / marginal).ln()).sum()
     };
     Ok((rows.map(divergence).sum::<f64>() / count).exp())
 }
@@ -67,18 +53,12 @@ pub fn inception_score<'a>(
 /// Softmax of a row of logits, in `f64`.
 pub fn softmax(logits: &[f32]) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let exponentials: Vec<f64> = logits
-        .iter()
-        .map(|&logit| f64::from(logit - largest).exp())
-        .collect();
+    let exponentials: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - largest).exp()).collect();
     let sum: f64 = exponentials.iter().sum();
     exponentials.into_iter().map(|value| value / sum).collect()
 }
 
 fn argmax(row: &[f32]) -> usize {
-    let best = row
-        .iter()
-        .enumerate()
-        .reduce(|best, here| if here.1 > best.1 { here } else { best });
+    let best = row.iter().enumerate().reduce(|best, here| if here.1 > best.1 { here } else { best });
     best.map_or(0, |(position, _)| position)
 }

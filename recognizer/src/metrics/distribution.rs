@@ -25,20 +25,13 @@ impl Gaussian {
         need(FIGURE, "rows", 2, features.len())?;
         finite(FIGURE, features.values().iter().copied().map(f64::from))?;
         let (count, dimension) = (features.len(), features.dimension());
-        let mut rows = DMatrix::from_row_iterator(
-            count,
-            dimension,
-            features.values().iter().copied().map(f64::from),
-        );
+        let mut rows = DMatrix::from_row_iterator(count, dimension, features.values().iter().copied().map(f64::from));
         let mean = rows.row_mean();
         for mut row in rows.row_iter_mut() {
             row -= &mean;
         }
         let covariance = rows.tr_mul(&rows) / (count as f64 - 1.0);
-        Ok(Self {
-            mean: mean.transpose(),
-            covariance,
-        })
+        Ok(Self { mean: mean.transpose(), covariance })
     }
 
     /// `|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))` (Heusel et al. 2017). Not negative but for
@@ -47,19 +40,12 @@ impl Gaussian {
     /// # Errors
     /// Gaussians over spaces of different dimension.
     pub fn frechet_distance(&self, other: &Self) -> Result<f64, MetricError> {
-        even(
-            "a Frechet distance",
-            ("dimensions here", self.mean.len()),
-            ("there", other.mean.len()),
-        )?;
+        even("a Frechet distance", ("dimensions here", self.mean.len()), ("there", other.mean.len()))?;
         // (S1 S2)^(1/2) has the trace of (R S2 R)^(1/2) with R = S1^(1/2), and that product is
         // symmetric, so a symmetric eigensolver does for both roots.
         let root = square_root(&self.covariance);
         let product = &root * &other.covariance * &root;
-        let cross: f64 = eigenvalues(&product)
-            .iter()
-            .map(|value| value.max(0.0).sqrt())
-            .sum();
+        let cross: f64 = eigenvalues(&product).iter().map(|value| value.max(0.0).sqrt()).sum();
         let traces = self.covariance.trace() + other.covariance.trace();
         Ok((&self.mean - &other.mean).norm_squared() + traces - 2.0 * cross)
     }
@@ -81,24 +67,11 @@ pub fn frechet_distance(left: &Features, right: &Features) -> Result<f64, Metric
 pub fn kernel_distance(left: &Features, right: &Features) -> Result<f64, MetricError> {
     const FIGURE: &str = "a kernel distance";
     need(FIGURE, "rows", 2, left.len().min(right.len()))?;
-    even(
-        FIGURE,
-        ("dimensions here", left.dimension()),
-        ("there", right.dimension()),
-    )?;
-    finite(
-        FIGURE,
-        left.values()
-            .iter()
-            .chain(right.values())
-            .copied()
-            .map(f64::from),
-    )?;
+    even(FIGURE, ("dimensions here", left.dimension()), ("there", right.dimension()))?;
+    finite(FIGURE, left.values().iter().chain(right.values()).copied().map(f64::from))?;
     let (left_count, right_count) = (left.len() as f64, right.len() as f64);
-    let within_left =
-        (kernel_sum(left, left) - diagonal_sum(left)) / (left_count * (left_count - 1.0));
-    let within_right =
-        (kernel_sum(right, right) - diagonal_sum(right)) / (right_count * (right_count - 1.0));
+    let within_left = (kernel_sum(left, left) - diagonal_sum(left)) / (left_count * (left_count - 1.0));
+    let within_right = (kernel_sum(right, right) - diagonal_sum(right)) / (right_count * (right_count - 1.0));
     let between = kernel_sum(left, right) / (left_count * right_count);
     Ok(within_left + within_right - 2.0 * between)
 }
@@ -110,10 +83,7 @@ fn kernel(left: &[f32], right: &[f32]) -> f64 {
 fn kernel_sum(left: &Features, right: &Features) -> f64 {
     // Row sums are made on any thread and added in order: the same bits whatever the thread count.
     let rows: Vec<&[f32]> = left.rows().collect();
-    let sums: Vec<f64> = rows
-        .par_iter()
-        .map(|row| right.rows().map(|other| kernel(row, other)).sum::<f64>())
-        .collect();
+    let sums: Vec<f64> = rows.par_iter().map(|row| right.rows().map(|other| kernel(row, other)).sum::<f64>()).collect();
     sums.iter().sum()
 }
 

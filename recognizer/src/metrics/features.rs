@@ -10,32 +10,21 @@ pub struct Features {
 impl Features {
     /// No rows yet, of the given length each (256 for LightCNN).
     pub fn new(dimension: usize) -> Self {
-        Self {
-            values: Vec::new(),
-            dimension: dimension.max(1),
-        }
+        Self { values: Vec::new(), dimension: dimension.max(1) }
     }
 
     /// Rows of `dimension` values, one after another. Refused when the last row is cut short.
     pub fn from_values(values: Vec<f32>, dimension: usize) -> Result<Self, MetricError> {
         let dimension = dimension.max(1);
         let whole = values.len() / dimension * dimension;
-        even(
-            "a feature table",
-            ("values", values.len()),
-            ("rows times length", whole),
-        )?;
+        even("a feature table", ("values", values.len()), ("rows times length", whole))?;
         Ok(Self { values, dimension })
     }
 
     /// Appends rows of the same length.
     pub fn extend(&mut self, values: &[f32]) -> Result<(), MetricError> {
         let whole = values.len() / self.dimension * self.dimension;
-        even(
-            "a feature table",
-            ("values", values.len()),
-            ("rows times length", whole),
-        )?;
+        even("a feature table", ("values", values.len()), ("rows times length", whole))?;
         self.values.extend_from_slice(values);
         Ok(())
     }
@@ -68,10 +57,7 @@ impl Features {
     /// Each row scaled to length 1. A row of zeros stays one.
     pub fn normalized(&self) -> Self {
         let values = self.rows().flat_map(normalized).collect();
-        Self {
-            values,
-            dimension: self.dimension,
-        }
+        Self { values, dimension: self.dimension }
     }
 
     /// The normalised mean of each class's normalised features, `(classes, dimension)`: the
@@ -83,11 +69,7 @@ impl Features {
         for (row, &label) in self.rows().zip(labels) {
             let start = label as usize * self.dimension;
             let Some(sum) = sums.get_mut(start..start + self.dimension) else {
-                return Err(MetricError::UnknownClass {
-                    figure: FIGURE,
-                    classes,
-                    found: label,
-                });
+                return Err(MetricError::UnknownClass { figure: FIGURE, classes, found: label });
             };
             for (sum, value) in sum.iter_mut().zip(normalized(row)) {
                 *sum += f64::from(value);
@@ -101,41 +83,27 @@ impl Features {
                 sum.iter().map(move |value| (value * scale) as f32)
             })
             .collect();
-        Ok(Self {
-            values,
-            dimension: self.dimension,
-        })
+        Ok(Self { values, dimension: self.dimension })
     }
 }
 
 /// Cosine of the angle between two vectors; 0 where one of them is zero.
 pub(crate) fn cosine(left: &[f32], right: &[f32]) -> f64 {
     let norms = (dot(left, left) * dot(right, right)).sqrt();
-    if norms > 0.0 {
-        dot(left, right) / norms
-    } else {
-        0.0
-    }
+    if norms > 0.0 { dot(left, right) / norms } else { 0.0 }
 }
 
 pub(crate) fn dot(left: &[f32], right: &[f32]) -> f64 {
-    left.iter()
-        .zip(right)
-        .map(|(&left, &right)| f64::from(left) * f64::from(right))
-        .sum()
+    left.iter().zip(right).map(|(&left, &right)| f64::from(left) * f64::from(right)).sum()
 }
 
 pub(crate) fn distance(left: &[f32], right: &[f32]) -> f64 {
-    let squares = left
-        .iter()
-        .zip(right)
-        .map(|(&left, &right)| (f64::from(left) - f64::from(right)).powi(2));
+    let squares = left.iter().zip(right).map(|(&left, &right)| (f64::from(left) - f64::from(right)).powi(2));
     squares.sum::<f64>().sqrt()
 }
 
 fn normalized(row: &[f32]) -> impl Iterator<Item = f32> {
     let norm = dot(row, row).sqrt();
     let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
-    row.iter()
-        .map(move |&value| (f64::from(value) * scale) as f32)
+    row.iter().map(move |&value| (f64::from(value) * scale) as f32)
 }

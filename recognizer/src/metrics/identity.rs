@@ -33,43 +33,21 @@ pub fn identity_kept(
     const FIGURE: &str = "identity kept";
     need(FIGURE, "images", 1, generated.len())?;
     need(FIGURE, "class centres", 2, centres.len())?;
-    even(
-        FIGURE,
-        ("images", generated.len()),
-        ("labels", labels.len()),
-    )?;
-    even(
-        FIGURE,
-        ("dimensions of images", generated.dimension()),
-        ("of centres", centres.dimension()),
-    )?;
+    even(FIGURE, ("images", generated.len()), ("labels", labels.len()))?;
+    even(FIGURE, ("dimensions of images", generated.dimension()), ("of centres", centres.dimension()))?;
     let (mut own, mut margins, mut above) = (0.0, 0.0, 0usize);
     for (row, &label) in generated.rows().zip(labels) {
         let cosines: Vec<f64> = centres.rows().map(|centre| cosine(row, centre)).collect();
         let Some(&own_cosine) = cosines.get(label as usize) else {
-            return Err(MetricError::UnknownClass {
-                figure: FIGURE,
-                classes: centres.len(),
-                found: label,
-            });
+            return Err(MetricError::UnknownClass { figure: FIGURE, classes: centres.len(), found: label });
         };
-        let others = cosines
-            .iter()
-            .enumerate()
-            .filter(|&(class, _)| class != label as usize);
+        let others = cosines.iter().enumerate().filter(|&(class, _)| class != label as usize);
         own += own_cosine;
-        margins += own_cosine
-            - others
-                .map(|(_, &value)| value)
-                .fold(f64::NEG_INFINITY, f64::max);
+        margins += own_cosine - others.map(|(_, &value)| value).fold(f64::NEG_INFINITY, f64::max);
         above += usize::from(own_cosine > threshold);
     }
     let count = generated.len() as f64;
-    Ok(IdentityKept {
-        own_cosine: own / count,
-        margin: margins / count,
-        consistency: above as f64 / count,
-    })
+    Ok(IdentityKept { own_cosine: own / count, margin: margins / count, consistency: above as f64 / count })
 }
 
 /// Variety within identities, relative to real images of the same identities.
@@ -88,10 +66,7 @@ pub struct Diversity {
 ///
 /// # Errors
 /// No identity with two images on both sides, more or fewer labels than images.
-pub fn diversity(
-    generated: (&Features, &[u32]),
-    real: (&Features, &[u32]),
-) -> Result<Diversity, MetricError> {
+pub fn diversity(generated: (&Features, &[u32]), real: (&Features, &[u32])) -> Result<Diversity, MetricError> {
     const FIGURE: &str = "diversity";
     let generated = by_class(FIGURE, generated)?;
     let real = by_class(FIGURE, real)?;
@@ -100,21 +75,11 @@ pub fn diversity(
         .filter_map(|(class, generated)| Some((generated, real.get(class)?)))
         .filter(|(generated, real)| generated.len() >= 2 && real.len() >= 2)
         .collect();
-    need(
-        FIGURE,
-        "identities with two images on both sides",
-        1,
-        both.len(),
-    )?;
+    need(FIGURE, "identities with two images on both sides", 1, both.len())?;
     let ratio = |figure: fn(&Features) -> f64| {
-        mean(both.iter().map(|(generated, _)| figure(generated)))
-            / mean(both.iter().map(|(_, real)| figure(real)))
+        mean(both.iter().map(|(generated, _)| figure(generated))) / mean(both.iter().map(|(_, real)| figure(real)))
     };
-    Ok(Diversity {
-        spread_ratio: ratio(spread),
-        distance_ratio: ratio(mean_distance),
-        identities: both.len(),
-    })
+    Ok(Diversity { spread_ratio: ratio(spread), distance_ratio: ratio(mean_distance), identities: both.len() })
 }
 
 /// Root mean square distance of normalised features from their mean.
@@ -130,10 +95,8 @@ pub fn spread(features: &Features) -> f64 {
 fn mean_distance(features: &Features) -> f64 {
     let rows = features.normalized();
     let rows: Vec<&[f32]> = rows.rows().collect();
-    let pairs = rows
-        .iter()
-        .enumerate()
-        .flat_map(|(first, left)| rows[first + 1..].iter().map(move |right| (left, right)));
+    let pairs =
+        rows.iter().enumerate().flat_map(|(first, left)| rows[first + 1..].iter().map(move |right| (left, right)));
     mean(pairs.map(|(left, right)| distance(left, right)))
 }
 
@@ -158,43 +121,21 @@ pub fn memorisation(
     training: &Features,
 ) -> Result<Memorisation, MetricError> {
     const FIGURE: &str = "memorisation";
-    need(
-        FIGURE,
-        "images in each set",
-        1,
-        generated.len().min(held_out.len()).min(training.len()),
-    )?;
-    even(
-        FIGURE,
-        ("dimensions of generated", generated.dimension()),
-        ("of training", training.dimension()),
-    )?;
-    even(
-        FIGURE,
-        ("dimensions of held-out", held_out.dimension()),
-        ("of training", training.dimension()),
-    )?;
+    need(FIGURE, "images in each set", 1, generated.len().min(held_out.len()).min(training.len()))?;
+    even(FIGURE, ("dimensions of generated", generated.dimension()), ("of training", training.dimension()))?;
+    even(FIGURE, ("dimensions of held-out", held_out.dimension()), ("of training", training.dimension()))?;
     let training = training.normalized();
     let nearest = |images: &Features| {
         let images = images.normalized();
         let rows: Vec<&[f32]> = images.rows().collect();
         let distances: Vec<f64> = rows
             .par_iter()
-            .map(|row| {
-                training
-                    .rows()
-                    .map(|other| distance(row, other))
-                    .fold(f64::INFINITY, f64::min)
-            })
+            .map(|row| training.rows().map(|other| distance(row, other)).fold(f64::INFINITY, f64::min))
             .collect();
         median(distances)
     };
     let (generated_median, held_out_median) = (nearest(generated), nearest(held_out));
-    Ok(Memorisation {
-        generated_median,
-        held_out_median,
-        ratio: generated_median / held_out_median,
-    })
+    Ok(Memorisation { generated_median, held_out_median, ratio: generated_median / held_out_median })
 }
 
 /// Whether blended identities are people of their own.
@@ -219,11 +160,7 @@ pub fn new_identities(
 ) -> Result<NewIdentities, MetricError> {
     const FIGURE: &str = "new identities";
     need(FIGURE, "existing centres", 1, existing_centres.len())?;
-    even(
-        FIGURE,
-        ("dimensions of images", images.0.dimension()),
-        ("of centres", existing_centres.dimension()),
-    )?;
+    even(FIGURE, ("dimensions of images", images.0.dimension()), ("of centres", existing_centres.dimension()))?;
     let mut classes = by_class(FIGURE, images)?;
     classes.retain(|_, images| images.len() >= 2);
     need(FIGURE, "new identities with two images", 1, classes.len())?;
@@ -231,24 +168,15 @@ pub fn new_identities(
     let mut consistency = 0.0;
     for images in classes.values() {
         let template = template(images)?;
-        let nearest = existing_centres
-            .rows()
-            .map(|centre| cosine(&template, centre))
-            .fold(f64::NEG_INFINITY, f64::max);
+        let nearest = existing_centres.rows().map(|centre| cosine(&template, centre)).fold(f64::NEG_INFINITY, f64::max);
         distinct += usize::from(nearest < threshold);
         let rows: Vec<&[f32]> = images.rows().collect();
-        let pairs = rows
-            .iter()
-            .enumerate()
-            .flat_map(|(first, left)| rows[first + 1..].iter().map(move |right| (left, right)));
+        let pairs =
+            rows.iter().enumerate().flat_map(|(first, left)| rows[first + 1..].iter().map(move |right| (left, right)));
         consistency += mean(pairs.map(|(left, right)| cosine(left, right)));
     }
     let count = classes.len() as f64;
-    Ok(NewIdentities {
-        distinct: distinct as f64 / count,
-        consistency: consistency / count,
-        identities: classes.len(),
-    })
+    Ok(NewIdentities { distinct: distinct as f64 / count, consistency: consistency / count, identities: classes.len() })
 }
 
 /// One feature for a set of images of one person: the normalised mean of normalised features.
@@ -257,10 +185,7 @@ pub fn new_identities(
 /// An empty set.
 pub fn template(images: &Features) -> Result<Vec<f32>, MetricError> {
     need("a template", "images", 1, images.len())?;
-    Ok(images
-        .class_centres(&vec![0; images.len()], 1)?
-        .values()
-        .to_vec())
+    Ok(images.class_centres(&vec![0; images.len()], 1)?.values().to_vec())
 }
 
 fn by_class(
@@ -270,10 +195,7 @@ fn by_class(
     even(figure, ("images", features.len()), ("labels", labels.len()))?;
     let mut classes = std::collections::BTreeMap::new();
     for (row, &label) in features.rows().zip(labels) {
-        classes
-            .entry(label)
-            .or_insert_with(|| Features::new(features.dimension()))
-            .extend(row)?;
+        classes.entry(label).or_insert_with(|| Features::new(features.dimension())).extend(row)?;
     }
     Ok(classes)
 }

@@ -71,22 +71,8 @@ pub enum MetricError {
     },
 }
 
-pub(crate) fn need(
-    figure: &'static str,
-    what: &'static str,
-    needed: usize,
-    found: usize,
-) -> Result<(), MetricError> {
-    if found < needed {
-        Err(MetricError::TooFew {
-            figure,
-            needed,
-            what,
-            found,
-        })
-    } else {
-        Ok(())
-    }
+pub(crate) fn need(figure: &'static str, what: &'static str, needed: usize, found: usize) -> Result<(), MetricError> {
+    if found < needed { Err(MetricError::TooFew { figure, needed, what, found }) } else { Ok(()) }
 }
 
 pub(crate) fn even(
@@ -95,39 +81,20 @@ pub(crate) fn even(
     (right, found_right): (&'static str, usize),
 ) -> Result<(), MetricError> {
     if found_left != found_right {
-        return Err(MetricError::Uneven {
-            figure,
-            left,
-            right,
-            found_left,
-            found_right,
-        });
+        return Err(MetricError::Uneven { figure, left, right, found_left, found_right });
     }
     Ok(())
 }
 
-pub(crate) fn finite(
-    figure: &'static str,
-    values: impl IntoIterator<Item = f64>,
-) -> Result<(), MetricError> {
-    match values
-        .into_iter()
-        .enumerate()
-        .find(|(_, value)| !value.is_finite())
-    {
-        Some((position, found)) => Err(MetricError::NotFinite {
-            figure,
-            position,
-            found,
-        }),
+pub(crate) fn finite(figure: &'static str, values: impl IntoIterator<Item = f64>) -> Result<(), MetricError> {
+    match values.into_iter().enumerate().find(|(_, value)| !value.is_finite()) {
+        Some((position, found)) => Err(MetricError::NotFinite { figure, position, found }),
         None => Ok(()),
     }
 }
 
 pub(crate) fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
-    let (sum, count) = values
-        .into_iter()
-        .fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    let (sum, count) = values.into_iter().fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
     sum / count
 }
 

@@ -21,24 +21,10 @@ pub struct McNemar {
 /// # Errors
 /// Different numbers of calls.
 pub fn mcnemar(first: &[bool], second: &[bool]) -> Result<McNemar, MetricError> {
-    even(
-        "a paired test",
-        ("calls of the first", first.len()),
-        ("of the second", second.len()),
-    )?;
-    let count = |who: (bool, bool)| {
-        first
-            .iter()
-            .zip(second)
-            .filter(|&(&f, &s)| (f, s) == who)
-            .count() as u64
-    };
+    even("a paired test", ("calls of the first", first.len()), ("of the second", second.len()))?;
+    let count = |who: (bool, bool)| first.iter().zip(second).filter(|&(&f, &s)| (f, s) == who).count() as u64;
     let (only_first, only_second) = (count((true, false)), count((false, true)));
-    Ok(McNemar {
-        only_first,
-        only_second,
-        p_value: sign_test(only_first, only_second),
-    })
+    Ok(McNemar { only_first, only_second, p_value: sign_test(only_first, only_second) })
 }
 
 /// Twice the smaller tail of Binomial(n, 1/2), at most 1.
@@ -86,10 +72,7 @@ pub struct Difference {
 /// Fewer than two identities or two rounds.
 pub fn bootstrap(pairs: &[JudgedPair], rounds: u64, seed: u64) -> Result<Difference, MetricError> {
     const FIGURE: &str = "a bootstrap over identities";
-    let mut identities: Vec<u32> = pairs
-        .iter()
-        .flat_map(|pair| [pair.identities.0, pair.identities.1])
-        .collect();
+    let mut identities: Vec<u32> = pairs.iter().flat_map(|pair| [pair.identities.0, pair.identities.1]).collect();
     identities.sort_unstable();
     identities.dedup();
     need(FIGURE, "identities", 2, identities.len())?;
@@ -99,11 +82,7 @@ pub fn bootstrap(pairs: &[JudgedPair], rounds: u64, seed: u64) -> Result<Differe
         .map(|pair| {
             let position = |identity| identities.partition_point(|&other| other < identity);
             let gain = f64::from(u8::from(pair.second)) - f64::from(u8::from(pair.first));
-            (
-                position(pair.identities.0),
-                position(pair.identities.1),
-                gain,
-            )
+            (position(pair.identities.0), position(pair.identities.1), gain)
         })
         .collect();
     let chance = Chance::new(seed, "bootstrap/identities");
@@ -116,11 +95,7 @@ pub fn bootstrap(pairs: &[JudgedPair], rounds: u64, seed: u64) -> Result<Differe
         }
         let (mut gain, mut weight) = (0.0, 0.0);
         for &(left, right, pair_gain) in &positions {
-            let copies = f64::from(if left == right {
-                times[left]
-            } else {
-                times[left] * times[right]
-            });
+            let copies = f64::from(if left == right { times[left] } else { times[left] * times[right] });
             gain += copies * pair_gain;
             weight += copies;
         }
@@ -132,12 +107,8 @@ pub fn bootstrap(pairs: &[JudgedPair], rounds: u64, seed: u64) -> Result<Differe
     need(FIGURE, "rounds that drew a pair", 2, differences.len())?;
     differences.sort_by(f64::total_cmp);
     let centre = mean(differences.iter().copied());
-    let squares: f64 = differences
-        .iter()
-        .map(|value| (value - centre).powi(2))
-        .sum();
-    let quantile =
-        |share: f64| differences[((differences.len() - 1) as f64 * share).round() as usize];
+    let squares: f64 = differences.iter().map(|value| (value - centre).powi(2)).sum();
+    let quantile = |share: f64| differences[((differences.len() - 1) as f64 * share).round() as usize];
     Ok(Difference {
         mean: mean(positions.iter().map(|&(_, _, gain)| gain)),
         standard_error: (squares / (differences.len() as f64 - 1.0)).sqrt(),

@@ -40,9 +40,7 @@ impl Scores {
         pairs: impl IntoIterator<Item = &'a super::verification::ScoredPair>,
     ) -> Result<Self, MetricError> {
         let (genuine, impostor): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|pair| pair.same);
-        let score = |pairs: Vec<&super::verification::ScoredPair>| {
-            pairs.iter().map(|pair| pair.score).collect()
-        };
+        let score = |pairs: Vec<&super::verification::ScoredPair>| pairs.iter().map(|pair| pair.score).collect();
         Self::new(score(genuine), score(impostor))
     }
 
@@ -79,20 +77,10 @@ impl Scores {
     /// True accept rate at the smallest threshold whose false accept rate keeps the bound.
     pub fn acceptance(&self, false_accept_rate: f64) -> Acceptance {
         // A bound such as 0.3 of 10 must not lose an impostor to rounding.
-        let allowed = (false_accept_rate * self.impostor.len() as f64 + 1e-9)
-            .floor()
-            .max(0.0) as usize;
-        let lowest = self
-            .genuine
-            .last()
-            .copied()
-            .unwrap_or(0.0)
-            .min(self.impostor.last().copied().unwrap_or(0.0));
+        let allowed = (false_accept_rate * self.impostor.len() as f64 + 1e-9).floor().max(0.0) as usize;
+        let lowest = self.genuine.last().copied().unwrap_or(0.0).min(self.impostor.last().copied().unwrap_or(0.0));
         // The first impostor that must stay out, and everything that scores no more, is rejected.
-        let threshold = self
-            .impostor
-            .get(allowed)
-            .map_or(lowest, |score| score.next_up());
+        let threshold = self.impostor.get(allowed).map_or(lowest, |score| score.next_up());
         Acceptance {
             false_accept_rate,
             threshold,
@@ -107,22 +95,13 @@ impl Scores {
         let (mut accepted_genuine, mut accepted_impostor) = (0, 0);
         let mut curve = Vec::new();
         loop {
-            let threshold = match (
-                genuine.get(accepted_genuine),
-                impostor.get(accepted_impostor),
-            ) {
+            let threshold = match (genuine.get(accepted_genuine), impostor.get(accepted_impostor)) {
                 (Some(&genuine), Some(&impostor)) => genuine.max(impostor),
                 (Some(&score), None) | (None, Some(&score)) => score,
                 (None, None) => return curve,
             };
-            accepted_genuine += genuine[accepted_genuine..]
-                .iter()
-                .take_while(|&&score| score >= threshold)
-                .count();
-            accepted_impostor += impostor[accepted_impostor..]
-                .iter()
-                .take_while(|&&score| score >= threshold)
-                .count();
+            accepted_genuine += genuine[accepted_genuine..].iter().take_while(|&&score| score >= threshold).count();
+            accepted_impostor += impostor[accepted_impostor..].iter().take_while(|&&score| score >= threshold).count();
             curve.push((
                 accepted_impostor as f64 / impostor.len() as f64,
                 accepted_genuine as f64 / genuine.len() as f64,

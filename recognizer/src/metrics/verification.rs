@@ -63,63 +63,32 @@ pub struct Fold {
 pub fn verify(folds: &[Vec<ScoredPair>]) -> Result<Verification, MetricError> {
     const FIGURE: &str = "verification";
     need(FIGURE, "folds", 2, folds.len())?;
-    need(
-        FIGURE,
-        "pairs in each fold",
-        1,
-        folds.iter().map(Vec::len).min().unwrap_or(0),
-    )?;
+    need(FIGURE, "pairs in each fold", 1, folds.iter().map(Vec::len).min().unwrap_or(0))?;
     finite(FIGURE, folds.iter().flatten().map(|pair| pair.score))?;
     let judged: Vec<Fold> = (0..folds.len())
         .map(|held_out| {
-            let others = folds
-                .iter()
-                .enumerate()
-                .filter(|&(fold, _)| fold != held_out);
+            let others = folds.iter().enumerate().filter(|&(fold, _)| fold != held_out);
             let threshold = best_threshold(others.flat_map(|(_, pairs)| pairs).copied().collect());
-            Fold {
-                threshold,
-                accuracy: accuracy(&folds[held_out], threshold),
-            }
+            Fold { threshold, accuracy: accuracy(&folds[held_out], threshold) }
         })
         .collect();
     let count = judged.len() as f64;
     let accuracy = mean(judged.iter().map(|fold| fold.accuracy));
-    let squares: f64 = judged
-        .iter()
-        .map(|fold| (fold.accuracy - accuracy).powi(2))
-        .sum();
+    let squares: f64 = judged.iter().map(|fold| (fold.accuracy - accuracy).powi(2)).sum();
     let standard_error = (squares / (count - 1.0)).sqrt() / count.sqrt();
-    Ok(Verification {
-        accuracy,
-        standard_error,
-        folds: judged,
-    })
+    Ok(Verification { accuracy, standard_error, folds: judged })
 }
 
 /// For each pair in order, whether the protocol called it rightly: what [`super::paired`] compares.
-pub fn calls(
-    folds: &[Vec<ScoredPair>],
-    verification: &Verification,
-) -> Result<Vec<bool>, MetricError> {
-    even(
-        "verification",
-        ("folds", folds.len()),
-        ("thresholds", verification.folds.len()),
-    )?;
+pub fn calls(folds: &[Vec<ScoredPair>], verification: &Verification) -> Result<Vec<bool>, MetricError> {
+    even("verification", ("folds", folds.len()), ("thresholds", verification.folds.len()))?;
     let judged = folds.iter().zip(&verification.folds);
-    Ok(judged
-        .flat_map(|(pairs, fold)| pairs.iter().map(|pair| is_right(pair, fold.threshold)))
-        .collect())
+    Ok(judged.flat_map(|(pairs, fold)| pairs.iter().map(|pair| is_right(pair, fold.threshold))).collect())
 }
 
 /// Share of pairs called rightly at a threshold.
 pub fn accuracy(pairs: &[ScoredPair], threshold: f64) -> f64 {
-    mean(
-        pairs
-            .iter()
-            .map(|pair| f64::from(u8::from(is_right(pair, threshold)))),
-    )
+    mean(pairs.iter().map(|pair| f64::from(u8::from(is_right(pair, threshold)))))
 }
 
 fn is_right(pair: &ScoredPair, threshold: f64) -> bool {
@@ -146,11 +115,7 @@ fn best_threshold(mut pairs: Vec<ScoredPair>) -> f64 {
             None => candidates.push((pair.score + 1.0, right)),
         }
     }
-    let best = candidates
-        .iter()
-        .map(|&(_, right)| right)
-        .max()
-        .unwrap_or(0);
+    let best = candidates.iter().map(|&(_, right)| right).max().unwrap_or(0);
     candidates.retain(|&(_, right)| right == best);
     candidates[(candidates.len() - 1) / 2].0
 }

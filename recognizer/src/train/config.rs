@@ -100,9 +100,7 @@ impl TrainConfig {
             Self { classifier_rate: found, .. } if !(*found > 0.0 && found.is_finite()) => {
                 refuse("classifier rate", "a number above 0", *found)
             }
-            Self { clip: found, .. } if !(*found >= 0.0 && found.is_finite()) => {
-                refuse("clip", "0 or more", *found)
-            }
+            Self { clip: found, .. } if !(*found >= 0.0 && found.is_finite()) => refuse("clip", "0 or more", *found),
             Self { loss: Loss::Centre { weight: found, .. }, .. } if !(*found >= 0.0 && found.is_finite()) => {
                 refuse("centre weight", "0 or more", *found)
             }

@@ -5,7 +5,14 @@ use nets::chance::Chance;
 /// `1 / (1 - rate)`, so that evaluation needs no factor.
 ///
 /// A function of (seed, step, row): a resumed training drops what an undisturbed one drops.
-pub(crate) fn mask(chance: &Chance, step: u64, rows: usize, dimension: usize, rate: f64, device: &Device) -> Result<Tensor> {
+pub(crate) fn mask(
+    chance: &Chance,
+    step: u64,
+    rows: usize,
+    dimension: usize,
+    rate: f64,
+    device: &Device,
+) -> Result<Tensor> {
     let keep = (1.0 / (1.0 - rate)) as f32;
     let values: Vec<f32> = (0..rows as u64)
         .flat_map(|row| {

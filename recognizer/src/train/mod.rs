@@ -95,9 +95,8 @@ pub fn train(config: &TrainConfig, source: &mut dyn BatchSource, session: &Sessi
     let progress = Progress::new("training", config.images, "images");
     progress.start_at(trainer.images_seen());
     let mut place = source.place();
-    let outcome = prefetch(source, |batches| {
-        run(&mut trainer, &mut gathered, &mut place, &batches, &about, session, &progress)
-    });
+    let outcome =
+        prefetch(source, |batches| run(&mut trainer, &mut gathered, &mut place, &batches, &about, session, &progress));
     progress.finish();
     outcome
 }

@@ -67,10 +67,12 @@ pub(super) fn save(
     let path = run.checkpoints().write(images_seen, |file| file.write_all(&bytes))?;
     // Older checkpoints go only when this one is known to be good.
     if std::fs::read(&path).map_err(command::Error::reading(&path))? != bytes {
-        return Err(Error::Checkpoint(checkpoint.content(format!(
-            "{} does not read back as it was written; older checkpoints are kept",
-            path.display()
-        ))));
+        return Err(Error::Checkpoint(
+            checkpoint.content(format!(
+                "{} does not read back as it was written; older checkpoints are kept",
+                path.display()
+            )),
+        ));
     }
     run.checkpoints().prune(keep, 0)?;
     Ok(path)

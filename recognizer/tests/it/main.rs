@@ -1,4 +1,9 @@
 //! The crate from outside, one module a room.
 
 mod batch;
+mod commands;
+mod faces;
+mod folder;
+mod losses;
 mod metrics;
+mod training;

@@ -2,9 +2,7 @@ use nets::chance::Chance;
 use proptest::prelude::*;
 use recognizer::metrics::classification::{inception_score, top1};
 use recognizer::metrics::distribution::{Gaussian, frechet_distance, kernel_distance};
-use recognizer::metrics::identity::{
-    diversity, identity_kept, memorisation, new_identities, spread,
-};
+use recognizer::metrics::identity::{diversity, identity_kept, memorisation, new_identities, spread};
 use recognizer::metrics::paired::{JudgedPair, bootstrap, mcnemar};
 use recognizer::metrics::roc::Scores;
 use recognizer::metrics::verification::{ScoredPair, Similarity, calls, verify};
@@ -19,10 +17,7 @@ fn folds(score: impl Fn(bool, u64, u64) -> f64) -> Folds {
             [true, false]
                 .into_iter()
                 .flat_map(|same| (0..300).map(move |row| (same, row)))
-                .map(|(same, row)| ScoredPair {
-                    score: score(same, fold, row),
-                    same,
-                })
+                .map(|(same, row)| ScoredPair { score: score(same, fold, row), same })
                 .collect()
         })
         .collect()
@@ -35,22 +30,8 @@ fn accuracy(folds: &Folds) -> f64 {
 #[test]
 fn verification_of_known_scores_is_as_expected() {
     assert_eq!(accuracy(&folds(|_, _, _| 0.3)), 0.5);
-    assert_eq!(
-        accuracy(&folds(|same, _, row| if same {
-            1.0 + row as f64
-        } else {
-            -1.0
-        })),
-        1.0
-    );
-    assert_eq!(
-        accuracy(&folds(|same, _, row| if same {
-            -1.0 - row as f64
-        } else {
-            1.0
-        })),
-        0.5
-    );
+    assert_eq!(accuracy(&folds(|same, _, row| if same { 1.0 + row as f64 } else { -1.0 })), 1.0);
+    assert_eq!(accuracy(&folds(|same, _, row| if same { -1.0 - row as f64 } else { 1.0 })), 0.5);
     let missed = folds(|same, _, row| match same {
         true if row < 30 => -5.0,
         true => 1.0,
@@ -65,15 +46,10 @@ fn verification_of_known_scores_is_as_expected() {
 #[test]
 fn verification_of_two_normals_two_apart_is_84_percent() {
     let chance = Chance::new(11, "scores");
-    let normal = |same, fold, row| {
-        chance.at(fold, 2 * row + u64::from(same)).normal() + 2.0 * f64::from(u8::from(same))
-    };
+    let normal =
+        |same, fold, row| chance.at(fold, 2 * row + u64::from(same)).normal() + 2.0 * f64::from(u8::from(same));
     let verification = verify(&folds(normal)).unwrap();
-    assert!(
-        (verification.accuracy - 0.841).abs() < 0.01,
-        "{}",
-        verification.accuracy
-    );
+    assert!((verification.accuracy - 0.841).abs() < 0.01, "{}", verification.accuracy);
     assert!((0.001..0.01).contains(&verification.standard_error));
     // Phi(-1) errors on either side.
     let scores = folds(normal);
@@ -85,9 +61,8 @@ fn verification_of_two_normals_two_apart_is_84_percent() {
 #[test]
 fn the_calls_of_a_verification_average_to_its_accuracy() {
     let chance = Chance::new(12, "scores");
-    let scores = folds(|same, fold, row| {
-        chance.at(fold, 2 * row + u64::from(same)).unit() + f64::from(u8::from(same)) / 4.0
-    });
+    let scores =
+        folds(|same, fold, row| chance.at(fold, 2 * row + u64::from(same)).unit() + f64::from(u8::from(same)) / 4.0);
     let verification = verify(&scores).unwrap();
     let calls = calls(&scores, &verification).unwrap();
     let share = calls.iter().filter(|&&right| right).count() as f64 / calls.len() as f64;
@@ -156,9 +131,7 @@ fn acceptance_takes_the_smallest_threshold_that_keeps_the_bound() {
 #[test]
 fn equal_error_rates_of_known_scores_are_as_expected() {
     let rate = |genuine: &[f64], impostor: &[f64]| {
-        Scores::new(genuine.to_vec(), impostor.to_vec())
-            .unwrap()
-            .equal_error_rate()
+        Scores::new(genuine.to_vec(), impostor.to_vec()).unwrap().equal_error_rate()
     };
     assert_eq!(rate(&[2.0, 3.0], &[0.0, 1.0]), 0.0);
     assert_eq!(rate(&[0.0, 1.0], &[2.0, 3.0]), 1.0);
@@ -169,20 +142,13 @@ fn equal_error_rates_of_known_scores_are_as_expected() {
 #[test]
 fn inception_scores_of_known_rows_are_as_expected() {
     let score = |rows: &[&[f64]]| inception_score(rows.iter().copied()).unwrap();
-    let one_hot: Vec<Vec<f64>> = (0..4)
-        .map(|hot| {
-            (0..4)
-                .map(|class| f64::from(u8::from(hot == class)))
-                .collect()
-        })
-        .collect();
+    let one_hot: Vec<Vec<f64>> =
+        (0..4).map(|hot| (0..4).map(|class| f64::from(u8::from(hot == class))).collect()).collect();
     let one_hot: Vec<&[f64]> = one_hot.iter().map(Vec::as_slice).collect();
     assert!((score(&one_hot) - 4.0).abs() < 1e-12);
     assert!((score(&[&[0.2, 0.8], &[0.2, 0.8]]) - 1.0).abs() < 1e-12);
     assert!((score(&[&[0.9, 0.1], &[0.1, 0.9]]) - 1.4449348).abs() < 1e-6);
-    assert!(
-        (score(&[&[0.7, 0.2, 0.1], &[0.1, 0.8, 0.1], &[0.2, 0.2, 0.6]]) - 1.3339551).abs() < 1e-6
-    );
+    assert!((score(&[&[0.7, 0.2, 0.1], &[0.1, 0.8, 0.1], &[0.2, 0.2, 0.6]]) - 1.3339551).abs() < 1e-6);
 }
 
 #[test]
@@ -191,9 +157,7 @@ fn frechet_distances_of_known_sets_are_as_expected() {
         mean: nalgebra::DVector::from_element(1, mean),
         covariance: nalgebra::DMatrix::from_element(1, 1, variance),
     };
-    let distance = gaussian(0.0, 1.0)
-        .frechet_distance(&gaussian(3.0, 4.0))
-        .unwrap();
+    let distance = gaussian(0.0, 1.0).frechet_distance(&gaussian(3.0, 4.0)).unwrap();
     assert!((distance - 10.0).abs() < 1e-12);
 
     let features = random_features(400, 24, "here");
@@ -221,14 +185,8 @@ fn top1_counts_rows_whose_largest_value_is_the_label() {
     let rows: [&[f32]; 4] = [&[0.1, 0.9], &[0.9, 0.1], &[0.5, 0.5], &[0.0, 1.0]];
     assert_eq!(top1(rows.into_iter(), &[1, 0, 0, 0]).unwrap(), 0.75);
     let none: [&[f32]; 0] = [];
-    assert!(matches!(
-        top1(none.into_iter(), &[]),
-        Err(MetricError::TooFew { .. })
-    ));
-    assert!(matches!(
-        top1([&[f32::NAN][..]].into_iter(), &[0]),
-        Err(MetricError::NotFinite { .. })
-    ));
+    assert!(matches!(top1(none.into_iter(), &[]), Err(MetricError::TooFew { .. })));
+    assert!(matches!(top1([&[f32::NAN][..]].into_iter(), &[0]), Err(MetricError::NotFinite { .. })));
 }
 
 #[test]
@@ -237,19 +195,10 @@ fn identity_figures_tell_the_right_person_from_the_wrong() {
     let centres = real.class_centres(&[0, 0, 1, 1], 2).unwrap();
     let right = identity_kept(&real, &[0, 0, 1, 1], &centres, 0.9).unwrap();
     let wrong = identity_kept(&real, &[1, 1, 0, 0], &centres, 0.9).unwrap();
-    assert!(
-        right.own_cosine > 0.99 && right.margin > 0.8 && right.consistency == 1.0,
-        "{right:?}"
-    );
-    assert!(
-        wrong.own_cosine < 0.2 && wrong.margin < -0.8 && wrong.consistency == 0.0,
-        "{wrong:?}"
-    );
+    assert!(right.own_cosine > 0.99 && right.margin > 0.8 && right.consistency == 1.0, "{right:?}");
+    assert!(wrong.own_cosine < 0.2 && wrong.margin < -0.8 && wrong.consistency == 0.0, "{wrong:?}");
     let unknown = identity_kept(&real, &[0, 0, 1, 7], &centres, 0.9).unwrap_err();
-    assert_eq!(
-        unknown.to_string(),
-        "identity kept expected classes below 2, found 7"
-    );
+    assert_eq!(unknown.to_string(), "identity kept expected classes below 2, found 7");
 }
 
 #[test]
@@ -259,15 +208,10 @@ fn diversity_is_one_against_itself_and_zero_for_collapse() {
     let same = diversity((&real, &labels), (&real, &labels)).unwrap();
     assert!((same.spread_ratio - 1.0).abs() < 1e-12 && (same.distance_ratio - 1.0).abs() < 1e-12);
     assert_eq!(same.identities, 4);
-    let first: Vec<f32> = (0..40)
-        .flat_map(|row| real.rows().nth(row / 10 * 10).unwrap().to_vec())
-        .collect();
+    let first: Vec<f32> = (0..40).flat_map(|row| real.rows().nth(row / 10 * 10).unwrap().to_vec()).collect();
     let collapsed = Features::from_values(first, 8).unwrap();
     let none = diversity((&collapsed, &labels), (&real, &labels)).unwrap();
-    assert!(
-        none.spread_ratio < 1e-6 && none.distance_ratio < 1e-6,
-        "{none:?}"
-    );
+    assert!(none.spread_ratio < 1e-6 && none.distance_ratio < 1e-6, "{none:?}");
 }
 
 #[test]
@@ -277,10 +221,7 @@ fn pairwise_distances_and_spread_around_the_mean_are_one_thing() {
     let rows = random_features(30, 16, "rows").normalized();
     let pairs: f64 = rows
         .rows()
-        .flat_map(|left| {
-            rows.rows()
-                .map(move |right| Similarity::Euclidean.score(left, right).powi(2))
-        })
+        .flat_map(|left| rows.rows().map(move |right| Similarity::Euclidean.score(left, right).powi(2)))
         .sum::<f64>()
         / 900.0;
     assert!((pairs - 2.0 * spread(&rows).powi(2)).abs() < 1e-6);
@@ -298,11 +239,7 @@ fn copies_of_training_images_are_noticed() {
 #[test]
 fn new_identities_must_be_distinct_and_consistent() {
     let existing = Features::from_values(vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0], 3).unwrap();
-    let images = Features::from_values(
-        vec![0.1, 0.0, 1.0, 0.0, 0.1, 1.0, 1.0, 0.1, 0.0, 1.0, 0.0, 0.1],
-        3,
-    )
-    .unwrap();
+    let images = Features::from_values(vec![0.1, 0.0, 1.0, 0.0, 0.1, 1.0, 1.0, 0.1, 0.0, 1.0, 0.0, 0.1], 3).unwrap();
     let figures = new_identities((&images, &[2, 2, 3, 3]), &existing, 0.5).unwrap();
     assert_eq!((figures.distinct, figures.identities), (0.5, 2));
     assert!(figures.consistency > 0.95);
@@ -312,10 +249,7 @@ fn new_identities_must_be_distinct_and_consistent() {
 fn mcnemar_is_a_sign_test_on_the_disagreements() {
     let calls = |right: usize, wrong: usize| [vec![true; right], vec![false; wrong]].concat();
     let agree = mcnemar(&calls(5, 3), &calls(5, 3)).unwrap();
-    assert_eq!(
-        (agree.only_first, agree.only_second, agree.p_value),
-        (0, 0, 1.0)
-    );
+    assert_eq!((agree.only_first, agree.only_second, agree.p_value), (0, 0, 1.0));
     // 1 head in 6 tosses: 2 (1 + 6) / 64.
     let first = [true, false, false, false, false, false, true];
     let second = [false, true, true, true, true, true, true];
@@ -323,11 +257,7 @@ fn mcnemar_is_a_sign_test_on_the_disagreements() {
     assert_eq!((few.only_first, few.only_second), (1, 5));
     assert!((few.p_value - 14.0 / 64.0).abs() < 1e-12);
     // 2^-n of thousands of pairs underflows; the test must not.
-    let many = mcnemar(
-        &calls(3000, 3200),
-        &[vec![false; 3000], vec![true; 3200]].concat(),
-    )
-    .unwrap();
+    let many = mcnemar(&calls(3000, 3200), &[vec![false; 3000], vec![true; 3200]].concat()).unwrap();
     assert!((many.p_value - 0.0115).abs() < 5e-4, "{}", many.p_value);
 }
 
@@ -336,11 +266,7 @@ fn a_bootstrap_over_identities_is_less_sure_than_one_over_pairs() {
     // One person decides everything: with pairs alone the gain would look certain.
     let pairs: Vec<JudgedPair> = (0..20u32)
         .flat_map(|person| {
-            (0..50).map(move |_| JudgedPair {
-                identities: (person, person),
-                first: false,
-                second: person == 0,
-            })
+            (0..50).map(move |_| JudgedPair { identities: (person, person), first: false, second: person == 0 })
         })
         .collect();
     let difference = bootstrap(&pairs, 400, 5).unwrap();
@@ -354,14 +280,8 @@ fn a_bootstrap_over_identities_is_less_sure_than_one_over_pairs() {
 fn what_cant_be_measured_is_refused_in_one_sentence() {
     let pair = |score| ScoredPair { score, same: true };
     let refusal = |folds: Folds| verify(&folds).unwrap_err().to_string();
-    assert_eq!(
-        refusal(vec![vec![pair(1.0)]]),
-        "verification needs at least 2 folds, found 1"
-    );
-    assert_eq!(
-        refusal(vec![vec![pair(1.0)], vec![]]),
-        "verification needs at least 1 pairs in each fold, found 0"
-    );
+    assert_eq!(refusal(vec![vec![pair(1.0)]]), "verification needs at least 2 folds, found 1");
+    assert_eq!(refusal(vec![vec![pair(1.0)], vec![]]), "verification needs at least 1 pairs in each fold, found 0");
     assert_eq!(
         refusal(vec![vec![pair(1.0)], vec![pair(f64::NAN)]]),
         "verification needs finite values, found NaN at position 1"
@@ -373,9 +293,7 @@ fn what_cant_be_measured_is_refused_in_one_sentence() {
     );
     let two = random_features(2, 8, "two");
     assert_eq!(
-        frechet_distance(&two, &random_features(2, 4, "two"))
-            .unwrap_err()
-            .to_string(),
+        frechet_distance(&two, &random_features(2, 4, "two")).unwrap_err().to_string(),
         "a Frechet distance needs as many dimensions here as there, found 8 and 4"
     );
 }
@@ -384,9 +302,7 @@ fn random_features(rows: u64, dimension: u64, purpose: &str) -> Features {
     let chance = Chance::new(1, purpose);
     let values = (0..rows).flat_map(|row| {
         let mut draws = chance.at(0, row);
-        (0..dimension)
-            .map(move |_| draws.normal() as f32)
-            .collect::<Vec<_>>()
+        (0..dimension).map(move |_| draws.normal() as f32).collect::<Vec<_>>()
     });
     Features::from_values(values.collect(), dimension as usize).unwrap()
 }

@@ -66,7 +66,8 @@ pub(crate) fn run(evaluate: &Evaluate, json: bool, context: &Context) -> Result<
         println!("{object}");
         return Ok(());
     }
-    let mut table = Table::new(["", "accuracy", "equal error rate", "area under curve", "true accepts at false accepts"]);
+    let mut table =
+        Table::new(["", "accuracy", "equal error rate", "area under curve", "true accepts at false accepts"]);
     row(&mut table, "cosine", &evaluation.cosine);
     row(&mut table, "Euclidean", &evaluation.euclidean);
     println!("{} on {} pairs\n{table}", name(&evaluate.weights, &recognizer), evaluation.pairs);
@@ -95,8 +96,11 @@ fn embed(recognizer: &Recognizer, pairs: &PairSet, context: &Context) -> Result<
 
 fn row(table: &mut Table, similarity: &str, figures: &PairFigures) {
     let verification = &figures.verification;
-    let acceptance: Vec<String> =
-        figures.acceptance.iter().map(|at| format!("{} at {}", percent(at.true_accept_rate), at.false_accept_rate)).collect();
+    let acceptance: Vec<String> = figures
+        .acceptance
+        .iter()
+        .map(|at| format!("{} at {}", percent(at.true_accept_rate), at.false_accept_rate))
+        .collect();
     table.row([
         similarity.to_owned(),
         format!("{:.2} +- {:.2} %", 100.0 * verification.accuracy, 100.0 * verification.standard_error),

@@ -1,0 +1,96 @@
+use crate::faces;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn recognizer(place: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_recognizer"));
+    command.current_dir(place).args(args).output().unwrap()
+}
+
+fn refusal(place: &Path, args: &[&str]) -> (Option<i32>, String) {
+    let output = recognizer(place, args);
+    (output.status.code(), String::from_utf8(output.stderr).unwrap().trim_end().to_owned())
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+const TINY: [&str; 8] = ["--width", "tiny", "--batch", "4", "--images", "16", "--arch", "lightcnn-9"];
+
+fn train(more: &[&'static str]) -> Vec<&'static str> {
+    ["train", "--data", "data", "--quiet"].into_iter().chain(TINY).chain(more.iter().copied()).collect()
+}
+
+#[test]
+fn a_recognizer_is_trained_judged_and_used_by_the_words_of_the_manual() {
+    let place = tempfile::tempdir().unwrap();
+    let here = place.path();
+    faces::write_folder(&here.join("data"), 4, 3);
+    let trained = json(&recognizer(here, &train(&["--pairs", "data", "--out", "run", "--json"])));
+    assert_eq!(trained["images_seen"], 16);
+    assert_eq!(trained["interrupted"], false);
+    assert!(trained["evaluation"]["cosine"]["accuracy"].is_number());
+
+    let judged =
+        json(&recognizer(here, &["evaluate", "--weights", "run", "--pairs", "data", "--json", "--against", "run"]));
+    assert_eq!(judged["accuracy"], judged["cosine"]["accuracy"]);
+    assert_eq!(judged["architecture"], "lightcnn-9");
+    assert_eq!(judged["cosine"]["accuracy"], trained["evaluation"]["cosine"]["accuracy"]);
+    assert_eq!(judged["against"]["gain"]["mcnemar"]["p_value"], 1.0);
+
+    let embedded =
+        json(&recognizer(here, &["embed", "--weights", "run", "--data", "data", "--out", "f.safetensors", "--json"]));
+    assert_eq!(embedded["images"], 12);
+    let bytes = std::fs::read(here.join("f.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.tensor("features").unwrap().shape(), [12, 256]);
+    assert_eq!(file.tensor("labels").unwrap().shape(), [12]);
+    assert_eq!(file.tensor("centres").unwrap().shape(), [4, 256]);
+
+    // A finished run has nothing left to do, and says so by its result.
+    let resumed = json(&recognizer(here, &["train", "--resume", "run", "--quiet", "--json"]));
+    assert_eq!(resumed["images_seen"], 16);
+    assert_eq!(resumed["evaluation"], trained["evaluation"]);
+}
+
+#[test]
+fn what_can_not_be_done_is_refused_in_one_sentence() {
+    let place = tempfile::tempdir().unwrap();
+    let here = place.path();
+    faces::write_folder(&here.join("data"), 4, 3);
+    std::fs::write(here.join("noise.safetensors"), b"not a checkpoint").unwrap();
+
+    let (code, sentence) = refusal(here, &["train", "--data", "absent"]);
+    assert_eq!(code, Some(1));
+    assert!(sentence.starts_with("error: no data set at absent"), "{sentence}");
+
+    let (code, sentence) = refusal(here, &["evaluate", "--weights", "absent", "--pairs", "data"]);
+    assert_eq!((code, sentence.as_str()), (Some(1), "error: cannot read absent: no such file or directory"));
+
+    let (code, sentence) = refusal(here, &["evaluate", "--weights", "noise.safetensors", "--pairs", "data"]);
+    assert_eq!(code, Some(1));
+    assert!(sentence.starts_with("error: noise.safetensors: expected a checkpoint, found"), "{sentence}");
+    assert_eq!(sentence.lines().count(), 1, "{sentence}");
+
+    for wrong in
+        [["--batch", "0"], ["--arch", "lightcnn-8"], ["--width", "huge"], ["--loss", "hinge"], ["--log-every", "0"]]
+    {
+        let (code, _) = refusal(here, &["train", "--data", "data", wrong[0], wrong[1]]);
+        assert_eq!(code, Some(2), "{wrong:?}");
+    }
+    let (code, sentence) = refusal(here, &["train", "--data", "data", "--images", "0"]);
+    assert_eq!((code, sentence.as_str()), (Some(1), "error: expected at least 1 as images, found 0"));
+
+    std::fs::create_dir(here.join("taken")).unwrap();
+    std::fs::write(here.join("taken/file"), b"").unwrap();
+    let (code, sentence) = refusal(here, &train(&["--out", "taken"]));
+    assert_eq!(code, Some(1));
+    assert!(sentence.contains("taken already holds files"), "{sentence}");
+
+    let (code, sentence) = refusal(here, &["train", "--resume", "taken", "--data", "data"]);
+    assert_eq!(code, Some(1));
+    assert!(sentence.contains("expected a run directory"), "{sentence}");
+    assert!(!here.join("runs").exists(), "a refused training leaves no run behind");
+}

@@ -1,0 +1,102 @@
+use candle_core::{Device, Tensor};
+use nets::gradient_check::{check_gradients, random};
+use proptest::prelude::*;
+use recognizer::train::centre_loss::Centres;
+use recognizer::{Schedule, TrainConfig};
+
+fn tensor(rows: &[[f32; 2]]) -> Tensor {
+    Tensor::from_slice(rows.as_flattened(), (rows.len(), 2), &Device::Cpu).unwrap()
+}
+
+fn values(centres: &Centres) -> Vec<Vec<f32>> {
+    centres.to_tensor().unwrap().to_vec2().unwrap()
+}
+
+#[test]
+fn centre_loss_of_known_features_is_as_expected() {
+    let mut centres = Centres::new(2, 2);
+    let feature = candle_core::Var::from_tensor(&tensor(&[[1.0, 0.0]])).unwrap();
+    let loss = centres.loss(&feature, &[0]).unwrap();
+    assert_eq!(loss.to_scalar::<f32>().unwrap(), 0.5);
+    let gradient = loss.backward().unwrap().get(&feature).unwrap().to_vec2::<f32>().unwrap();
+    assert_eq!(gradient, [[1.0, 0.0]]);
+    centres.update(&feature, &[0], 0.5).unwrap();
+    assert_eq!(values(&centres), [[0.25, 0.0], [0.0, 0.0]]);
+}
+
+#[test]
+fn the_gradient_of_centre_loss_is_that_of_differences() {
+    let mut centres = Centres::new(3, 5);
+    centres.update(&random(&[4, 5], 1).unwrap(), &[0, 1, 1, 2], 0.5).unwrap();
+    let labels = [2, 0, 1, 1, 0];
+    check_gradients(&[random(&[5, 5], 2).unwrap()], |inputs| centres.loss(&inputs[0], &labels)).unwrap();
+}
+
+#[test]
+fn the_gradient_of_softmax_loss_is_that_of_differences() {
+    let labels = Tensor::new(&[2u32, 0, 1, 1], &Device::Cpu).unwrap();
+    check_gradients(&[random(&[4, 3], 3).unwrap()], |inputs| candle_nn::loss::cross_entropy(&inputs[0], &labels))
+        .unwrap();
+}
+
+#[test]
+fn several_rows_of_a_class_move_its_centre_together() {
+    let mut centres = Centres::new(1, 2);
+    centres.update(&tensor(&[[3.0, 0.0], [0.0, 3.0]]), &[0, 0], 0.5).unwrap();
+    // Half of (3, 3) / (1 + 2).
+    assert_eq!(values(&centres), [[0.5, 0.5]]);
+}
+
+#[test]
+fn a_class_without_a_centre_is_refused() {
+    let error = Centres::new(2, 2).loss(&tensor(&[[1.0, 0.0]]), &[2]).unwrap_err();
+    assert!(error.to_string().contains("expected a class below 2, found 2"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn the_published_schedule_falls_every_ten_of_eighty_epochs(epoch in 0u64..80) {
+        let config = published();
+        let expected = 0.01 * 0.457305051927326f64.powi((epoch / 10) as i32);
+        prop_assert!((config.learning_rate_at(epoch) / expected - 1.0).abs() < 1e-12);
+    }
+}
+
+fn published() -> TrainConfig {
+    let usual = TrainConfig::new(nets::LightCnnKind::Nine, nets::Width::Tiny, 80, 128);
+    TrainConfig { schedule: Schedule::Published, warm_up: 0, ..usual }
+}
+
+#[test]
+fn the_published_schedule_has_its_known_values() {
+    let expected = [(0, 0.01), (9, 0.01), (10, 0.00457305), (40, 4.37345e-4), (79, 4.18256e-5)];
+    for (epoch, rate) in expected {
+        let found: f64 = published().learning_rate_at(epoch);
+        assert!((found / rate - 1.0).abs() < 1e-5, "epoch {epoch}: {found}");
+    }
+}
+
+#[test]
+fn the_usual_schedule_rises_stays_and_drops_twice() {
+    let config = TrainConfig::new(nets::LightCnnKind::Nine, nets::Width::Small, 100_000, 64);
+    let rate = |seen| config.learning_rate_at(seen) / config.learning_rate;
+    assert!(rate(0) > 0.0 && rate(0) < 1e-3);
+    assert!((rate(2_499) - 0.5).abs() < 1e-12);
+    assert_eq!([rate(5_000), rate(59_999)], [1.0, 1.0]);
+    assert!((rate(60_000) - 0.1).abs() < 1e-12 && (rate(85_000) - 0.01).abs() < 1e-12);
+}
+
+#[test]
+fn settings_that_cannot_train_are_refused_in_one_sentence() {
+    let refusal = |config: TrainConfig| config.check().unwrap_err().to_string();
+    assert_eq!(
+        refusal(TrainConfig { learning_rate: 0.0, ..published() }),
+        "expected a number above 0 as learning rate, found 0"
+    );
+    assert_eq!(
+        refusal(TrainConfig { dropout: 1.0, ..published() }),
+        "expected a number from 0 up to, not including, 1 as dropout, found 1"
+    );
+    assert_eq!(refusal(TrainConfig { images: 0, ..published() }), "expected at least 1 as images, found 0");
+    assert_eq!(refusal(TrainConfig { clip: f64::NAN, ..published() }), "expected 0 or more as clip, found NaN");
+}

@@ -1,0 +1,275 @@
+use crate::faces;
+use candle_core::Device;
+use command::{Interrupt, RunDirectory};
+use nets::{LightCnnKind, Width};
+use recognizer::{
+    Batch, BatchSource, Error, Loss, Outcome, PairSet, Rhythm, Schedule, Session, Source, SourceError, TrainConfig,
+};
+use std::path::Path;
+
+/// Gratings as an endless stream: row r of batch n is image 8 n + r of identity (8 n + r) mod C.
+struct Gratings {
+    classes: u64,
+    next: u64,
+    /// Asks for the end when this batch is made.
+    interrupt_at: Option<(u64, Interrupt)>,
+}
+
+const ROWS: u64 = 8;
+
+impl Gratings {
+    fn new(classes: u64) -> Self {
+        Self { classes, next: 0, interrupt_at: None }
+    }
+}
+
+impl BatchSource for Gratings {
+    fn classes(&self) -> usize {
+        self.classes as usize
+    }
+
+    fn channels(&self) -> usize {
+        1
+    }
+
+    fn batch_size(&self) -> usize {
+        ROWS as usize
+    }
+
+    fn next(&mut self) -> Result<Batch, SourceError> {
+        let index = self.next;
+        if let Some((at, interrupt)) = &self.interrupt_at
+            && *at == index
+        {
+            interrupt.request();
+        }
+        self.next += 1;
+        let images: Vec<u64> = (index * ROWS..(index + 1) * ROWS).collect();
+        let pixels: Vec<u8> = images.iter().flat_map(|image| faces::grating(image % self.classes, *image)).collect();
+        Ok(Batch {
+            index,
+            rows: images.len(),
+            channels: 1,
+            pixels: pixels.into(),
+            labels: images.iter().map(|image| (image % self.classes) as u32).collect(),
+            sources: vec![Source::Real; images.len()],
+        })
+    }
+
+    fn place(&self) -> serde_json::Value {
+        serde_json::json!({ "classes": self.classes, "next": self.next })
+    }
+
+    fn resume(&mut self, place: &serde_json::Value) -> Result<(), SourceError> {
+        self.next = place["next"].as_u64().ok_or_else(|| SourceError::Place("no next".to_owned()))?;
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        format!("gratings of {} kinds", self.classes)
+    }
+
+    fn class_names(&self) -> Vec<String> {
+        (0..self.classes).map(|class| format!("grating_{class}")).collect()
+    }
+}
+
+fn config(images: u64) -> TrainConfig {
+    TrainConfig {
+        loss: Loss::CENTRE,
+        learning_rate: 0.003,
+        warm_up: 40,
+        schedule: Schedule::Drops,
+        ..TrainConfig::new(LightCnnKind::Nine, Width::Tiny, images, ROWS as usize)
+    }
+}
+
+const RHYTHM: Rhythm = Rhythm { log: 24, evaluate: 1000, checkpoint: 40, keep: 2 };
+
+struct Run {
+    directory: RunDirectory,
+    interrupt: Interrupt,
+}
+
+impl Run {
+    fn new(path: &Path) -> Self {
+        Self { directory: RunDirectory::create_at(path, "").unwrap(), interrupt: Interrupt::new() }
+    }
+
+    fn open(path: &Path) -> Self {
+        Self { directory: RunDirectory::open(path).unwrap(), interrupt: Interrupt::new() }
+    }
+
+    fn train(&self, config: &TrainConfig, mut source: Gratings, resume: bool) -> Result<Outcome, Error> {
+        let session = Session {
+            run: &self.directory,
+            device: &Device::Cpu,
+            interrupt: &self.interrupt,
+            resume,
+            pairs: None,
+            rhythm: RHYTHM,
+        };
+        recognizer::train(config, &mut source, &session)
+    }
+}
+
+fn file(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap()
+}
+
+fn in_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+}
+
+#[test]
+fn a_training_that_was_stopped_and_resumed_ends_with_the_same_bits() {
+    let place = tempfile::tempdir().unwrap();
+    let (whole, parts) = (place.path().join("whole"), place.path().join("parts"));
+    let config = config(112);
+    let undisturbed = in_threads(1, || Run::new(&whole).train(&config, Gratings::new(4), false).unwrap());
+    assert!(!undisturbed.interrupted);
+
+    // Stopped between two checkpoints and two lines of figures, then gone on with on other threads.
+    let run = Run::new(&parts);
+    let source = Gratings { interrupt_at: Some((7, run.interrupt.clone())), ..Gratings::new(4) };
+    let stopped = run.train(&config, source, false).unwrap();
+    assert!(stopped.interrupted && stopped.images_seen < 112);
+    drop(run);
+    let resumed = in_threads(3, || Run::open(&parts).train(&config, Gratings::new(4), true).unwrap());
+
+    assert_eq!(resumed.images_seen, undisturbed.images_seen);
+    assert!(file(&resumed.checkpoint) == file(&undisturbed.checkpoint), "the checkpoints differ");
+    assert_eq!(
+        String::from_utf8(file(&parts.join("stats.jsonl"))),
+        String::from_utf8(file(&whole.join("stats.jsonl")))
+    );
+    assert!(whole.join("loss.png").is_file() && whole.join("accuracy.png").is_file());
+}
+
+#[test]
+fn a_killed_training_goes_on_from_its_last_checkpoint_to_the_same_end() {
+    let place = tempfile::tempdir().unwrap();
+    let (whole, killed) = (place.path().join("whole"), place.path().join("killed"));
+    let config = config(88);
+    let undisturbed = Run::new(&whole).train(&config, Gratings::new(4), false).unwrap();
+
+    // A kill leaves figures after the last checkpoint, and half of a newer checkpoint at worst.
+    Run::new(&killed).train(&TrainConfig { ..config.clone() }, Gratings::new(4), false).unwrap();
+    let checkpoints = Run::open(&killed).directory.checkpoints().list().unwrap();
+    let newest = &checkpoints.last().unwrap().path;
+    let cut = file(newest);
+    std::fs::write(newest, &cut[..cut.len() / 2]).unwrap();
+
+    let resumed = Run::open(&killed).train(&config, Gratings::new(4), true).unwrap();
+    assert!(file(&resumed.checkpoint) == file(&undisturbed.checkpoint), "the checkpoints differ");
+    assert_eq!(file(&killed.join("stats.jsonl")), file(&whole.join("stats.jsonl")));
+}
+
+#[test]
+fn lightcnn_learns_ten_classes_to_below_half_the_loss_of_guessing() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("run");
+    let config =
+        TrainConfig { loss: Loss::Softmax, learning_rate: 0.005, warm_up: 80, dropout: 0.0, ..config(LEARNING_IMAGES) };
+    Run::new(&path).train(&config, Gratings::new(10), false).unwrap();
+    let stats = command::run_directory::read_stats(&path).unwrap();
+    let last = stats.iter().rev().find_map(|(_, figures)| figures.get("softmax")?.as_f64()).unwrap();
+    assert!(last < 10f64.ln() / 2.0, "{last}");
+}
+
+const LEARNING_IMAGES: u64 = 560;
+
+#[test]
+fn a_loss_that_is_no_longer_a_number_stops_the_training_and_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("run");
+    let reckless = TrainConfig { learning_rate: 1e30, clip: 0.0, warm_up: 0, loss: Loss::Softmax, ..config(160) };
+    let error = Run::new(&path).train(&reckless, Gratings::new(4), false).unwrap_err();
+    assert!(matches!(error, Error::NotFinite { .. }), "{error}");
+    let sentence = error.to_string();
+    assert!(sentence.contains("is NaN after") || sentence.contains("is inf after"), "{sentence}");
+}
+
+#[test]
+fn a_trained_recognizer_is_read_back_with_what_its_file_says() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("run");
+    let outcome = Run::new(&path).train(&config(40), Gratings::new(4), false).unwrap();
+    // From the file, and as the newest of the run.
+    let recognizer = recognizer::load(&outcome.checkpoint, &Device::Cpu).unwrap();
+    assert_eq!(recognizer.card, recognizer::load(&path, &Device::Cpu).unwrap().card);
+    assert_eq!(recognizer.card.images_seen, 40);
+    assert_eq!(recognizer.card.class_names[3], "grating_3");
+    assert_eq!(recognizer.card.config.classes, 4);
+    let pixels = faces::grating(2, 5);
+    let features = || recognizer::embed_pixels(&recognizer.network, &Device::Cpu, 1, &pixels).unwrap();
+    assert_eq!(features().len(), 256);
+    assert_eq!(features(), features());
+
+    let data = place.path().join("data");
+    faces::write_folder(&data, 4, 3);
+    let pairs = PairSet::open(&data).unwrap();
+    assert!(!pairs.folds_overlap());
+    let features = pairs.embed(&recognizer.network, &Device::Cpu, |_| {}).unwrap();
+    let evaluation = pairs.judge(&features).unwrap();
+    assert_eq!(evaluation.pairs, 8);
+    assert_eq!(pairs.compare(&features, &features, 1).unwrap().difference.mean, 0.0);
+}
+
+#[test]
+fn a_run_does_not_go_on_with_other_settings_or_classes() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("run");
+    Run::new(&path).train(&config(40), Gratings::new(4), false).unwrap();
+    let refusal = |config: TrainConfig, classes| {
+        Run::open(&path).train(&config, Gratings::new(classes), true).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refusal(TrainConfig { momentum: 0.8, ..config(40) }, 4),
+        "can't resume: expected momentum 0.9 as the checkpoint has, found 0.8; leave the setting as it was"
+    );
+    assert_eq!(
+        refusal(config(40), 5),
+        "can't resume: expected a checkpoint of 5 classes, as the source has, found one of 4"
+    );
+}
+
+#[test]
+fn a_batch_that_breaks_its_description_ends_the_training() {
+    struct Broken(Gratings);
+    impl BatchSource for Broken {
+        fn classes(&self) -> usize {
+            self.0.classes() - 1
+        }
+        fn channels(&self) -> usize {
+            self.0.channels()
+        }
+        fn batch_size(&self) -> usize {
+            self.0.batch_size()
+        }
+        fn next(&mut self) -> Result<Batch, SourceError> {
+            self.0.next()
+        }
+        fn place(&self) -> serde_json::Value {
+            self.0.place()
+        }
+        fn resume(&mut self, place: &serde_json::Value) -> Result<(), SourceError> {
+            self.0.resume(place)
+        }
+        fn describe(&self) -> String {
+            self.0.describe()
+        }
+    }
+    let place = tempfile::tempdir().unwrap();
+    let run = Run::new(&place.path().join("run"));
+    let session = Session {
+        run: &run.directory,
+        device: &Device::Cpu,
+        interrupt: &run.interrupt,
+        resume: false,
+        pairs: None,
+        rhythm: RHYTHM,
+    };
+    let error = recognizer::train(&config(40), &mut Broken(Gratings::new(4)), &session).unwrap_err();
+    assert_eq!(error.to_string(), "batch 0 is malformed: expected labels below 3, found 3");
+}
