@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A refusal in one sentence; the cause, where there is one, is its `source`.
+/// A refusal in one sentence.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -41,20 +41,20 @@ pub enum Error {
         reason: String,
     },
     /// A file or directory could not be read.
-    #[error("cannot read {}: {}", .path.display(), reason(.source))]
+    #[error("cannot read {}: {}", .path.display(), reason(.answer))]
     Read {
         /// What was to be read.
         path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
+        /// The system's answer; no `source`, because the sentence already holds it.
+        answer: io::Error,
     },
     /// A file or directory could not be written; what was there before is still there.
-    #[error("cannot write {}: {}; earlier files are untouched", .path.display(), reason(.source))]
+    #[error("cannot write {}: {}; earlier files are untouched", .path.display(), reason(.answer))]
     Write {
         /// What was to be written.
         path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
+        /// The system's answer; no `source`, because the sentence already holds it.
+        answer: io::Error,
     },
     /// Another process writes to this run directory.
     #[error("{} is in use by another process; wait for it to end or choose another run", .0.display())]
@@ -111,13 +111,13 @@ impl Error {
     /// For `map_err` on a failed read of `path`.
     pub fn reading(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
-        move |source| Self::Read { path, source }
+        move |answer| Self::Read { path, answer }
     }
 
     /// For `map_err` on a failed write to `path`.
     pub fn writing(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
-        move |source| Self::Write { path, source }
+        move |answer| Self::Write { path, answer }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Pictures for people: captioned [`Grid`]s of images and [`Plot`]s of figures, as PNG.
 //!
-//! Text is drawn with Ubuntu Light, which is compiled in; nothing is looked up on the system.
+//! Text is drawn with Ubuntu Light, which is compiled in (Latin, Greek and Cyrillic letters;
+//! others appear as boxes); nothing is looked up on the system.
 
 mod grid;
 mod plot;

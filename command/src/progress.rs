@@ -124,10 +124,12 @@ impl Progress {
     fn tail(&self, state: &State) -> String {
         let rate = state.rate();
         let mut text = format!("{} {}/s", human::rate(rate), self.unit);
-        if let Some(total) = self.total
-            && let Ok(left) = Duration::try_from_secs_f64(total.saturating_sub(state.done) as f64 / rate)
-        {
-            text.push_str(&format!(", {} left", human::duration(left)));
+        let left = self.total.map(|total| total.saturating_sub(state.done) as f64 / rate);
+        // Whole seconds: a bar that counts milliseconds down is hard to read.
+        if let Some(left) = left.and_then(|seconds| Duration::try_from_secs_f64(seconds.ceil()).ok()) {
+            let seconds = left.as_secs();
+            let left = if seconds < 60 { format!("{seconds} s") } else { human::duration(left) };
+            text.push_str(&format!(", {left} left"));
         }
         if !state.note.is_empty() {
             text.push_str(", ");

@@ -13,7 +13,7 @@
 //! - A key of the file is the long flag too, `batch-size` or `batch_size`; a list is a TOML array, a
 //!   switch is `true` or `false`. A table named after a subcommand (`[train]`) holds settings for
 //!   that subcommand alone, so one file can serve several. A key that fits nothing is refused.
-//! - `--resume RUN` without `--config` reads `RUN/config.toml`, so that a run goes on with the
+//! - `--resume RUN` without `--config`, both as flags, reads `RUN/config.toml`, so that a run goes on with the
 //!   settings it was started with.
 //! - A switch can be turned off on the command line too: `--flip=false`.
 //! - Positional arguments come from the command line only. Paths are relative to the working
@@ -160,16 +160,16 @@ fn settings_file(
         let mut values = known.then(|| matches.get_raw(name))??;
         (matches.value_source(name) == Some(ValueSource::CommandLine)).then(|| values.next().map(PathBuf::from))?
     };
-    on_command_line("config")
-        .or_else(|| {
-            let variable = environment.get(OsStr::new("LOOKALIKE_CONFIG"))?;
-            (!variable.is_empty()).then(|| PathBuf::from(variable))
-        })
-        .or_else(|| {
-            let run = on_command_line("resume")?;
-            // Some commands resume from a single checkpoint file, which has no settings.
-            Some(run.join("config.toml")).filter(|file| file.is_file())
-        })
+    let of_run = || {
+        let run = on_command_line("resume")?;
+        // Some commands resume from a single checkpoint file, which has no settings.
+        Some(run.join("config.toml")).filter(|file| file.is_file())
+    };
+    let of_environment = || {
+        let variable = environment.get(OsStr::new(&given::variable("config")))?;
+        (!variable.is_empty()).then(|| PathBuf::from(variable))
+    };
+    on_command_line("config").or_else(of_run).or_else(of_environment)
 }
 
 /// Adds what was given elsewhere to the command line: settings of the root right behind the

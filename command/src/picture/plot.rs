@@ -11,6 +11,7 @@ const WIDTH: u32 = 960;
 const HEIGHT: u32 = 540;
 /// Drawn this many times larger and averaged down, for smooth lines.
 const SCALE: u32 = 2;
+const LABEL_SIZE: u32 = 15;
 
 /// Line colours that stay apart for colour-blind eyes (Okabe and Ito's palette), strongest first.
 const COLORS: [RGBColor; 7] = [
@@ -61,14 +62,12 @@ impl Plot {
             || self.series.iter().flat_map(|(_, points)| points).filter(|(x, y)| x.is_finite() && y.is_finite());
         let (x_low, x_high) = range(points().map(|point| point.0), 0.0);
         let (y_low, y_high) = range(points().map(|point| point.1), 0.05);
-        let y_label_width =
-            [y_low, y_high].map(|y| text::width(&tick(y, y_high - y_low), 15)).into_iter().max().unwrap_or(40);
         let mut chart = ChartBuilder::on(area)
             .margin(16 * scale)
-            .margin_right(28 * scale)
+            .margin_right((16 + label_width(x_low, x_high) / 2) * scale)
             .caption(&self.title, font(24, text::INK))
             .x_label_area_size(48 * scale)
-            .y_label_area_size((y_label_width as i32 + 42) * scale)
+            .y_label_area_size((label_width(y_low, y_high) + 42) * scale)
             .build_cartesian_2d(x_low..x_high, y_low..y_high)?;
         chart
             .configure_mesh()
@@ -79,7 +78,7 @@ impl Plot {
             .set_all_tick_mark_size(4 * scale)
             .x_labels(8)
             .y_labels(7)
-            .label_style(font(15, text::FAINT))
+            .label_style(font(LABEL_SIZE, text::FAINT))
             .axis_desc_style(font(17, text::INK))
             .x_desc(&self.x_label)
             .y_desc(&self.y_label)
@@ -125,6 +124,12 @@ fn range(values: impl Iterator<Item = f64>, space: f64) -> (f64, f64) {
         return (low - half, high + half);
     }
     (low - extent * space, high + extent * space)
+}
+
+/// Pixels that the wider of an axis' end labels takes.
+fn label_width(low: f64, high: f64) -> i32 {
+    let width = |value| text::width(&tick(value, high - low), LABEL_SIZE);
+    i32::try_from(width(low).max(width(high))).unwrap_or(0)
 }
 
 /// As many decimals as the axis' extent needs; thousands are grouped.

@@ -60,8 +60,9 @@ fn an_empty_grid_is_still_a_picture() {
 fn a_plot_draws_its_lines_and_survives_odd_points() {
     let mut plot = Plot::new("loss", "images seen", "nats");
     plot.line("kl", (0..100).map(|x| (f64::from(x), f64::from(x).sqrt())));
-    let blue = |picture: &Picture| picture.pixels().chunks_exact(3).filter(|pixel| *pixel == [0, 114, 178]).count();
-    assert!(blue(&plot.render()) > 500);
+    let picture = plot.render();
+    let bluish = picture.pixels().chunks_exact(3).filter(|pixel| pixel[2] > pixel[0].saturating_add(60));
+    assert!(bluish.count() > 500);
     for points in [
         vec![],
         vec![(0.0, f64::NAN)],

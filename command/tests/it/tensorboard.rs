@@ -1,5 +1,5 @@
 //! Event files, read back by an own reader. TensorBoard itself reads them too; that was tried by
-//! hand with version 2.20.
+//! hand with version 2.21.
 
 use std::fs;
 use std::path::PathBuf;
