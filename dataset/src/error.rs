@@ -1,0 +1,180 @@
+//! Everything that can go wrong with a data set, one sentence each.
+
+use std::path::PathBuf;
+
+use crate::decode::Flaw;
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a data set, an image of it or its pairs can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is nothing at the path.
+    #[error(
+        "no data set at {}; give a folder that holds a folder per identity, a tar of one, or `demo`",
+        path.display()
+    )]
+    Missing {
+        /// As given.
+        path: PathBuf,
+    },
+
+    /// The operating system refused.
+    #[error("can't read {}", path.display())]
+    Io {
+        /// What was being read.
+        path: PathBuf,
+        /// Its answer.
+        source: std::io::Error,
+    },
+
+    /// The file is compressed, so that it offers no random access.
+    #[error("{} is compressed with {with}; random access needs a plain tar: decompress it first", path.display())]
+    Compressed {
+        /// As given.
+        path: PathBuf,
+        /// Name of the compression.
+        with: &'static str,
+    },
+
+    /// The file is no tar archive.
+    #[error("expected a folder or a tar, found another kind of file at {}", path.display())]
+    NotATar {
+        /// As given.
+        path: PathBuf,
+    },
+
+    /// The archive ends inside an entry or inside its list of entries.
+    #[error("the tar {} is cut short or damaged at byte {at}; copy it again", path.display())]
+    TarCutShort {
+        /// As given.
+        path: PathBuf,
+        /// Where reading stopped.
+        at: u64,
+    },
+
+    /// Names travel to other machines as UTF-8.
+    #[error("the name {name:?} in {} is not UTF-8; rename it", path.display())]
+    NameNotUtf8 {
+        /// The data set.
+        path: PathBuf,
+        /// The name with its invalid bytes replaced.
+        name: String,
+    },
+
+    /// Every image was set aside, or there was none.
+    #[error("no usable image in {}: {why}", path.display())]
+    NothingUsable {
+        /// The data set.
+        path: PathBuf,
+        /// What was found instead.
+        why: String,
+    },
+
+    /// A description of drawn faces that can't be understood.
+    #[error("expected `demo`, `demo:held-out` or `demo:identities=32,images=20,seed=1`, found `{found}`: {why}")]
+    DrawnSpec {
+        /// As given.
+        found: String,
+        /// The part that is wrong.
+        why: String,
+    },
+
+    /// An identity that was to be withheld is not there.
+    #[error("can't withhold identity `{name}`: the data set has no such identity")]
+    WithheldAbsent {
+        /// As given.
+        name: String,
+    },
+
+    /// Neither grey nor RGB was asked for.
+    #[error("expected 1 channel (grey) or 3 (RGB), found {found}")]
+    Channels {
+        /// As given.
+        found: usize,
+    },
+
+    /// An image that passed the check of its structure doesn't decode.
+    #[error("can't decode {path}: {flaw}")]
+    Image {
+        /// Path inside the data set.
+        path: String,
+        /// What is wrong with it.
+        flaw: Flaw,
+    },
+
+    /// The file is not the one whose hash went into the digest.
+    #[error("{path} changed after the data set was opened; open it again")]
+    Changed {
+        /// Path inside the data set.
+        path: String,
+    },
+
+    /// The index of an image is past the end.
+    #[error("expected an image index below {len}, found {index}")]
+    OutOfRange {
+        /// As given.
+        index: usize,
+        /// How many images there are.
+        len: usize,
+    },
+
+    /// A pairs file that can't be understood.
+    #[error("pairs, line {line}: {why}")]
+    PairsSyntax {
+        /// Counted from 1.
+        line: usize,
+        /// What was expected and found.
+        why: String,
+    },
+
+    /// A pairs file names an image that the data set doesn't hold.
+    #[error("pairs, line {line}: {why}; these pairs belong to another data set, or images are missing")]
+    PairsAbsent {
+        /// Counted from 1.
+        line: usize,
+        /// The name and number that were looked for.
+        why: String,
+    },
+
+    /// The data set has no pairs of its own.
+    #[error("{} has no pairs.txt; make one with `faces pairs`", path.display())]
+    NoPairs {
+        /// The data set.
+        path: PathBuf,
+    },
+
+    /// Too few identities or images for the pairs or the split that were asked for.
+    #[error("{0}")]
+    TooFew(String),
+
+    /// A target that must be new or empty isn't.
+    #[error("{} exists and is not empty; choose another name or remove it", path.display())]
+    Occupied {
+        /// As given.
+        path: PathBuf,
+    },
+
+    /// The operating system refused to write.
+    #[error("can't write {}", path.display())]
+    Write {
+        /// What was being written.
+        path: PathBuf,
+        /// Its answer.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+
+    pub(crate) fn write(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Write { path, source }
+    }
+}

@@ -1,0 +1,426 @@
+//! A set of faces: identities, their images, random access from any thread.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::decode::{self, Flaw, Header, LARGEST_FILE, decode, inspect};
+use crate::demo;
+use crate::drawn::DrawnSet;
+use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::layout::{Candidate, arrange};
+use crate::report::{Reason, Report, SetAside};
+use crate::source::{Listing, Stretch, list_archive, list_folder, read_folder, read_stretch};
+
+/// How a data set is to be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Channels of every image that is read: 1 (grey) or 3 (RGB). Stored images of the other kind
+    /// are converted.
+    pub channels: usize,
+    /// Unpack every image at once and set aside those that don't decode. Without it, opening
+    /// checks sizes, structure and ends of all files, and damaged pixel data surface when read.
+    pub decode_all: bool,
+    /// Names of identities whose images are not to be used. Each leaves a hole: an identity of
+    /// no images, so that the classes of all others stay.
+    pub withheld: Vec<String>,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { channels: 1, decode_all: false, withheld: Vec::new() }
+    }
+}
+
+/// One person. The class is the position in [`Dataset::identities`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    /// Name of the folder.
+    pub name: String,
+    /// Index of its first image; its images are consecutive.
+    pub first_image: usize,
+    /// How many images it has; 0 only when it is withheld.
+    pub images: usize,
+}
+
+/// An open data set. It holds names, places and hashes, never pixels.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    path: PathBuf,
+    channels: usize,
+    source: Source,
+    identities: Vec<Identity>,
+    entries: Vec<Entry>,
+    digest: String,
+    report: Report,
+    pairs: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Files,
+    Archive(Arc<File>),
+    Drawn(DrawnSet),
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    /// `identity/file`.
+    path: String,
+    class: u32,
+    hash: [u8; 32],
+    place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    File(PathBuf),
+    Stretch(Stretch),
+    Drawn { identity: u32, image: u32 },
+}
+
+impl Dataset {
+    /// Opens a folder per identity, a tar of one, or drawn faces: `demo`, `demo:held-out`,
+    /// `demo:identities=32,images=20,seed=1` (a folder of that name is `./demo`).
+    ///
+    /// Every file is read once, hashed and checked in its structure. Files that can't be used are
+    /// set aside and listed in [`report`](Self::report).
+    ///
+    /// # Errors
+    /// When nothing is there, nothing usable is in it, or an archive is damaged.
+    pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
+        let path = path.as_ref();
+        if !matches!(options.channels, 1 | 3) {
+            return Err(Error::Channels { found: options.channels });
+        }
+        if let Some(drawn) = path.to_str().and_then(demo::parse) {
+            return Self::of_drawn(&drawn?, options);
+        }
+        let kind = std::fs::metadata(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::Missing { path: path.into() },
+            _ => Error::io(path)(error),
+        })?;
+        if kind.is_dir() {
+            let read = |place: &PathBuf| match read_folder(place) {
+                Ok(Ok(bytes)) => Ok(bytes),
+                Ok(Err(flaw)) => Err(Reason::Flawed(flaw)),
+                Err(error) => Err(Reason::Unreadable(error.to_string())),
+            };
+            Self::of_listing(path, Source::Files, list_folder(path)?, read, Place::File, options)
+        } else if kind.is_file() {
+            let (file, listing) = list_archive(path)?;
+            let file = Arc::new(file);
+            let read = |place: &Stretch| match place.length {
+                0..=LARGEST_FILE => {
+                    read_stretch(&file, path, *place).map_err(|error| Reason::Unreadable(error.to_string()))
+                }
+                bytes => Err(Reason::Flawed(Flaw::TooLarge { bytes })),
+            };
+            Self::of_listing(path, Source::Archive(file.clone()), listing, read, Place::Stretch, options)
+        } else {
+            Err(Error::NotATar { path: path.into() })
+        }
+    }
+
+    /// Faces that are drawn when they are read.
+    ///
+    /// # Errors
+    /// When a withheld identity is not among them.
+    pub fn of_drawn(drawn: &DrawnSet, options: &OpenOptions) -> Result<Self> {
+        let mut entries = Vec::with_capacity(drawn.identities as usize * drawn.images as usize);
+        let mut names = Vec::new();
+        for class in 0..drawn.identities {
+            let identity = drawn.first + class;
+            names.push(DrawnSet::identity_name(identity));
+            for image in 0..drawn.images {
+                let path =
+                    format!("{}/{}.png", DrawnSet::identity_name(identity), DrawnSet::image_name(identity, image));
+                entries.push(Entry { path, class, hash: [0; 32], place: Place::Drawn { identity, image } });
+            }
+        }
+        let report = Report {
+            colour_images: entries.len(),
+            single_image: if drawn.images == 1 { names.clone() } else { Vec::new() },
+            ..Report::default()
+        };
+        let mut set = Self {
+            path: drawn.to_string().into(),
+            channels: options.channels,
+            source: Source::Drawn(*drawn),
+            identities: Vec::new(),
+            entries,
+            digest: String::new(),
+            report,
+            pairs: None,
+        };
+        set.withhold(&names, options)?;
+        set.index(names);
+        Ok(set)
+    }
+
+    fn of_listing<P: Send + Sync>(
+        path: &Path,
+        source: Source,
+        listing: Listing<P>,
+        read: impl Fn(&P) -> Result<Vec<u8>, Reason> + Sync,
+        place: impl Fn(P) -> Place + Sync + Send,
+        options: &OpenOptions,
+    ) -> Result<Self> {
+        let arranged = arrange(listing.files);
+        let pairs = match &arranged.pairs {
+            Some(place) => Some(read(place).map_err(|reason| Error::PairsSyntax { line: 0, why: reason.to_string() })?),
+            None => None,
+        };
+        // Rayon keeps the order of an indexed collect: the result doesn't depend on threads.
+        let examined: Vec<(Candidate<P>, Result<([u8; 32], Header), Reason>)> = arranged
+            .candidates
+            .into_par_iter()
+            .map(|candidate| {
+                let outcome = read(&candidate.place).and_then(|bytes| examine(&bytes, &candidate.file, options));
+                (candidate, outcome)
+            })
+            .collect();
+
+        let mut report = Report { set_aside: listing.set_aside, hidden: arranged.hidden, ..Report::default() };
+        report.set_aside.extend(arranged.set_aside);
+        let mut names: Vec<String> = Vec::new();
+        let mut entries = Vec::new();
+        let mut seen: Vec<String> = Vec::new();
+        for (candidate, outcome) in examined {
+            let Candidate { identity, file, place: found } = candidate;
+            let path = format!("{identity}/{file}");
+            if seen.last() != Some(&identity) {
+                seen.push(identity.clone());
+            }
+            match outcome {
+                Ok((hash, header)) => {
+                    if names.last() != Some(&identity) {
+                        names.push(identity);
+                    }
+                    report.colour_images += usize::from(header.colour);
+                    entries.push(Entry { path, class: names.len() as u32 - 1, hash, place: place(found) });
+                }
+                Err(reason) => report.set_aside.push(SetAside { path, reason }),
+            }
+        }
+        report.set_aside.sort_by(|a, b| a.path.cmp(&b.path));
+        // Empty folders have no candidate at all; folders of the wrapper's depth are no identities.
+        seen.extend(listing.folders.into_iter().filter(|folder| !folder.contains('/') && !entries.is_empty()));
+        seen.sort();
+        seen.dedup();
+        report.without_images = seen.into_iter().filter(|name| names.binary_search(name).is_err()).collect();
+        if entries.is_empty() {
+            let why = if report.set_aside.is_empty() {
+                "it is empty; expected a folder per identity with JPEG or PNG images".into()
+            } else {
+                report.lines().join("; ")
+            };
+            return Err(Error::NothingUsable { path: path.into(), why });
+        }
+
+        let mut set = Self {
+            path: path.into(),
+            channels: options.channels,
+            source,
+            identities: Vec::new(),
+            entries,
+            digest: String::new(),
+            report,
+            pairs,
+        };
+        set.withhold(&names, options)?;
+        set.index(names);
+        set.report.single_image =
+            set.identities.iter().filter(|one| one.images == 1).map(|one| one.name.clone()).collect();
+        Ok(set)
+    }
+
+    /// Drops the images of withheld identities; their names stay.
+    fn withhold(&mut self, names: &[String], options: &OpenOptions) -> Result<()> {
+        let mut withheld = vec![false; names.len()];
+        for name in &options.withheld {
+            let class = names.binary_search(name).map_err(|_| Error::WithheldAbsent { name: name.clone() })?;
+            withheld[class] = true;
+        }
+        self.entries.retain(|entry| !withheld[entry.class as usize]);
+        if self.entries.is_empty() {
+            return Err(Error::NothingUsable { path: self.path.clone(), why: "every identity is withheld".into() });
+        }
+        Ok(())
+    }
+
+    /// Builds identities and digest from the entries, which are sorted by class.
+    fn index(&mut self, names: Vec<String>) {
+        let mut first_image = 0;
+        self.identities = names
+            .into_iter()
+            .enumerate()
+            .map(|(class, name)| {
+                let images =
+                    self.entries[first_image..].iter().take_while(|entry| entry.class as usize == class).count();
+                let identity = Identity { name, first_image, images };
+                first_image += images;
+                identity
+            })
+            .collect();
+        let mut hasher = blake3::Hasher::new();
+        if let Source::Drawn(drawn) = &self.source {
+            hasher.update(drawn.definition().as_bytes());
+        }
+        for entry in &self.entries {
+            // The lines of `b3sum identity/file`, so that anyone can check the digest.
+            let hash = blake3::Hash::from_bytes(entry.hash).to_hex();
+            hasher.update(format!("{hash}  {}\n", entry.path).as_bytes());
+        }
+        self.digest = hasher.finalize().to_hex().to_string();
+    }
+
+    /// The set as it was named when it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Identities sorted by the bytes of their names; the class is the position.
+    pub fn identities(&self) -> &[Identity] {
+        &self.identities
+    }
+
+    /// How many images there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Never true: a set without images doesn't open.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Channels of the images that [`read`](Self::read) returns.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Class of an image.
+    ///
+    /// # Panics
+    /// When `index` is not below [`len`](Self::len): this is a bug of the caller.
+    pub fn image_identity(&self, index: usize) -> usize {
+        self.entries[index].class as usize
+    }
+
+    /// `identity/file` of an image.
+    ///
+    /// # Panics
+    /// When `index` is not below [`len`](Self::len): this is a bug of the caller.
+    pub fn image_path(&self, index: usize) -> &str {
+        &self.entries[index].path
+    }
+
+    /// BLAKE3, in hexadecimal, of the sorted lines `<BLAKE3 of the file>  <identity/file>`; what
+    /// `b3sum` prints for the used images. A folder and a tar of it agree. For drawn faces, of
+    /// their definition.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// What was set aside, and what else is worth knowing.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The contents of the set's own `pairs.txt`, if it has one.
+    pub(crate) fn pairs_file(&self) -> Option<&[u8]> {
+        self.pairs.as_deref()
+    }
+
+    /// The definition of the drawn faces, if the set is one.
+    pub fn drawn(&self) -> Option<&DrawnSet> {
+        match &self.source {
+            Source::Drawn(drawn) => Some(drawn),
+            _ => None,
+        }
+    }
+
+    /// Decodes one image. Any thread may call it at any time.
+    ///
+    /// # Errors
+    /// When the file can't be read any more, is not the one whose hash is in the digest, or its
+    /// pixel data are damaged; the error names the file.
+    pub fn read(&self, index: usize) -> Result<Image> {
+        let entry = self.entries.get(index).ok_or(Error::OutOfRange { index, len: self.entries.len() })?;
+        let bytes = match (&entry.place, &self.source) {
+            (&Place::Drawn { identity, image }, Source::Drawn(drawn)) => {
+                return Ok(drawn.draw(identity, image).into_channels(self.channels));
+            }
+            (Place::Stretch(stretch), Source::Archive(file)) => read_stretch(file, &self.path, *stretch)?,
+            (Place::File(place), _) => match read_folder(place).map_err(Error::io(place))? {
+                Ok(bytes) => bytes,
+                Err(_) => return Err(Error::Changed { path: entry.path.clone() }),
+            },
+            _ => unreachable!("places and sources are made together: this is a bug"),
+        };
+        if blake3::hash(&bytes) != blake3::Hash::from_bytes(entry.hash) {
+            return Err(Error::Changed { path: entry.path.clone() });
+        }
+        decode(&bytes, self.channels).map_err(|flaw| Error::Image { path: entry.path.clone(), flaw })
+    }
+
+    /// The set reduced to some of its images, given by index in any order. Identities without a
+    /// remaining image disappear, so classes are counted anew; so is the digest.
+    ///
+    /// # Errors
+    /// When an index is out of range or none is given.
+    pub fn subset(&self, images: &[usize]) -> Result<Self> {
+        let mut images = images.to_vec();
+        images.sort_unstable();
+        images.dedup();
+        let mut names: Vec<String> = Vec::new();
+        let mut entries = Vec::with_capacity(images.len());
+        for index in images {
+            let entry = self.entries.get(index).ok_or(Error::OutOfRange { index, len: self.entries.len() })?;
+            let name = &self.identities[entry.class as usize].name;
+            if names.last() != Some(name) {
+                names.push(name.clone());
+            }
+            entries.push(Entry { class: names.len() as u32 - 1, ..entry.clone() });
+        }
+        if entries.is_empty() {
+            return Err(Error::NothingUsable { path: self.path.clone(), why: "the part asked for is empty".into() });
+        }
+        let mut set = Self { entries, identities: Vec::new(), ..self.clone() };
+        set.index(names);
+        set.report.single_image =
+            set.identities.iter().filter(|one| one.images == 1).map(|one| one.name.clone()).collect();
+        Ok(set)
+    }
+
+    /// The set reduced to some of its identities, given by class; see [`subset`](Self::subset).
+    ///
+    /// # Errors
+    /// When a class is out of range or none is given.
+    pub fn subset_of_identities(&self, classes: &[usize]) -> Result<Self> {
+        let mut images = Vec::new();
+        for &class in classes {
+            let identity =
+                self.identities.get(class).ok_or(Error::OutOfRange { index: class, len: self.identities.len() })?;
+            images.extend(identity.first_image..identity.first_image + identity.images);
+        }
+        self.subset(&images)
+    }
+}
+
+/// Hash and structure of one file in the place of an image.
+fn examine(bytes: &[u8], name: &str, options: &OpenOptions) -> Result<([u8; 32], Header), Reason> {
+    let header = inspect(bytes).map_err(|flaw| match flaw {
+        Flaw::NotAnImage if !crate::layout::has_image_name(name) => Reason::Foreign,
+        flaw => Reason::Flawed(flaw),
+    })?;
+    if options.decode_all {
+        decode::decode(bytes, options.channels).map_err(Reason::Flawed)?;
+    }
+    Ok((blake3::hash(bytes).into(), header))
+}

@@ -1,0 +1,90 @@
+//! Listing a tar: one pass over its headers, after which every image is one `pread` away.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use tar::EntryType;
+
+use super::{Listing, Stretch};
+use crate::error::{Error, Result};
+use crate::layout::Found;
+use crate::report::{Reason, SetAside};
+
+/// Every plain file of the tar. Of several entries with one path the last counts, as when
+/// unpacking; a hard link counts as the file that it repeats.
+pub(crate) fn list(path: &Path) -> Result<(File, Listing<Stretch>)> {
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    refuse_other_files(&mut file, path)?;
+    let size = file.metadata().map_err(Error::io(path))?.len();
+
+    let mut files: HashMap<String, Result<Stretch, Reason>> = HashMap::new();
+    let mut folders = Vec::new();
+    let mut end = 0;
+    let mut archive = tar::Archive::new(file.try_clone().map_err(Error::io(path))?);
+    for entry in archive.entries_with_seek().map_err(Error::io(path))? {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(_) if end == 0 => return Err(Error::NotATar { path: path.into() }),
+            Err(_) => return Err(Error::TarCutShort { path: path.into(), at: end }),
+        };
+        let stretch = Stretch { offset: entry.raw_file_position(), length: entry.size() };
+        end = stretch.offset.saturating_add(stretch.length);
+        if end > size {
+            return Err(Error::TarCutShort { path: path.into(), at: stretch.offset });
+        }
+        let kind = entry.header().entry_type();
+        if matches!(kind, EntryType::XGlobalHeader | EntryType::XHeader | EntryType::GNULongName) {
+            continue;
+        }
+        let name = inner_name(path, &entry.path_bytes())?;
+        let place = match kind {
+            EntryType::Directory => {
+                folders.push(name.trim_end_matches('/').to_owned());
+                continue;
+            }
+            EntryType::Regular | EntryType::Continuous => Ok(stretch),
+            EntryType::Link => {
+                let target = entry.link_name_bytes().map(|name| inner_name(path, &name)).transpose()?;
+                target.and_then(|target| files.get(&target).cloned()).unwrap_or(Err(Reason::Link))
+            }
+            EntryType::Symlink => Err(Reason::Link),
+            _ => Err(Reason::Special),
+        };
+        files.insert(name, place);
+    }
+
+    let mut listing = Listing { files: Vec::new(), folders, set_aside: Vec::new() };
+    for (path, place) in files {
+        match place {
+            Ok(place) => listing.files.push(Found { path, place }),
+            Err(reason) => listing.set_aside.push(SetAside { path, reason }),
+        }
+    }
+    Ok((file, listing))
+}
+
+/// Paths in a tar may begin with `./` or `/`; a path is a name here and is never opened.
+fn inner_name(path: &Path, name: &[u8]) -> Result<String> {
+    let name = std::str::from_utf8(name)
+        .map_err(|_| Error::NameNotUtf8 { path: path.into(), name: String::from_utf8_lossy(name).into_owned() })?;
+    let parts: Vec<&str> = name.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    Ok(parts.join("/"))
+}
+
+fn refuse_other_files(file: &mut File, path: &Path) -> Result<()> {
+    let mut start = Vec::new();
+    file.take(512).read_to_end(&mut start).map_err(Error::io(path))?;
+    file.seek(SeekFrom::Start(0)).map_err(Error::io(path))?;
+    let with = match start.as_slice() {
+        [0x1f, 0x8b, ..] => "gzip",
+        [b'B', b'Z', b'h', ..] => "bzip2",
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => "xz",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "zstd",
+        [b'P', b'K', 3 | 5, 4 | 6, ..] => "zip",
+        start if start.len() < 512 => return Err(Error::NotATar { path: path.into() }),
+        _ => return Ok(()),
+    };
+    Err(Error::Compressed { path: path.into(), with })
+}

@@ -1,0 +1,80 @@
+//! Listing a folder: names only, links followed, circles noticed.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::Listing;
+use crate::decode::{Flaw, LARGEST_FILE};
+use crate::error::{Error, Result};
+use crate::layout::{Found, is_hidden};
+use crate::report::{Reason, SetAside};
+
+/// Folders below the root that are entered; `wrapper/wrapper/identity/file` needs three, and
+/// deeper files would be set aside anyway.
+const DEEPEST: usize = 8;
+
+/// Every file below `root`, with its path relative to it. The order is the file system's.
+pub(crate) fn list(root: &Path) -> Result<Listing<PathBuf>> {
+    let mut listing = Listing { files: Vec::new(), folders: Vec::new(), set_aside: Vec::new() };
+    let mut above = vec![fs::canonicalize(root).map_err(Error::io(root))?];
+    enter(root, String::new(), &mut above, &mut listing)?;
+    Ok(listing)
+}
+
+/// `above` holds the true paths of the folders on the way down, to notice links that lead back up.
+fn enter(folder: &Path, prefix: String, above: &mut Vec<PathBuf>, listing: &mut Listing<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
+        let entry = entry.map_err(Error::io(folder))?;
+        let place = entry.path();
+        let name = match entry.file_name().into_string() {
+            Ok(name) => name,
+            Err(name) if name.to_string_lossy().starts_with('.') => continue,
+            Err(name) => {
+                return Err(Error::NameNotUtf8 { path: folder.into(), name: name.to_string_lossy().into_owned() });
+            }
+        };
+        let path = format!("{prefix}{name}");
+        if is_hidden(&name) {
+            // Listed, so that it is counted, but never entered.
+            listing.files.push(Found { path, place });
+            continue;
+        }
+        let reason = match fs::metadata(&place) {
+            Ok(kind) if kind.is_file() => {
+                listing.files.push(Found { path, place });
+                continue;
+            }
+            Ok(kind) if kind.is_dir() => match fs::canonicalize(&place) {
+                Ok(true_path) if above.contains(&true_path) => Reason::Link,
+                Ok(_) if above.len() > DEEPEST => Reason::Nested,
+                Ok(true_path) => {
+                    above.push(true_path);
+                    enter(&place, format!("{path}/"), above, listing)?;
+                    above.pop();
+                    listing.folders.push(path);
+                    continue;
+                }
+                Err(error) => Reason::Unreadable(error.to_string()),
+            },
+            Ok(_) => Reason::Special,
+            Err(_) if entry.file_type().is_ok_and(|kind| kind.is_symlink()) => Reason::Link,
+            Err(error) => Reason::Unreadable(error.to_string()),
+        };
+        listing.set_aside.push(SetAside { path, reason });
+    }
+    Ok(())
+}
+
+/// The bytes of one file; an outsized one is refused unread.
+pub(crate) fn read(place: &Path) -> std::io::Result<Result<Vec<u8>, Flaw>> {
+    let file = fs::File::open(place)?;
+    let length = file.metadata()?.len();
+    if length > LARGEST_FILE {
+        return Ok(Err(Flaw::TooLarge { bytes: length }));
+    }
+    let mut bytes = Vec::with_capacity(length as usize);
+    // Bounded also when the file grows meanwhile.
+    file.take(LARGEST_FILE).read_to_end(&mut bytes)?;
+    Ok(Ok(bytes))
+}

@@ -1,0 +1,10 @@
+//! What users may rely on when they point Lookalike at their data.
+
+mod augmenting;
+mod decoding;
+mod drawing;
+mod opening;
+mod pairing;
+mod shelf;
+mod splitting;
+mod writing;
