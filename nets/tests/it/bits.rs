@@ -28,7 +28,8 @@ fn forward_and_backward(outputs: &(dyn Fn(VarBuilder) -> Result<Vec<Tensor>> + S
     let mut seen = Vec::new();
     for output in outputs(parameters.var_builder())? {
         seen.push(bits(&output)?);
-        loss = (loss + (&output * tensor(&unit("probe", output.elem_count()), output.dims(), DType::F32)?)?.sum_all()?)?;
+        loss =
+            (loss + (&output * tensor(&unit("probe", output.elem_count()), output.dims(), DType::F32)?)?.sum_all()?)?;
     }
     let gradients = loss.backward()?;
     for (_, var) in parameters.vars() {

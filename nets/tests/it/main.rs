@@ -4,7 +4,6 @@
 mod bits;
 mod formula;
 mod invariants;
-mod legacy;
 mod reference;
 mod sizes;
 mod versus_pytorch;

@@ -120,7 +120,8 @@ fn critics_have_the_tables_parameters_layer_by_layer() -> Result<()> {
             }
         }
     }
-    let total = |classes, capacity, scale| Ok::<_, candle_core::Error>(count(&critic(3, classes, capacity, scale)?, ""));
+    let total =
+        |classes, capacity, scale| Ok::<_, candle_core::Error>(count(&critic(3, classes, capacity, scale)?, ""));
     assert_eq!(total(530, Capacity::Full, Scale::Full128)?, 49_062_848);
     assert_eq!(total(530, Capacity::Full, Scale::Half64)?, 45_806_528);
     assert_eq!(total(40, Capacity::Compact, Scale::Full128)?, 11_232_704);
