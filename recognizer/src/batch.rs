@@ -100,6 +100,12 @@ pub trait BatchSource: Send {
     fn dataset_digest(&self) -> Option<String> {
         None
     }
+
+    /// Ends a [`BatchSource::next`] that waits, called from another thread when no more batches are
+    /// wanted. `None` for a source that never waits for long.
+    fn stopper(&self) -> Option<Box<dyn FnOnce() + Send>> {
+        None
+    }
 }
 
 /// Why a source gave no batch, or refused a place.

@@ -25,6 +25,7 @@ pub(crate) struct Fetched {
 /// Runs `consume` while another thread asks `source` for batches.
 pub(crate) fn prefetch<T>(source: &mut dyn BatchSource, consume: impl FnOnce(Prefetched) -> T) -> T {
     let (sender, batches) = sync_channel(WAITING);
+    let stopper = source.stopper();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let classes = source.classes();
@@ -40,7 +41,12 @@ pub(crate) fn prefetch<T>(source: &mut dyn BatchSource, consume: impl FnOnce(Pre
                 }
             }
         });
-        consume(Prefetched { batches })
+        let consumed = consume(Prefetched { batches });
+        // The scope ends with its thread, which may wait for a server that is gone.
+        if let Some(stop) = stopper {
+            stop();
+        }
+        consumed
     })
 }
 
