@@ -9,6 +9,7 @@
 //! - [`train`](mod@train): the loop, its losses and its checkpoints.
 //! - [`card`]: a checkpoint read back as a network.
 //! - [`embed`](mod@embed): images to features; [`evaluate`]: features to figures on pairs.
+//! - [`generated`]: generated images judged beside held-out real ones.
 //! - [`flags`]: the flags that all commands which train a recognizer share.
 //! - [`metrics`]: every figure of the project, over plain scores and features.
 
@@ -19,6 +20,7 @@ mod error;
 pub mod evaluate;
 pub mod flags;
 mod folder;
+pub mod generated;
 pub mod metrics;
 mod prefetch;
 pub mod train;

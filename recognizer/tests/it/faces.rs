@@ -7,7 +7,7 @@ use std::path::Path;
 const SIZE: usize = 128;
 
 /// Grey pixels, 128 x 128.
-pub fn grating(identity: u64, image: u64) -> Vec<u8> {
+pub(crate) fn grating(identity: u64, image: u64) -> Vec<u8> {
     let mut draws = Chance::new(1, "grating").at(identity, image);
     let (sin, cos) = (identity as f64 * 0.7).sin_cos();
     let frequency = 0.1 + 0.05 * (identity % 3) as f64;
@@ -22,7 +22,7 @@ pub fn grating(identity: u64, image: u64) -> Vec<u8> {
 }
 
 /// A folder per identity, and pairs of them in two folds.
-pub fn write_folder(folder: &Path, identities: u64, images: u64) {
+pub(crate) fn write_folder(folder: &Path, identities: u64, images: u64) {
     for identity in 0..identities {
         let place = folder.join(format!("grating_{identity}"));
         std::fs::create_dir_all(&place).unwrap();

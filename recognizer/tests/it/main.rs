@@ -4,6 +4,7 @@ mod batch;
 mod commands;
 mod faces;
 mod folder;
+mod generated;
 mod losses;
 mod metrics;
 mod training;

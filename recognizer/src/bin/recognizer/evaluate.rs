@@ -1,26 +1,35 @@
-//! `recognizer evaluate`: figures on pairs.
+//! `recognizer evaluate`: figures on pairs, and figures of generated images.
 
 use clap::Args;
 use command::human::{Table, percent};
 use command::{Context, Progress};
+use dataset::{Dataset, OpenOptions};
 use recognizer::evaluate::PairFigures;
+use recognizer::generated::{self, Against, Labelled};
 use recognizer::metrics::Features;
 use recognizer::{Error, PairSet, Recognizer};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// Judge a recognizer on pairs of faces: the same person, or not?
+/// Judge a recognizer on pairs of faces, or generated faces by a recognizer
 #[derive(Args)]
+#[command(group = clap::ArgGroup::new("judged").args(["pairs", "images"]).required(true).multiple(true))]
 pub(crate) struct Evaluate {
     /// Recognizer: a checkpoint or a run directory
     #[arg(long, value_name = "FILE|RUN", help_heading = "Input")]
     weights: PathBuf,
-    /// Pairs: a folder or tar with pairs.txt, or demo:held-out
+    /// Pairs, the same person or not: a folder or tar with pairs.txt, or demo:held-out
     #[arg(long, value_name = "PATH", help_heading = "Input")]
-    pairs: PathBuf,
-    /// Another recognizer: is the difference more than luck?
-    #[arg(long, value_name = "FILE|RUN", help_heading = "Input")]
+    pairs: Option<PathBuf>,
+    /// Another recognizer: is the difference on --pairs more than luck?
+    #[arg(long, value_name = "FILE|RUN", requires = "pairs", help_heading = "Input")]
     against: Option<PathBuf>,
+    /// Images to classify, generated or real: a folder per identity, a tar of one
+    #[arg(long, value_name = "PATH", help_heading = "Input")]
+    images: Option<PathBuf>,
+    /// Real images of the same identities to hold --images against
+    #[arg(long, value_name = "PATH", requires = "images", help_heading = "Input")]
+    real: Option<PathBuf>,
     /// What computes: cpu or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Everywhere")]
     device: String,
@@ -32,85 +41,164 @@ const SEED: u64 = 1;
 pub(crate) fn run(evaluate: &Evaluate, json: bool, context: &Context) -> Result<(), Error> {
     let device = nets::device::parse(&evaluate.device)?;
     let recognizer = recognizer::load(&evaluate.weights, &device)?;
-    let pairs = PairSet::open(&evaluate.pairs)?;
-    if pairs.folds_overlap() {
-        command::say("an identity stands in two folds: the standard error is too small");
+    let card = &recognizer.card;
+    let mut object = json!({
+        "weights": evaluate.weights,
+        "architecture": card.config.kind,
+        "width": card.config.width,
+        "classes": card.config.classes,
+        "images_seen": card.images_seen,
+    });
+    if !json {
+        let config = &card.config;
+        println!("{}: {} {}, {} classes", evaluate.weights.display(), config.kind, config.width, config.classes);
     }
-    let features = embed(&recognizer, &pairs, context)?;
-    let evaluation = pairs.judge(&features)?;
-    let comparison = match &evaluate.against {
-        Some(other) => {
-            let other = embed(&recognizer::load(other, &device)?, &pairs, context)?;
-            Some(pairs.compare(&other, &features, SEED)?)
-        }
-        None => None,
-    };
-
+    if let Some(path) = &evaluate.pairs {
+        on_pairs(evaluate, path, &recognizer, &mut object, json, context)?;
+    }
+    if let Some(path) = &evaluate.images {
+        on_images(path, evaluate.real.as_deref(), &recognizer, &mut object, json, context)?;
+    }
     if json {
-        let card = &recognizer.card;
-        let mut object = json!({
-            "weights": evaluate.weights,
-            "architecture": card.config.kind,
-            "width": card.config.width,
-            "classes": card.config.classes,
-            "images_seen": card.images_seen,
-            "accuracy": evaluation.cosine.verification.accuracy,
-            "standard_error": evaluation.cosine.verification.standard_error,
-            "pairs": evaluation.pairs,
-            "cosine": evaluation.cosine,
-            "euclidean": evaluation.euclidean,
-        });
-        if let Some(comparison) = &comparison {
-            object["against"] = json!({ "weights": evaluate.against, "gain": comparison });
-        }
         println!("{object}");
-        return Ok(());
-    }
-    let mut table =
-        Table::new(["", "accuracy", "equal error rate", "area under curve", "true accepts at false accepts"]);
-    row(&mut table, "cosine", &evaluation.cosine);
-    row(&mut table, "Euclidean", &evaluation.euclidean);
-    println!("{} on {} pairs\n{table}", name(&evaluate.weights, &recognizer), evaluation.pairs);
-    if let (Some(comparison), Some(other)) = (comparison, &evaluate.against) {
-        let difference = comparison.difference;
-        println!(
-            "{:+.2} points over {} (95 % of resampled people: {:+.2} to {:+.2}; McNemar p = {:.2e})",
-            100.0 * difference.mean,
-            other.display(),
-            100.0 * difference.interval.0,
-            100.0 * difference.interval.1,
-            comparison.mcnemar.p_value,
-        );
     }
     Ok(())
 }
 
-fn embed(recognizer: &Recognizer, pairs: &PairSet, context: &Context) -> Result<Features, Error> {
-    let progress = Progress::new("embedding", pairs.images() as u64, "images");
-    let features = pairs.embed(&recognizer.network, recognizer.device(), |images| progress.advance(images))?;
-    if context.interrupt.requested() {
-        return Err(command::Error::Interrupted.into());
+fn on_pairs(
+    evaluate: &Evaluate,
+    path: &Path,
+    recognizer: &Recognizer,
+    object: &mut Value,
+    json: bool,
+    context: &Context,
+) -> Result<(), Error> {
+    let pairs = PairSet::open(path)?;
+    if pairs.folds_overlap() {
+        command::say("an identity stands in two folds: the standard error is too small");
     }
-    Ok(features)
+    let embed = |recognizer: &Recognizer| -> Result<Features, Error> {
+        let progress = Progress::new("embedding", pairs.images() as u64, "images");
+        let features = pairs.embed(&recognizer.network, recognizer.device(), |images| progress.advance(images))?;
+        unless_interrupted(context)?;
+        Ok(features)
+    };
+    let features = embed(recognizer)?;
+    let evaluation = pairs.judge(&features)?;
+    object["pairs"] = json!(evaluation.pairs);
+    object["accuracy"] = json!(evaluation.cosine.verification.accuracy);
+    object["standard_error"] = json!(evaluation.cosine.verification.standard_error);
+    object["cosine"] = json!(evaluation.cosine);
+    object["euclidean"] = json!(evaluation.euclidean);
+    if !json {
+        let header = ["", "accuracy", "equal error rate", "area under curve", "true accepts at false accepts"];
+        let mut table = Table::new(header);
+        pair_row(&mut table, "cosine", &evaluation.cosine);
+        pair_row(&mut table, "Euclidean", &evaluation.euclidean);
+        println!("{} pairs of {}\n{table}", evaluation.pairs, path.display());
+    }
+    if let Some(other) = &evaluate.against {
+        let comparison = pairs.compare(&embed(&recognizer::load(other, recognizer.device())?)?, &features, SEED)?;
+        let difference = comparison.difference;
+        object["against"] = json!({ "weights": other, "gain": comparison });
+        if !json {
+            println!(
+                "{:+.2} points over {} (95 % of resampled people: {:+.2} to {:+.2}; McNemar p = {:.2e})",
+                100.0 * difference.mean,
+                other.display(),
+                100.0 * difference.interval.0,
+                100.0 * difference.interval.1,
+                comparison.mcnemar.p_value,
+            );
+        }
+    }
+    Ok(())
 }
 
-fn row(table: &mut Table, similarity: &str, figures: &PairFigures) {
+fn on_images(
+    path: &Path,
+    real: Option<&Path>,
+    recognizer: &Recognizer,
+    object: &mut Value,
+    json: bool,
+    context: &Context,
+) -> Result<(), Error> {
+    let (images, names) = embedded(path, recognizer, context)?;
+    let Some(real) = real else {
+        let known = generated::known_classes(recognizer, names.iter().map(String::as_str));
+        let answers = generated::answers(recognizer, &images, &known)?;
+        object["images"] = json!(answers);
+        if !json {
+            let top1 = answers.top1.map_or("none of its identities".to_owned(), percent);
+            println!("{} images of {}", answers.images, path.display());
+            println!("top-1 {top1}, inception score {:.3}", answers.inception_score);
+        }
+        return Ok(());
+    };
+    let (real_images, real_names) = embedded(real, recognizer, context)?;
+    // Classes are those of the real images; others have nothing to be held against.
+    let images = images.renamed(&names, &real_names)?;
+    let known = generated::known_classes(recognizer, real_names.iter().map(String::as_str));
+    let (reference, held_out) = real_images.halves()?;
+    let report = generated::judge(recognizer, &known, &images, &reference, &held_out)?;
+    object["images"] = json!(report);
+    if json {
+        return Ok(());
+    }
+    let header =
+        ["", "images", "top-1", "inception score", "FID", "KID", "own cosine", "margin", "recognized as themselves"];
+    let mut table = Table::new(header);
+    image_row(&mut table, "these", &report.generated);
+    image_row(&mut table, "held-out real", &report.held_out);
+    println!("{} against half of {}\n{table}", path.display(), real.display());
+    println!(
+        "spread within identities {:.2} of real; nearest real image {:.2} times as far as for held-out ones",
+        report.diversity.spread_ratio, report.memorisation.ratio
+    );
+    Ok(())
+}
+
+/// Features of a data set, and the names of its classes.
+fn embedded(path: &Path, recognizer: &Recognizer, context: &Context) -> Result<(Labelled, Vec<String>), Error> {
+    let data = Dataset::open(path, &OpenOptions::default())?;
+    let images: Vec<usize> = (0..data.len()).collect();
+    let labels = images.iter().map(|&image| data.image_identity(image) as u32).collect();
+    let progress = Progress::new("embedding", images.len() as u64, "images");
+    let advance = |images| progress.advance(images);
+    let features = recognizer::embed(&recognizer.network, recognizer.device(), &data, &images, advance)?;
+    unless_interrupted(context)?;
+    let names = data.identities().iter().map(|identity| identity.name.clone()).collect();
+    Ok((Labelled::new(features, labels)?, names))
+}
+
+fn unless_interrupted(context: &Context) -> Result<(), Error> {
+    if context.interrupt.requested() { Err(command::Error::Interrupted.into()) } else { Ok(()) }
+}
+
+fn pair_row(table: &mut Table, similarity: &str, figures: &PairFigures) {
     let verification = &figures.verification;
-    let acceptance: Vec<String> = figures
-        .acceptance
-        .iter()
-        .map(|at| format!("{} at {}", percent(at.true_accept_rate), at.false_accept_rate))
-        .collect();
+    let accepts = |at: &recognizer::metrics::roc::Acceptance| {
+        format!("{} at {}", percent(at.true_accept_rate), at.false_accept_rate)
+    };
     table.row([
         similarity.to_owned(),
         format!("{:.2} +- {:.2} %", 100.0 * verification.accuracy, 100.0 * verification.standard_error),
         percent(figures.equal_error_rate),
         format!("{:.4}", figures.area_under_curve),
-        acceptance.join(", "),
+        figures.acceptance.iter().map(accepts).collect::<Vec<_>>().join(", "),
     ]);
 }
 
-fn name(path: &Path, recognizer: &Recognizer) -> String {
-    let card = &recognizer.card;
-    format!("{} ({} {}, {} classes)", path.display(), card.config.kind, card.config.width, card.config.classes)
+fn image_row(table: &mut Table, name: &str, figures: &Against) {
+    table.row([
+        name.to_owned(),
+        figures.answers.images.to_string(),
+        figures.answers.top1.map_or("-".to_owned(), percent),
+        format!("{:.3}", figures.answers.inception_score),
+        format!("{:.3}", figures.frechet_distance),
+        format!("{:.4}", figures.kernel_distance),
+        format!("{:.3}", figures.identity.own_cosine),
+        format!("{:+.3}", figures.identity.margin),
+        percent(figures.identity.consistency),
+    ]);
 }

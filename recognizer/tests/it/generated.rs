@@ -1,0 +1,94 @@
+use candle_core::{DType, Device};
+use nets::chance::Chance;
+use nets::{LightCnn, LightCnnConfig, LightCnnKind, Parameters, Width};
+use recognizer::generated::{Labelled, Report, answers, judge, known_classes};
+use recognizer::metrics::Features;
+use recognizer::{Card, Recognizer};
+
+const CLASSES: u64 = 6;
+
+/// An untrained recognizer: these tests give it features, not images.
+fn recognizer() -> Recognizer {
+    let config = LightCnnConfig { kind: LightCnnKind::Nine, width: Width::Tiny, classes: CLASSES as usize };
+    let parameters = Parameters::new(1, DType::F32, &Device::Cpu);
+    LightCnn::new(&config, parameters.var_builder()).unwrap();
+    let class_names = (0..CLASSES).map(|class| format!("person_{class}")).collect();
+    let card = Card { config, class_names, dataset: None, images_seen: 0 };
+    Recognizer::new(card, parameters.tensors().unwrap(), &Device::Cpu).unwrap()
+}
+
+/// Features around one direction for each class, `noise` apart; `purpose` tells sets apart.
+fn people(rows_each: u64, noise: f64, purpose: &str) -> Labelled {
+    let mut features = Features::new(256);
+    let mut labels = Vec::new();
+    for row in 0..rows_each * CLASSES {
+        let class = row % CLASSES;
+        let mut centre = Chance::new(1, "centre").at(class, 0);
+        let mut draws = Chance::new(1, purpose).at(row, 0);
+        let feature: Vec<f32> = (0..256).map(|_| (centre.normal() + noise * draws.normal()) as f32).collect();
+        features.extend(&feature).unwrap();
+        labels.push(class as u32);
+    }
+    Labelled::new(features, labels).unwrap()
+}
+
+fn report(generated: &Labelled) -> Report {
+    let recognizer = recognizer();
+    let names: Vec<String> = recognizer.card.class_names.clone();
+    let known = known_classes(&recognizer, names.iter().map(String::as_str));
+    judge(&recognizer, &known, generated, &people(40, 0.5, "reference"), &people(20, 0.5, "held out")).unwrap()
+}
+
+#[test]
+fn images_like_the_real_ones_score_like_held_out_ones() {
+    let report = report(&people(20, 0.5, "generated"));
+    assert_eq!(report.generated.answers.images, 120);
+    assert!((report.generated.identity.own_cosine - report.held_out.identity.own_cosine).abs() < 0.02);
+    assert_eq!(report.generated.identity.consistency, 1.0);
+    assert!((report.diversity.spread_ratio - 1.0).abs() < 0.1);
+    assert!((report.memorisation.ratio - 1.0).abs() < 0.1);
+    assert!((report.generated.frechet_distance / report.held_out.frechet_distance - 1.0).abs() < 0.1);
+}
+
+#[test]
+fn collapse_copies_and_strangers_each_show() {
+    let collapsed = report(&people(20, 0.02, "generated"));
+    assert!(collapsed.diversity.spread_ratio < 0.2);
+    let copies = report(&people(20, 0.5, "reference"));
+    assert!(copies.memorisation.ratio < 1e-6);
+    let people = people(20, 0.5, "generated");
+    let shifted = people.labels().iter().map(|label| (label + 1) % CLASSES as u32).collect();
+    let strangers = report(&Labelled::new(people.features().clone(), shifted).unwrap());
+    assert!(strangers.generated.identity.margin < -0.3 && strangers.generated.identity.consistency < 0.01);
+}
+
+#[test]
+fn only_identities_that_the_recognizer_knows_count_in_top1() {
+    let recognizer = recognizer();
+    let people = people(3, 0.5, "generated");
+    let strangers = known_classes(&recognizer, ["nobody"; CLASSES as usize].into_iter());
+    assert_eq!(answers(&recognizer, &people, &strangers).unwrap().top1, None);
+    let known = known_classes(&recognizer, ["person_2", "nobody"].into_iter());
+    assert_eq!(known, [Some(2), None]);
+    assert!(answers(&recognizer, &people, &known).unwrap().top1.is_some());
+}
+
+#[test]
+fn halves_share_every_identity_and_no_image() {
+    let people = people(4, 0.5, "reference");
+    let (one, other) = people.halves().unwrap();
+    assert_eq!((one.labels().len(), other.labels().len()), (12, 12));
+    for class in 0..CLASSES as u32 {
+        assert_eq!(one.labels().iter().filter(|&&label| label == class).count(), 2);
+    }
+    assert!(one.features().rows().all(|row| other.features().rows().all(|other| other != row)));
+}
+
+#[test]
+fn images_find_their_classes_among_other_names() {
+    let names = ["a", "b", "c"].map(String::from);
+    let set = Labelled::new(Features::from_values(vec![1.0, 2.0, 3.0], 1).unwrap(), vec![0, 1, 2]).unwrap();
+    let renamed = set.renamed(&names, &["c", "d", "a"].map(String::from)).unwrap();
+    assert_eq!(renamed.labels(), [2, 0]);
+    assert_eq!(renamed.features().values(), [1.0, 3.0]);
+}
