@@ -5,7 +5,7 @@
 
 use crate::blocks::{Linear, Width, filters, zeros};
 use crate::names::kebab_case_names;
-use crate::ops::{self, conv2d, max_average_pool2, max_feature_map, max_feature_map_pool};
+use crate::ops::{self, conv_max_feature_map, max_average_pool2, max_feature_map};
 use crate::{FEATURE, parameters::expect_dims};
 use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder};
@@ -171,6 +171,8 @@ impl Builder<'_> {
 
     fn layer(&self, name: &str, inputs: usize, outputs: usize, size: usize, scale: f64, after: After) -> Result<Layer> {
         let vb = self.vb.pp(name);
+        // A maximum and an average together are nearly twice the signal, and four of them sixteen times.
+        let scale = if matches!(after, After::MaxAveragePool) { 0.5 * scale } else { scale };
         let weight = filters(&vb, [2 * outputs, size, size, inputs], fan_in_uniform(size * size * inputs, scale))?;
         Ok(Layer { weight, bias: zeros(&vb, 2 * outputs, "bias")?, padding: size / 2, after })
     }
@@ -214,11 +216,11 @@ enum After {
 
 impl Layer {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let convolved = conv2d(x, &self.weight, 1, self.padding)?;
+        let pool = matches!(self.after, After::MaxPool);
+        let y = conv_max_feature_map(x, &self.weight, &self.bias, self.padding, pool)?;
         match self.after {
-            After::Nothing => max_feature_map(&convolved, &self.bias),
-            After::MaxPool => max_feature_map_pool(&convolved, &self.bias),
-            After::MaxAveragePool => max_average_pool2(&max_feature_map(&convolved, &self.bias)?),
+            After::Nothing | After::MaxPool => Ok(y),
+            After::MaxAveragePool => max_average_pool2(&y),
         }
     }
 }

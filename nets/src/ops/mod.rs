@@ -15,6 +15,7 @@
 //! |---|---|---|
 //! | [`conv2d`], [`conv_transpose2d`], [`linear`] | one of three bilinear kinds | the other two |
 //! | [`max_feature_map`], [`max_feature_map_pool`] | bias, maximum of halves, 2x2 maximum | to the winner |
+//! | [`conv_max_feature_map`] | both in one, strip by strip | by the winners' bytes |
 //! | [`instance_norm`] | per image and channel, scale and shift, optional ReLU | fused |
 //! | [`leaky_relu`], [`leaky_relu_mask`] | bias and slope | mask |
 //! | [`average_pool2`], [`max_average_pool2`], [`pyramid_down`] | windows | adjoint |
@@ -23,6 +24,7 @@
 mod average_pool;
 mod bias;
 mod conv;
+mod conv_max_feature_map;
 pub(crate) mod element;
 mod instance_norm;
 mod leaky_relu;
@@ -32,6 +34,7 @@ mod max_feature_map;
 pub use average_pool::{average_pool2, pyramid_down};
 pub use bias::bias;
 pub use conv::{conv_transpose2d, conv2d, linear};
+pub use conv_max_feature_map::conv_max_feature_map;
 pub use instance_norm::{Activation, instance_norm};
 pub use leaky_relu::{leaky_relu, leaky_relu_mask};
 pub use max_average_pool::max_average_pool2;

@@ -19,6 +19,9 @@ const STRIP_VALUES: usize = 256 << 10;
 /// Rows and columns of one block of a large product.
 const BLOCK_ROWS: usize = 256;
 const BLOCK_COLUMNS: usize = 128;
+/// Terms of a sum that the matrix library adds up at once. It would choose their number itself by the
+/// size of the caches and of the product; up to this one it always takes all.
+const TERMS: usize = 512;
 /// Partial filter gradients that are summed in order.
 const PARTIAL_SUMS: usize = 8;
 
@@ -36,7 +39,7 @@ fn unrolls_at_once(g: &Geometry) -> bool {
 }
 
 /// Output rows of one strip.
-fn strip_rows(g: &Geometry) -> usize {
+pub(in crate::ops) fn strip_rows(g: &Geometry) -> usize {
     (STRIP_VALUES / (g.out_width * g.window())).clamp(1, g.out_height)
 }
 
@@ -136,7 +139,7 @@ fn unroll_batch<'a, T: Element>(g: &Geometry, x: &'a [T]) -> std::borrow::Cow<'a
 }
 
 /// Copies the windows of output rows from `first_row` on into the rows of `columns`.
-fn unroll<T: Element>(g: &Geometry, x: &[T], first_row: usize, columns: &mut [T]) {
+pub(in crate::ops) fn unroll<T: Element>(g: &Geometry, x: &[T], first_row: usize, columns: &mut [T]) {
     let tap_row = g.size * g.channels;
     for (position, window) in columns.chunks_exact_mut(g.window()).enumerate() {
         let (out_y, out_x) = (first_row + position / g.out_width, position % g.out_width);
@@ -164,7 +167,7 @@ fn unroll<T: Element>(g: &Geometry, x: &[T], first_row: usize, columns: &mut [T]
 }
 
 /// Adds windows back to where they came from: the adjoint of [`unroll`].
-fn roll<T: Element>(g: &Geometry, columns: &[T], first_row: usize, x: &mut [T]) {
+pub(in crate::ops) fn roll<T: Element>(g: &Geometry, columns: &[T], first_row: usize, x: &mut [T]) {
     let tap_row = g.size * g.channels;
     for (position, window) in columns.chunks_exact(g.window()).enumerate() {
         let (out_y, out_x) = (first_row + position / g.out_width, position % g.out_width);
@@ -194,7 +197,7 @@ fn add<T: Element>(sums: &mut [T], values: &[T]) {
 
 /// A row-major matrix, perhaps read as its transpose.
 #[derive(Clone, Copy)]
-struct Matrix<'a, T> {
+pub(in crate::ops) struct Matrix<'a, T> {
     values: &'a [T],
     rows: usize,
     columns: usize,
@@ -203,11 +206,11 @@ struct Matrix<'a, T> {
 }
 
 impl<'a, T> Matrix<'a, T> {
-    fn new(values: &'a [T], columns: usize) -> Self {
+    pub(in crate::ops) fn new(values: &'a [T], columns: usize) -> Self {
         Self { values, rows: values.len() / columns, columns, row_stride: columns, column_stride: 1 }
     }
 
-    fn transposed(self) -> Self {
+    pub(in crate::ops) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,
@@ -228,12 +231,17 @@ impl<'a, T> Matrix<'a, T> {
 fn multiply<T: Element>(result: &mut [T], columns: usize, a: Matrix<T>, b: Matrix<T>) {
     let rows = a.rows;
     let blocks_across = columns.div_ceil(BLOCK_COLUMNS);
-    let blocks = rows.div_ceil(BLOCK_ROWS) * blocks_across;
+    let blocks_down = rows.div_ceil(BLOCK_ROWS);
+    let blocks = blocks_down * blocks_across;
     let target = Target { first: result.as_mut_ptr(), row_stride: columns };
     assert!(result.len() == rows * columns, "a product of {rows}x{columns} needs as many values: this is a bug");
     (0..blocks).into_par_iter().for_each(|block| {
-        let (row, column) = (block / blocks_across * BLOCK_ROWS, block % blocks_across * BLOCK_COLUMNS);
-        let (height, width) = (BLOCK_ROWS.min(rows - row), BLOCK_COLUMNS.min(columns - column));
+        // Blocks of like heights: a last one of few rows would be summed by another kernel, and a
+        // row's bits would depend on its place in the batch.
+        let row_of = |block: usize| block * rows / blocks_down;
+        let (row, column) = (row_of(block / blocks_across), block % blocks_across * BLOCK_COLUMNS);
+        let height = row_of(block / blocks_across + 1) - row;
+        let width = BLOCK_COLUMNS.min(columns - column);
         let (a, b) = (a.block(row, height, 0, a.columns), b.block(0, b.rows, column, width));
         // SAFETY: blocks tile the result without overlap, so no two tasks write one value.
         unsafe { target.at(row, column).store_product(a, b, false) }
@@ -241,7 +249,13 @@ fn multiply<T: Element>(result: &mut [T], columns: usize, a: Matrix<T>, b: Matri
 }
 
 /// `result = a b`, or `result += a b`, on this thread.
-fn product<T: Element>(result: &mut [T], columns: usize, a: Matrix<T>, b: Matrix<T>, accumulate: bool) {
+pub(in crate::ops) fn product<T: Element>(
+    result: &mut [T],
+    columns: usize,
+    a: Matrix<T>,
+    b: Matrix<T>,
+    accumulate: bool,
+) {
     assert!(result.len() == a.rows * columns && columns == b.columns, "product of unfitting matrices: this is a bug");
     let target = Target { first: result.as_mut_ptr(), row_stride: columns };
     // SAFETY: the target is exclusively borrowed and has the product's extents.
@@ -272,29 +286,34 @@ impl<T: Element> Target<T> {
     /// `a.rows` x `b.columns` values from `first` on must be writable and not touched by others.
     unsafe fn store_product(self, a: Matrix<T>, b: Matrix<T>, accumulate: bool) {
         assert!(a.columns == b.rows, "product over {} and {} terms: this is a bug", a.columns, b.rows);
-        // SAFETY: extents and strides describe the slices they were made from.
-        unsafe {
-            gemm::gemm(
-                a.rows,
-                b.columns,
-                a.columns,
-                self.first,
-                1,
-                self.row_stride as isize,
-                accumulate,
-                a.values.as_ptr(),
-                a.column_stride as isize,
-                a.row_stride as isize,
-                b.values.as_ptr(),
-                b.column_stride as isize,
-                b.row_stride as isize,
-                T::ONE,
-                T::ONE,
-                false,
-                false,
-                false,
-                gemm::Parallelism::None,
-            );
+        let share = a.columns.div_ceil(a.columns.div_ceil(TERMS).max(1)).max(1);
+        for first in (0..a.columns).step_by(share) {
+            let terms = share.min(a.columns - first);
+            let (a, b) = (a.block(0, a.rows, first, terms), b.block(first, terms, 0, b.columns));
+            // SAFETY: extents and strides describe the slices they were made from.
+            unsafe {
+                gemm::gemm(
+                    a.rows,
+                    b.columns,
+                    terms,
+                    self.first,
+                    1,
+                    self.row_stride as isize,
+                    accumulate || first > 0,
+                    a.values.as_ptr(),
+                    a.column_stride as isize,
+                    a.row_stride as isize,
+                    b.values.as_ptr(),
+                    b.column_stride as isize,
+                    b.row_stride as isize,
+                    T::ONE,
+                    T::ONE,
+                    false,
+                    false,
+                    false,
+                    gemm::Parallelism::None,
+                );
+            }
         }
     }
 }

@@ -14,42 +14,42 @@ pub(super) enum Kind {
 /// Extents of images `(batch, height, width, channels)`, filters `(filters, size, size, channels)`
 /// and outputs `(batch, out_height, out_width, filters)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Geometry {
-    pub(super) batch: usize,
-    pub(super) height: usize,
-    pub(super) width: usize,
-    pub(super) channels: usize,
-    pub(super) filters: usize,
-    pub(super) out_height: usize,
-    pub(super) out_width: usize,
-    pub(super) size: usize,
-    pub(super) stride: usize,
-    pub(super) padding: usize,
+pub(in crate::ops) struct Geometry {
+    pub(in crate::ops) batch: usize,
+    pub(in crate::ops) height: usize,
+    pub(in crate::ops) width: usize,
+    pub(in crate::ops) channels: usize,
+    pub(in crate::ops) filters: usize,
+    pub(in crate::ops) out_height: usize,
+    pub(in crate::ops) out_width: usize,
+    pub(in crate::ops) size: usize,
+    pub(in crate::ops) stride: usize,
+    pub(in crate::ops) padding: usize,
 }
 
 impl Geometry {
     /// Values in one unrolled window: the inner dimension of the matrix product.
-    pub(super) fn window(&self) -> usize {
+    pub(in crate::ops) fn window(&self) -> usize {
         self.size * self.size * self.channels
     }
 
     /// Output positions of one image.
-    pub(super) fn positions(&self) -> usize {
+    pub(in crate::ops) fn positions(&self) -> usize {
         self.out_height * self.out_width
     }
 
     /// Values in one image.
-    pub(super) fn image_len(&self) -> usize {
+    pub(in crate::ops) fn image_len(&self) -> usize {
         self.height * self.width * self.channels
     }
 
     /// Values in one image's output.
-    pub(super) fn output_len(&self) -> usize {
+    pub(in crate::ops) fn output_len(&self) -> usize {
         self.positions() * self.filters
     }
 
     /// Whether a window is a single pixel, so that images are their own unrolled matrix.
-    pub(super) fn is_pointwise(&self) -> bool {
+    pub(in crate::ops) fn is_pointwise(&self) -> bool {
         self.size == 1 && self.stride == 1 && self.padding == 0
     }
 
