@@ -1,1 +1,41 @@
-//! To be written.
+//! Streams training batches of faces: real ones, new images of the same people, and invented
+//! people blended from them, mixed in one batch and made on demand.
+//!
+//! A batch is a function of (spec, dataset, bundle, index): nothing about a stream is remembered
+//! here. The way of one request:
+//!
+//! 1. [`serve`]: sockets, health, reflection, metrics, shutdown;
+//! 2. [`service`]: checks the request; the only room that names wire types;
+//! 3. [`session`]: one trainer's cursor and credit;
+//! 4. [`plan`]: which rows batch `index` has; pure;
+//! 5. [`gallery`]: real rows, decoded once; [`encodings`]: their latents, where asked for;
+//! 6. [`scheduler`]: generated rows of many streams become tiles, in fair turns;
+//! 7. [`engine`]: the one thread that owns device and generator;
+//! 8. [`assemble`]: rows back in plan order, augmented, in one buffer, with a digest;
+//! 9. [`shelf`]: the finished batch, kept for others who ask for the same.
+//!
+//! Beside them: [`served`] (everything opened and put to work), [`telemetry`] (every metric),
+//! [`config`], [`error`].
+//!
+//! Invariants: only `engine` computes on the device; every queue is bounded; a slow trainer delays
+//! no other; a row's bytes depend neither on its neighbours in a tile nor on the thread count.
+
+pub mod assemble;
+pub mod config;
+pub mod encodings;
+pub mod engine;
+pub mod error;
+pub mod gallery;
+pub mod plan;
+pub mod scheduler;
+pub mod serve;
+pub mod served;
+pub mod service;
+pub mod session;
+pub mod shelf;
+pub mod telemetry;
+
+pub use config::Config;
+pub use error::{Error, Result};
+pub use serve::{bind, serve, serve_opened};
+pub use served::Served;

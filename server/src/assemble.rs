@@ -1,0 +1,112 @@
+//! Rows back in plan order, augmented, in one buffer; then the digest over all of it.
+
+use crate::{
+    error::{Error, Result},
+    plan::{Row, Source, spec::Spec},
+};
+use bytes::Bytes;
+use dataset::augment;
+use nets::{chance::Chance, pixels::IMAGE_SIZE};
+use proto::{NONE, digest};
+use rayon::prelude::*;
+
+/// A finished batch, or a rank's rows of it, in columns.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// Index in the stream.
+    pub index: u64,
+    /// Number of the first row within the global batch.
+    pub first_row: u32,
+    /// Class of each row.
+    pub labels: Vec<u32>,
+    /// Source of each row.
+    pub sources: Vec<Source>,
+    /// Image shown or encoded by each row, or [`NONE`].
+    pub images: Vec<u32>,
+    /// Parents of the blended rows.
+    pub parents: Vec<u32>,
+    /// Their weights.
+    pub parent_weights: Vec<f32>,
+    /// Latent counter of each row, or [`NONE`].
+    pub latent_rows: Vec<u32>,
+    /// Positions of rows whose planned image was damaged.
+    pub replaced: Vec<u32>,
+    /// Pixels, `rows x 128 x 128 x channels` bytes; none in a plan.
+    pub pixels: Bytes,
+    /// Content digest; none in a plan.
+    pub digest: Bytes,
+}
+
+impl Batch {
+    /// The columns of planned rows, without pixels.
+    pub fn planned(index: u64, first_row: u32, rows: &[Row]) -> Self {
+        let blended = || rows.iter().filter(|row| row.source == Source::Blended).flat_map(|row| &row.parents);
+        let latent_row = |row: &Row| if row.source == Source::Real { NONE } else { row.number };
+        Self {
+            index,
+            first_row,
+            labels: rows.iter().map(|row| row.label).collect(),
+            sources: rows.iter().map(|row| row.source).collect(),
+            images: rows.iter().map(|row| row.image.unwrap_or(NONE)).collect(),
+            parents: blended().map(|parent| parent.identity).collect(),
+            parent_weights: blended().map(|parent| parent.weight).collect(),
+            latent_rows: rows.iter().map(latent_row).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Computes the content digest.
+    pub fn seal(mut self, bundle_digest: &str) -> Self {
+        let sources: Vec<i32> = self.sources.iter().map(|source| source.number()).collect();
+        let columns = digest::Columns {
+            index: self.index,
+            first_row: self.first_row,
+            labels: &self.labels,
+            sources: &sources,
+            images: &self.images,
+            parents: &self.parents,
+            parent_weights: &self.parent_weights,
+            latent_rows: &self.latent_rows,
+            replaced_rows: &self.replaced,
+            bundle_digest,
+            pixels: &self.pixels,
+        };
+        self.digest = Bytes::copy_from_slice(&columns.digest());
+        self
+    }
+}
+
+/// Puts rows into one buffer: converts each from the bundle's channels to those asked for and
+/// augments it with its own draws. `images` holds an image for each row.
+///
+/// # Errors
+/// When the sizes don't fit, which is a bug.
+pub fn pixels(spec: &Spec, index: u64, rows: &[Row], images: &[&[u8]], bundle_channels: usize) -> Result<Bytes> {
+    let area = IMAGE_SIZE * IMAGE_SIZE;
+    let (from, to) = (area * bundle_channels, area * spec.channels);
+    if rows.len() != images.len() || images.iter().any(|image| image.len() != from) {
+        return Err(Error::Bug(format!("expected {} rows of {from} bytes to assemble", rows.len())));
+    }
+    let chance = Chance::new(spec.seed, "augmentation");
+    let augmentation = if spec.augmented { augment::STANDARD } else { augment::NONE };
+    let mut buffer = vec![0u8; rows.len() * to];
+    buffer.par_chunks_exact_mut(to).zip(rows).zip(images).try_for_each(|((target, row), image)| -> Result<()> {
+        convert(image, bundle_channels, target, spec.channels)?;
+        // Shifts and flips move whole pixels, so they may as well follow the conversion.
+        augmentation.apply(target, spec.channels, &mut chance.at(index, row.number.into()));
+        Ok(())
+    })?;
+    Ok(buffer.into())
+}
+
+/// Copies an image into as many channels or fewer.
+pub(crate) fn convert(image: &[u8], from: usize, target: &mut [u8], to: usize) -> Result<()> {
+    if from == to {
+        target.copy_from_slice(image);
+        return Ok(());
+    }
+    let image = dataset::Image::new(from, image.to_vec()).filter(|_| to == 1);
+    let grey = image.ok_or_else(|| Error::Bug(format!("cannot convert {from} channels to {to}")))?.to_grey();
+    target.copy_from_slice(grey.pixels());
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! The server's settings: one column, each with its reason.
+
+use std::path::PathBuf;
+
+/// What is served, and how much of the machine it may take.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Config {
+    /// Real faces: a folder per identity, a tar of one, or `demo`
+    #[arg(long, value_name = "PATH", default_value = "demo", help_heading = "Input")]
+    pub data: String,
+
+    /// The bundle to serve [default: the demo's, built in]
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    pub weights: Option<PathBuf>,
+
+    /// Identities that are in no row, by name; the classes of all others stay
+    // Removing a person must be one line of configuration.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Input")]
+    pub withhold: Vec<String>,
+
+    /// Where the generator computes: cpu or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Network")]
+    pub device: String,
+
+    /// Rows the generator computes at a time [unit: images]
+    // On a processor more rows bring little and make the others' turns longer; a GPU wants 64.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive, help_heading = "Network")]
+    pub tile: usize,
+
+    /// Decoded real images to keep [unit: MiB]
+    // 32,000 grey or 10,000 colour images.
+    #[arg(long, value_name = "MIB", default_value_t = 512, help_heading = "Serving")]
+    pub gallery: usize,
+
+    /// Finished batches to keep for trainers with the same spec [unit: MiB]
+    // A hundred batches or so: trainers that share a stream drift apart by a few.
+    #[arg(long, value_name = "MIB", default_value_t = 256, help_heading = "Serving")]
+    pub shelf: usize,
+
+    /// Batches made ahead for each stream
+    // Two hide the assembly of one behind the generation of the next; four also hide decoding.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive, help_heading = "Serving")]
+    pub read_ahead: usize,
+
+    /// Most memory for one stream's batches made ahead [unit: MiB]
+    #[arg(long, value_name = "MIB", default_value_t = 64, help_heading = "Serving")]
+    pub read_ahead_memory: usize,
+
+    /// Streams sent at once; further ones are refused
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = positive, help_heading = "Serving")]
+    pub max_streams: usize,
+
+    /// How long streams may take to end at shutdown [unit: seconds]
+    // Less than the 30 seconds after which Kubernetes kills.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, help_heading = "Serving")]
+    pub grace: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        #[derive(clap::Parser)]
+        struct Defaults {
+            #[command(flatten)]
+            config: Config,
+        }
+        <Defaults as clap::Parser>::parse_from(["defaults"]).config
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("expected at least 1, found 0".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err(format!("expected a number, found {text:?}")),
+    }
+}

@@ -1,0 +1,79 @@
+//! The generator of a bundle.
+
+use super::{GeneratorError, RowGenerator};
+use crate::telemetry::Telemetry;
+use candle_core::{DType, Device, Tensor};
+use nets::{Encoder, Generator, LATENT, bundle::Bundle, pixels};
+use std::{sync::Arc, time::Instant};
+
+/// G and E of a bundle on a device.
+pub struct BundleGenerator {
+    generator: Generator,
+    encoder: Option<Encoder>,
+    channels: usize,
+    classes: usize,
+    device: Device,
+    telemetry: Arc<Telemetry>,
+}
+
+impl BundleGenerator {
+    /// From a bundle that was opened on `device`.
+    pub fn new(bundle: Bundle, device: Device, telemetry: Arc<Telemetry>) -> Self {
+        let (channels, classes) = (bundle.info.generator.channels, bundle.info.generator.classes);
+        Self { generator: bundle.generator, encoder: bundle.encoder, channels, classes, device, telemetry }
+    }
+}
+
+/// What the bytes depend on besides weights and build: the kernel path that the processor's
+/// features select at run time, and the number type.
+pub fn numerics(device: &Device) -> String {
+    match device {
+        Device::Cpu => format!("cpu-{}/f32", kernel_path()),
+        _ => "cuda/f32".to_owned(),
+    }
+}
+
+/// The best vector instructions that the kernels would use here.
+fn kernel_path() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::is_x86_feature_detected!("avx512f") {
+            return "avx512";
+        }
+        if std::is_x86_feature_detected!("fma") && std::is_x86_feature_detected!("avx2") {
+            return "avx2";
+        }
+    }
+    if cfg!(target_arch = "aarch64") { "neon" } else { "scalar" }
+}
+
+impl RowGenerator for BundleGenerator {
+    fn channels(&self) -> usize {
+        self.channels
+    }
+
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn has_encoder(&self) -> bool {
+        self.encoder.is_some()
+    }
+
+    fn generate(&mut self, rows: usize, latents: &[f32], labels: &[f32]) -> Result<Vec<u8>, GeneratorError> {
+        let z = Tensor::from_slice(latents, (rows, LATENT), &self.device)?;
+        let c = Tensor::from_slice(labels, (rows, self.classes), &self.device)?;
+        let images = self.generator.forward(&z, &c)?;
+        let copying = Instant::now();
+        let bytes = pixels::to_bytes(&images)?;
+        self.telemetry.device_copied(copying.elapsed());
+        Ok(bytes)
+    }
+
+    fn encode(&mut self, rows: usize, pixels: &[u8]) -> Result<Vec<f32>, GeneratorError> {
+        let encoder = self.encoder.as_ref().ok_or("the bundle has no encoder: this is a bug")?;
+        let x = pixels::to_signed(pixels, rows, self.channels, DType::F32, &self.device)?;
+        let posterior = encoder.forward(&x)?;
+        Ok(Tensor::cat(&[posterior.mu, posterior.logvar], 1)?.flatten_all()?.to_vec1::<f32>()?)
+    }
+}

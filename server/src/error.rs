@@ -1,0 +1,110 @@
+//! Everything that can go wrong, in one sentence each.
+
+use crate::plan::spec::SpecError;
+use std::net::SocketAddr;
+
+/// Why the server can't start, or why it can't answer a request.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    // ---- Starting ----
+    /// The dataset can't be used.
+    #[error(transparent)]
+    Dataset(#[from] dataset::Error),
+    /// The bundle can't be used.
+    #[error(transparent)]
+    Bundle(#[from] nets::checkpoint::CheckpointError),
+    /// No bundle was named and none is built in.
+    #[error("expected --weights FILE, found none, and this build has no demo bundle; make one with `cvae-gan export`")]
+    NoBundle,
+    /// The bundle generates other people than the dataset holds.
+    #[error("the bundle and the dataset name different identities: {0}; serve the dataset the bundle was trained on")]
+    Names(String),
+    /// The dataset has more images or identities than the contract can number.
+    #[error("expected at most {limit} {what} in the dataset, found {found}")]
+    TooMany {
+        /// Images or identities.
+        what: &'static str,
+        /// The largest number.
+        limit: u64,
+        /// How many there are.
+        found: usize,
+    },
+    /// The device can't be used.
+    #[error("{0}")]
+    Device(String),
+    /// A listening socket can't be had.
+    #[error("{}", bind_sentence(*address, source))]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The gRPC server ended by itself.
+    #[error("the server failed: {0}")]
+    Transport(String),
+
+    // ---- Answering ----
+    /// A spec that no stream can be made of, here or anywhere.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// A request that is wrong in itself.
+    #[error("{0}")]
+    Request(String),
+    /// An identity or page beyond what is served.
+    #[error("{0}")]
+    OutOfRange(String),
+    /// The trainer counts on something that is not so here.
+    #[error("expected {what} {expected}, found {found}; {remedy}")]
+    Expectation {
+        /// Dataset, bundle, numerics class or plan version.
+        what: &'static str,
+        /// What the trainer names.
+        expected: String,
+        /// What is served.
+        found: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A limit of this server is reached.
+    #[error("{what}: the limit of {limit} is reached; try again later or ask another server")]
+    Busy {
+        /// What there are too many of.
+        what: &'static str,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// A real image can no longer be read as it was when the dataset was opened.
+    #[error("a real image was lost: {0}")]
+    Image(String),
+    /// The generator stopped.
+    #[error("the generator failed: {0}; ask another server, or this one again after its restart, at the next index")]
+    Engine(String),
+    /// The server is about to end.
+    #[error("the server is shutting down; ask another server, or this one again, at the next index")]
+    ShuttingDown,
+    /// A broken invariant.
+    #[error("{0}: this is a bug")]
+    Bug(String),
+}
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+fn bind_sentence(address: SocketAddr, source: &std::io::Error) -> String {
+    match source.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!(
+                "cannot listen on {address}: the address is in use; stop the other program or choose another address"
+            )
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            format!("cannot listen on {address}: this machine has no such address")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            format!("cannot listen on {address}: permission denied; ports below 1024 need special rights")
+        }
+        _ => format!("cannot listen on {address}: {source}"),
+    }
+}

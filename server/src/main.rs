@@ -1,0 +1,38 @@
+//! `lookalike-server`: streams training batches of faces.
+
+mod inspect;
+mod start;
+
+use clap::{Parser, Subcommand};
+use command::{CommonArgs, Context};
+use std::process::ExitCode;
+
+/// Stream training batches of faces to recognizer trainers
+#[derive(Debug, Parser)]
+#[command(version, styles = command::help::STYLES, help_template = command::help::TEMPLATE)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve streams until Ctrl-C
+    Serve(start::ServeArgs),
+    /// Say what a bundle and a dataset hold, and whether they belong together
+    Inspect(inspect::InspectArgs),
+}
+
+fn main() -> ExitCode {
+    command::main(|cli: Cli, context: Context| -> Result<(), Box<dyn std::error::Error>> {
+        if cli.common.dry_run {
+            return Ok(context.settings.print()?);
+        }
+        match cli.verb {
+            Verb::Serve(args) => start::run(args, &cli.common, &context.interrupt),
+            Verb::Inspect(args) => inspect::run(&args, &cli.common),
+        }
+    })
+}

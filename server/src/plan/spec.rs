@@ -1,0 +1,250 @@
+//! What a trainer asks for, with every default resolved, and what makes it impossible.
+
+use super::{blending::Blending, catalogue::Catalogue};
+use proto::limits;
+use std::sync::Arc;
+
+/// A stream's recipe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// Key of every random choice.
+    pub seed: u64,
+    /// Rows of a global batch.
+    pub batch_size: u32,
+    /// Shares of the sources.
+    pub mix: Mix,
+    /// How identities are chosen for real and existing rows.
+    pub sampling: Sampling,
+    /// The invented identities.
+    pub blending: BlendingSpec,
+    /// Where generated rows take their latent from.
+    pub latent: Latent,
+    /// Whether rows are flipped and shifted.
+    pub augmented: bool,
+    /// Channels of the pixels sent.
+    pub channels: usize,
+}
+
+/// Weights of the sources; only their ratios count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mix {
+    /// Weight of [`super::Source::Real`].
+    pub real: f64,
+    /// Weight of [`super::Source::Existing`].
+    pub existing: f64,
+    /// Weight of [`super::Source::Blended`].
+    pub blended: f64,
+}
+
+/// How identities are chosen for real and existing rows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sampling {
+    /// Every image equally often.
+    ByImage,
+    /// Every identity equally often.
+    ByIdentity,
+    /// So many identities with so many images each in a batch.
+    PerBatch {
+        /// P.
+        identities: u32,
+        /// K.
+        images: u32,
+    },
+    /// By a weight for each identity.
+    Weighted(Vec<f64>),
+}
+
+/// The invented identities.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BlendingSpec {
+    /// How many there are.
+    pub count: u32,
+    /// Identities mixed into each.
+    pub parents: u32,
+    /// Concentration of the Dirichlet distribution of their weights.
+    pub alpha: f64,
+    /// The largest weight allowed.
+    pub max_weight: f64,
+    /// Key of parents and weights.
+    pub seed: u64,
+}
+
+/// Where generated rows take their latent from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Latent {
+    /// A standard normal vector.
+    Prior {
+        /// Components beyond this are drawn again; 0 for none.
+        truncation: f64,
+    },
+    /// Around the encoding of a real image.
+    Jitter {
+        /// Multiple of the posterior's standard deviation.
+        scale: f64,
+    },
+}
+
+impl Latent {
+    /// Whether real images must be encoded.
+    pub fn is_jitter(&self) -> bool {
+        matches!(self, Self::Jitter { .. })
+    }
+}
+
+/// Why no stream can be made of a spec. The text names what was expected and what was found.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum SpecError {
+    /// The spec is wrong in itself, or for a dataset of this size.
+    #[error("{0}")]
+    Invalid(String),
+    /// The spec is right, but not for this dataset or bundle.
+    #[error("{0}")]
+    Unsuited(String),
+}
+
+impl Spec {
+    /// Classes of the stream over a dataset of so many identities: those, and the blended ones
+    /// when the mix has any.
+    pub fn classes(&self, identities: u32) -> u32 {
+        identities + if self.mix.blended > 0.0 { self.blending.count } else { 0 }
+    }
+
+    /// Checks the spec against what is served.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self, catalogue: &Arc<Catalogue>, bundle_channels: usize, encoder: bool) -> Result<(), SpecError> {
+        self.check_batch()?;
+        self.check_mix(catalogue)?;
+        self.check_sampling(catalogue)?;
+        if self.mix.blended > 0.0 {
+            self.blending.check(catalogue)?;
+            if !Blending::new(self, catalogue.clone()).is_possible() {
+                return Err(SpecError::Unsuited(
+                    "almost every blended identity has a parent without images; withhold fewer identities or blend fewer parents".into(),
+                ));
+            }
+        }
+        self.check_latent(encoder)?;
+        if self.channels > bundle_channels {
+            return Err(SpecError::Unsuited(
+                "colour pixels are asked for, but the bundle served makes grey images".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_batch(&self) -> Result<(), SpecError> {
+        let (size, max) = (self.batch_size, limits::MAX_BATCH_SIZE);
+        require((1..=max).contains(&size), || format!("expected a batch size of 1 to {max}, found {size}"))
+    }
+
+    fn check_mix(&self, catalogue: &Catalogue) -> Result<(), SpecError> {
+        let Mix { real, existing, blended } = self.mix;
+        for (name, weight) in [("real", real), ("existing", existing), ("blended", blended)] {
+            require(weight.is_finite() && weight >= 0.0, || {
+                format!("expected mix weights that are finite and not negative, found {name}={weight}")
+            })?;
+        }
+        let sum = real + existing + blended;
+        require(sum > 0.0 && sum.is_finite(), || format!("expected a mix with a sum above zero, found {sum}"))?;
+        if (real > 0.0 || existing > 0.0) && catalogue.present().is_empty() {
+            return Err(SpecError::Unsuited(
+                "real or existing rows are asked for, but the dataset served has no images".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_sampling(&self, catalogue: &Catalogue) -> Result<(), SpecError> {
+        match &self.sampling {
+            Sampling::ByImage | Sampling::ByIdentity => Ok(()),
+            &Sampling::PerBatch { identities, images } => {
+                let rows = u64::from(identities) * u64::from(images);
+                require(rows == u64::from(self.batch_size), || {
+                    format!(
+                        "expected identities x images to be the batch size {}, found {identities} x {images}",
+                        self.batch_size
+                    )
+                })?;
+                let present = catalogue.present().len();
+                require(identities as usize <= present, || {
+                    format!("expected at most the dataset's {present} identities in a batch, found {identities}")
+                })
+            }
+            Sampling::Weighted(weights) => {
+                let (expected, found) = (catalogue.identities() as usize, weights.len());
+                require(found == expected, || {
+                    format!("expected one weight for each of the {expected} identities, found {found}")
+                })?;
+                for (identity, &weight) in weights.iter().enumerate() {
+                    require(weight.is_finite() && weight >= 0.0, || {
+                        format!(
+                            "expected identity weights that are finite and not negative, found {weight} for identity {identity}"
+                        )
+                    })?;
+                    require(weight == 0.0 || !catalogue.images_of(identity as u32).is_empty(), || {
+                        format!("expected weight 0 for identity {identity}, which has no images, found {weight}")
+                    })?;
+                }
+                let sum: f64 = weights.iter().sum();
+                require(sum > 0.0 && sum.is_finite(), || {
+                    format!("expected identity weights with a finite sum above zero, found {sum}")
+                })
+            }
+        }
+    }
+
+    fn check_latent(&self, encoder: bool) -> Result<(), SpecError> {
+        match self.latent {
+            Latent::Prior { truncation } => check_truncation(truncation),
+            Latent::Jitter { scale } => {
+                require((0.0..=10.0).contains(&scale), || {
+                    format!("expected a jitter scale of 0 to 10, found {scale}")
+                })?;
+                if encoder {
+                    return Ok(());
+                }
+                Err(SpecError::Unsuited(
+                    "a jittered latent needs an encoder, and the bundle served has none; export it with one, or use the prior".into(),
+                ))
+            }
+        }
+    }
+}
+
+impl BlendingSpec {
+    /// Checks the message by itself and against the number of identities.
+    fn check(&self, catalogue: &Catalogue) -> Result<(), SpecError> {
+        let Self { count, parents, alpha, max_weight, .. } = *self;
+        require((1..=limits::MAX_BLENDED).contains(&count), || {
+            format!("expected 1 to {} blended identities, found {count}", limits::MAX_BLENDED)
+        })?;
+        let (min, max) = (limits::MIN_PARENTS, limits::MAX_PARENTS);
+        require((min..=max).contains(&parents), || format!("expected {min} to {max} parents, found {parents}"))?;
+        let identities = catalogue.identities();
+        require(parents <= identities, || {
+            format!("expected at most as many parents as the dataset has identities ({identities}), found {parents}")
+        })?;
+        require((0.01..=1000.0).contains(&alpha), || format!("expected an alpha of 0.01 to 1000, found {alpha}"))?;
+        let least = 1.0 / f64::from(parents);
+        require(max_weight > least && max_weight <= 1.0, || {
+            format!("expected a largest weight above 1/{parents} and at most 1, found {max_weight}")
+        })
+    }
+}
+
+/// Checks a truncation of the prior, in standard deviations.
+///
+/// # Errors
+/// When it is neither 0 nor at least 0.1.
+pub fn check_truncation(truncation: f64) -> Result<(), SpecError> {
+    // A narrower window would be hit so rarely that drawing again becomes slow.
+    require(truncation == 0.0 || (truncation >= 0.1 && truncation.is_finite()), || {
+        format!("expected a truncation of 0 (none) or at least 0.1, found {truncation}")
+    })
+}
+
+fn require(condition: bool, otherwise: impl FnOnce() -> String) -> Result<(), SpecError> {
+    if condition { Ok(()) } else { Err(SpecError::Invalid(otherwise())) }
+}

@@ -1,0 +1,252 @@
+//! Fair turns: rows that many streams ask for become device tiles of one fixed size.
+//!
+//! A stream's batch [`generate`](Scheduler::generate)s its rows as one job. The packer thread takes
+//! rows from the jobs in fair turns ([`turns`]) and packs them into the next tile while the engine
+//! computes the last one. A tile that isn't full stays open for more rows until the engine is
+//! free, and is never held back longer than that: nobody waits for others to fill it.
+//!
+//! Bounds: a job holds one batch; a stream has a bounded number of batches in the making; the
+//! streams are counted. One tile is open and one is being computed. A job whose asker has left is
+//! dropped when its turn comes.
+
+mod tile;
+mod turns;
+
+use crate::{
+    engine::{self, RowGenerator},
+    error::{Error, Result},
+    plan::blending::Parent,
+    telemetry::Telemetry,
+};
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::sync_channel},
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+use tile::Delivery;
+pub(crate) use tile::{Tile, TileWork};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use turns::{Job, Turns};
+
+/// A face to be generated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Face {
+    /// Whose: weights that sum to 1.
+    pub parents: Vec<Parent>,
+    /// The latent, 256 numbers.
+    pub latent: Vec<f32>,
+}
+
+/// Whose turn it is: streams with one key share one turn.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Turn {
+    /// All streams of a named trainer.
+    Trainer(String),
+    /// One stream of an unnamed one.
+    Stream(u64),
+}
+
+/// A handle on the packer and the engine; clones share them.
+#[derive(Clone)]
+pub struct Scheduler {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    gate: Arc<Gate>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    image_bytes: usize,
+}
+
+/// What packer, engine and askers meet at.
+pub(crate) struct Gate {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Cancelled when the gate is closed.
+    ended: CancellationToken,
+}
+
+struct State {
+    turns: Turns,
+    engine_ready: bool,
+    closed: Option<String>,
+}
+
+/// A closed gate's reason when nothing failed.
+const ENDED: &str = "the server is shutting down";
+
+impl Scheduler {
+    /// Starts the two threads. A tile has `tile` rows.
+    pub fn start(generator: Box<dyn RowGenerator>, tile: usize, telemetry: Arc<Telemetry>) -> Result<Self> {
+        let state = State { turns: Turns::new(tile), engine_ready: false, closed: None };
+        let gate =
+            Arc::new(Gate { state: Mutex::new(state), changed: Condvar::new(), ended: CancellationToken::new() });
+        let image_bytes = nets::pixels::IMAGE_SIZE * nets::pixels::IMAGE_SIZE * generator.channels();
+        let shape = tile::Shape { rows: tile, classes: generator.classes(), image_bytes };
+        let (sender, receiver) = sync_channel(1);
+        let packer = {
+            let (gate, telemetry) = (gate.clone(), telemetry.clone());
+            spawn("packer", move || {
+                while let Some(tile) = gate.next_tile(&shape, &telemetry) {
+                    if sender.send(tile).is_err() {
+                        return;
+                    }
+                }
+            })?
+        };
+        let engine = {
+            let gate = gate.clone();
+            spawn("engine", move || {
+                // The reason was logged and handed to the gate.
+                let _ = engine::run(generator, receiver, gate, telemetry);
+            })?
+        };
+        let threads = Mutex::new(vec![packer, engine]);
+        Ok(Self { shared: Arc::new(Shared { gate, threads, image_bytes }) })
+    }
+
+    /// Generates faces: an image of 128 x 128 x channels bytes for each, in order.
+    ///
+    /// Dropping the future withdraws the job.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] when the generator has failed, [`Error::ShuttingDown`] at the end.
+    pub async fn generate(&self, turn: Turn, faces: Vec<Face>) -> Result<Vec<u8>> {
+        match self.submit(turn, turns::Rows::Faces(faces)).await? {
+            engine::Computed::Pixels(pixels) => Ok(pixels),
+            engine::Computed::Encodings(_) => Err(Error::Bug("expected pixels, found encodings".into())),
+        }
+    }
+
+    /// Encodes images: mean and log-variance of the latent (512 numbers) for each, in order.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub async fn encode(&self, turn: Turn, images: Vec<Arc<[u8]>>) -> Result<Vec<f32>> {
+        match self.submit(turn, turns::Rows::Images(images)).await? {
+            engine::Computed::Encodings(encodings) => Ok(encodings),
+            engine::Computed::Pixels(_) => Err(Error::Bug("expected encodings, found pixels".into())),
+        }
+    }
+
+    /// Why nothing is generated any more, if so.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.gate.lock().closed.clone().filter(|reason| reason != ENDED)
+    }
+
+    /// Waits until nothing is generated any more, because of a failure or the end.
+    pub async fn failed(&self) {
+        self.shared.gate.ended.cancelled().await;
+    }
+
+    /// Ends both threads after the tile that is being computed.
+    pub fn close(&self) {
+        self.shared.gate.close(ENDED);
+    }
+
+    async fn submit(&self, turn: Turn, rows: turns::Rows) -> Result<engine::Computed> {
+        let (reply, answer) = oneshot::channel();
+        if rows.len() == 0 {
+            return Ok(rows.nothing());
+        }
+        let delivery = Delivery::new(&rows, self.shared.image_bytes, reply);
+        self.shared.gate.push(turn, Job::new(rows, delivery, Instant::now()))?;
+        // The reply is dropped unsent only when the gate was closed.
+        answer.await.map_err(|_| self.shared.gate.closed_error())
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.gate.close(ENDED);
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // The last handle may be dropped on the engine's own thread only by a bug; a panic
+            // there was turned into the gate's reason.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Gate {
+    /// Says that the engine waits for a tile.
+    pub(crate) fn engine_is_ready(&self) {
+        self.lock().engine_ready = true;
+        self.changed.notify_all();
+    }
+
+    /// Refuses everything from now on and drops what is queued.
+    pub(crate) fn close(&self, reason: &str) {
+        let mut state = self.lock();
+        state.closed.get_or_insert_with(|| reason.to_owned());
+        let dropped = state.turns.clear();
+        drop(state);
+        drop(dropped);
+        self.changed.notify_all();
+        self.ended.cancel();
+    }
+
+    fn push(&self, turn: Turn, job: Job) -> Result<()> {
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            drop(state);
+            return Err(self.closed_error());
+        }
+        state.turns.push(turn, job);
+        drop(state);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    fn closed_error(&self) -> Error {
+        match self.lock().closed.clone() {
+            Some(reason) if reason == ENDED => Error::ShuttingDown,
+            Some(reason) => Error::Engine(reason),
+            None => Error::Bug("rows were dropped by an open scheduler".into()),
+        }
+    }
+
+    /// Packs the next tile, handing it over once the engine is free. `None` when closed.
+    fn next_tile(&self, shape: &tile::Shape, telemetry: &Telemetry) -> Option<Tile> {
+        let mut open: Option<Tile> = None;
+        let mut state = self.lock();
+        loop {
+            if state.closed.is_some() {
+                return None;
+            }
+            let taken = match &open {
+                None => state.turns.take(shape.rows, None),
+                Some(tile) => state.turns.take(tile.space(), Some(tile.work.kind())),
+            };
+            if taken.is_empty() {
+                if state.engine_ready && open.is_some() {
+                    state.engine_ready = false;
+                    return open;
+                }
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            // Packing copies and fills; askers needn't wait for that.
+            drop(state);
+            for row in taken {
+                if row.is_first {
+                    telemetry.queued(row.queued_at.elapsed());
+                }
+                open.get_or_insert_with(|| Tile::new(shape, row.content.kind())).pack(shape, row);
+            }
+            state = self.lock();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No user code runs under the lock, so a poisoned state is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(body)
+        .map_err(|error| Error::Transport(format!("cannot start the {name} thread: {error}")))
+}

@@ -1,0 +1,145 @@
+//! A tile: rows of many jobs, packed for the device, and the way back to their jobs.
+
+use super::turns::{Content, Kind, Row, Rows};
+use crate::engine::Computed;
+use nets::LATENT;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::oneshot;
+
+/// Sizes that every tile has.
+pub(crate) struct Shape {
+    pub(crate) rows: usize,
+    pub(crate) classes: usize,
+    pub(crate) image_bytes: usize,
+}
+
+/// Rows for one run of the device. Rows beyond those packed are zero.
+pub(crate) struct Tile {
+    /// Rows in all, padding included.
+    pub(crate) rows: usize,
+    pub(crate) work: TileWork,
+    /// Where each packed row belongs.
+    slots: Vec<(Arc<Delivery>, usize)>,
+}
+
+pub(crate) enum TileWork {
+    /// Latents `(rows, 256)` and labels `(rows, classes)`.
+    Generate { latents: Vec<f32>, labels: Vec<f32> },
+    /// Images `(rows, image bytes)`.
+    Encode { pixels: Vec<u8> },
+}
+
+impl TileWork {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Generate { .. } => Kind::Generate,
+            Self::Encode { .. } => Kind::Encode,
+        }
+    }
+}
+
+impl Tile {
+    pub(crate) fn new(shape: &Shape, kind: Kind) -> Self {
+        let work = match kind {
+            Kind::Generate => TileWork::Generate {
+                latents: vec![0.0; shape.rows * LATENT],
+                labels: vec![0.0; shape.rows * shape.classes],
+            },
+            Kind::Encode => TileWork::Encode { pixels: vec![0; shape.rows * shape.image_bytes] },
+        };
+        Self { rows: shape.rows, work, slots: Vec::with_capacity(shape.rows) }
+    }
+
+    /// Packed rows.
+    pub(crate) fn filled(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Rows that may still be packed.
+    pub(crate) fn space(&self) -> usize {
+        self.rows - self.slots.len()
+    }
+
+    /// Adds a row of the tile's kind, whose sizes were checked where it was made.
+    pub(crate) fn pack(&mut self, shape: &Shape, row: Row) {
+        let nth = self.slots.len();
+        match (&mut self.work, row.content) {
+            (TileWork::Generate { latents, labels }, Content::Face(face)) => {
+                latents[nth * LATENT..][..LATENT].copy_from_slice(&face.latent);
+                let label = &mut labels[nth * shape.classes..][..shape.classes];
+                for parent in face.parents {
+                    label[parent.identity as usize] += parent.weight;
+                }
+            }
+            (TileWork::Encode { pixels }, Content::Image(image)) => {
+                pixels[nth * shape.image_bytes..][..shape.image_bytes].copy_from_slice(&image);
+            }
+            _ => unreachable!("rows of one kind were taken for this tile; this is a bug"),
+        }
+        self.slots.push((row.delivery, row.position));
+    }
+
+    /// Copies each packed row's result to its job; the last row of a job completes it.
+    pub(crate) fn deliver(self, computed: &Computed) {
+        for (nth, (delivery, position)) in self.slots.into_iter().enumerate() {
+            delivery.put(position, computed, nth);
+        }
+    }
+}
+
+/// One job's results, as far as they are there.
+pub(crate) struct Delivery {
+    state: Mutex<DeliveryState>,
+    row_len: usize,
+}
+
+struct DeliveryState {
+    results: Computed,
+    missing: usize,
+    reply: Option<oneshot::Sender<Computed>>,
+}
+
+impl Delivery {
+    /// For a job of these rows.
+    pub(crate) fn new(rows: &Rows, image_bytes: usize, reply: oneshot::Sender<Computed>) -> Arc<Self> {
+        let count = rows.len();
+        let (results, row_len) = match rows {
+            Rows::Faces(_) => (Computed::Pixels(vec![0; count * image_bytes]), image_bytes),
+            Rows::Images(_) => (Computed::Encodings(vec![0.0; count * 2 * LATENT]), 2 * LATENT),
+        };
+        Arc::new(Self { state: Mutex::new(DeliveryState { results, missing: count, reply: Some(reply) }), row_len })
+    }
+
+    /// Whether nobody waits for the results any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.lock().reply.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    /// Result `nth` of a tile is row `position` of this job.
+    fn put(&self, position: usize, computed: &Computed, nth: usize) {
+        let len = self.row_len;
+        let mut state = self.lock();
+        match (&mut state.results, computed) {
+            (Computed::Pixels(all), Computed::Pixels(rows)) => {
+                all[position * len..][..len].copy_from_slice(&rows[nth * len..][..len]);
+            }
+            (Computed::Encodings(all), Computed::Encodings(rows)) => {
+                all[position * len..][..len].copy_from_slice(&rows[nth * len..][..len]);
+            }
+            _ => unreachable!("a tile computes what its jobs ask for; this is a bug"),
+        }
+        state.missing -= 1;
+        if state.missing == 0 {
+            let nothing = Computed::Encodings(Vec::new());
+            let results = std::mem::replace(&mut state.results, nothing);
+            if let Some(reply) = state.reply.take() {
+                // An asker that left needs no answer.
+                let _ = reply.send(results);
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, DeliveryState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

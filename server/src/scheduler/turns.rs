@@ -1,0 +1,255 @@
+//! Whose rows are next: deficit round robin.
+//!
+//! Every turn may take one tile's worth of rows, then it is the next one's. So a stream with large
+//! batches, or with many of them waiting, gets no more of the device than one with small ones.
+
+use super::{Face, Turn, tile::Delivery};
+use crate::engine::Computed;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+/// Rows that belong together: one batch's.
+pub(crate) enum Rows {
+    /// To be generated.
+    Faces(Vec<Face>),
+    /// To be encoded.
+    Images(Vec<Arc<[u8]>>),
+}
+
+/// What a tile computes; rows of different kinds don't share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Generate,
+    Encode,
+}
+
+/// One batch's rows, the next of them, and where their results go.
+pub(crate) struct Job {
+    rows: VecDeque<Content>,
+    taken: usize,
+    delivery: Arc<Delivery>,
+    queued_at: Instant,
+}
+
+/// A row on its way into a tile.
+pub(crate) struct Row {
+    pub(crate) content: Content,
+    /// Position in its job.
+    pub(crate) position: usize,
+    pub(crate) delivery: Arc<Delivery>,
+    pub(crate) queued_at: Instant,
+    /// Whether it is the first of its job.
+    pub(crate) is_first: bool,
+}
+
+pub(crate) enum Content {
+    Face(Face),
+    Image(Arc<[u8]>),
+}
+
+/// The queues of all turns.
+pub(crate) struct Turns {
+    queues: BTreeMap<Turn, VecDeque<Job>>,
+    /// Turns with jobs, the present one first.
+    ring: VecDeque<Turn>,
+    /// Rows that the present turn may still take.
+    credit: usize,
+    quantum: usize,
+}
+
+impl Turns {
+    pub(crate) fn new(quantum: usize) -> Self {
+        Self { queues: BTreeMap::new(), ring: VecDeque::new(), credit: quantum, quantum }
+    }
+
+    pub(crate) fn push(&mut self, turn: Turn, job: Job) {
+        let queue = self.queues.entry(turn.clone()).or_default();
+        if queue.is_empty() {
+            self.ring.push_back(turn);
+        }
+        queue.push_back(job);
+    }
+
+    /// Up to `space` rows, all of one kind: `kind` where given.
+    pub(crate) fn take(&mut self, space: usize, mut kind: Option<Kind>) -> Vec<Row> {
+        let mut taken = Vec::new();
+        // A turn whose next row is of another kind keeps its place and its credit.
+        while taken.len() < space {
+            let Some(turn) = self.ring.front() else { break };
+            let Some(queue) = self.queues.get_mut(turn) else { break };
+            while queue.front().is_some_and(|job| job.is_finished()) {
+                queue.pop_front();
+            }
+            let Some(job) = queue.front_mut() else {
+                self.queues.remove(&turn.clone());
+                self.ring.pop_front();
+                self.credit = self.quantum;
+                continue;
+            };
+            if kind.is_some_and(|kind| job.kind() != Some(kind)) {
+                break;
+            }
+            if self.credit == 0 {
+                self.ring.rotate_left(1);
+                self.credit = self.quantum;
+                continue;
+            }
+            kind = kind.or(job.kind());
+            while self.credit > 0 && taken.len() < space {
+                let Some(row) = job.next() else { break };
+                taken.push(row);
+                self.credit -= 1;
+            }
+        }
+        taken
+    }
+
+    /// Empties every queue. What is returned is better dropped outside of locks.
+    pub(crate) fn clear(&mut self) -> Vec<Job> {
+        self.ring.clear();
+        std::mem::take(&mut self.queues).into_values().flatten().collect()
+    }
+}
+
+impl Job {
+    pub(crate) fn new(rows: Rows, delivery: Arc<Delivery>, queued_at: Instant) -> Self {
+        let rows = match rows {
+            Rows::Faces(faces) => faces.into_iter().map(Content::Face).collect(),
+            Rows::Images(images) => images.into_iter().map(Content::Image).collect(),
+        };
+        Self { rows, taken: 0, delivery, queued_at }
+    }
+
+    fn next(&mut self) -> Option<Row> {
+        let content = self.rows.pop_front()?;
+        let position = self.taken;
+        self.taken += 1;
+        let (delivery, queued_at) = (self.delivery.clone(), self.queued_at);
+        Some(Row { content, position, delivery, queued_at, is_first: position == 0 })
+    }
+
+    /// Whether there is nothing left to compute, or nobody left to compute it for.
+    fn is_finished(&self) -> bool {
+        self.rows.is_empty() || self.delivery.is_abandoned()
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        self.rows.front().map(Content::kind)
+    }
+}
+
+impl Content {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Face(_) => Kind::Generate,
+            Self::Image(_) => Kind::Encode,
+        }
+    }
+}
+
+impl Rows {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Faces(faces) => faces.len(),
+            Self::Images(images) => images.len(),
+        }
+    }
+
+    /// The result of no rows.
+    pub(crate) fn nothing(&self) -> Computed {
+        match self {
+            Self::Faces(_) => Computed::Pixels(Vec::new()),
+            Self::Images(_) => Computed::Encodings(Vec::new()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    type Answer = oneshot::Receiver<Computed>;
+
+    fn job(rows: usize) -> (Job, Answer) {
+        let faces = vec![Face { parents: Vec::new(), latent: Vec::new() }; rows];
+        let rows = Rows::Faces(faces);
+        let (reply, answer) = oneshot::channel();
+        let delivery = Delivery::new(&rows, 1, reply);
+        (Job::new(rows, delivery, Instant::now()), answer)
+    }
+
+    fn encoding(rows: usize) -> (Job, Answer) {
+        let rows = Rows::Images(vec![Arc::from([0u8]); rows]);
+        let (reply, answer) = oneshot::channel();
+        let delivery = Delivery::new(&rows, 1, reply);
+        (Job::new(rows, delivery, Instant::now()), answer)
+    }
+
+    /// How many rows of which job a tile holds.
+    fn tile(turns: &mut Turns, jobs: &[&Arc<Delivery>]) -> Vec<usize> {
+        let rows = turns.take(4, None);
+        jobs.iter().map(|&job| rows.iter().filter(|row| Arc::ptr_eq(&row.delivery, job)).count()).collect()
+    }
+
+    #[test]
+    fn a_stream_with_much_waiting_delays_a_small_one_by_one_tile_at_most() {
+        let mut turns = Turns::new(4);
+        let (large, _l) = job(100);
+        let (small, _s) = job(6);
+        let deliveries = [large.delivery.clone(), small.delivery.clone()];
+        let jobs: Vec<_> = deliveries.iter().collect();
+        turns.push(Turn::Stream(1), large);
+        assert_eq!(tile(&mut turns, &jobs), [4, 0]);
+        turns.push(Turn::Stream(2), small);
+        assert_eq!(tile(&mut turns, &jobs), [0, 4]);
+        assert_eq!(tile(&mut turns, &jobs), [4, 0]);
+        assert_eq!(tile(&mut turns, &jobs), [2, 2], "the end of one stream and the next of another share a tile");
+        assert_eq!(tile(&mut turns, &jobs), [4, 0]);
+    }
+
+    #[test]
+    fn streams_of_one_trainer_share_its_turn() {
+        let mut turns = Turns::new(4);
+        let (first, _a) = job(8);
+        let (second, _b) = job(8);
+        let (other, _c) = job(8);
+        let deliveries = [first.delivery.clone(), second.delivery.clone(), other.delivery.clone()];
+        let jobs: Vec<_> = deliveries.iter().collect();
+        turns.push(Turn::Trainer("one".into()), first);
+        turns.push(Turn::Trainer("one".into()), second);
+        turns.push(Turn::Trainer("two".into()), other);
+        let tiles: Vec<_> = (0..6).map(|_| tile(&mut turns, &jobs)).collect();
+        assert_eq!(tiles, [[4, 0, 0], [0, 0, 4], [4, 0, 0], [0, 0, 4], [0, 4, 0], [0, 4, 0]]);
+    }
+
+    #[test]
+    fn a_job_whose_asker_left_is_skipped() {
+        let mut turns = Turns::new(4);
+        let (left, answer) = job(8);
+        let (stayed, _s) = job(2);
+        let deliveries = [left.delivery.clone(), stayed.delivery.clone()];
+        turns.push(Turn::Stream(1), left);
+        turns.push(Turn::Stream(2), stayed);
+        drop(answer);
+        assert_eq!(tile(&mut turns, &deliveries.iter().collect::<Vec<_>>()), [0, 2]);
+        assert!(turns.take(4, None).is_empty());
+        assert!(turns.queues.is_empty() && turns.ring.is_empty());
+    }
+
+    #[test]
+    fn rows_of_different_kinds_share_no_tile() {
+        let mut turns = Turns::new(4);
+        let (faces, _f) = job(2);
+        let (images, _i) = encoding(2);
+        turns.push(Turn::Stream(1), faces);
+        turns.push(Turn::Stream(2), images);
+        let kinds = |rows: Vec<Row>| rows.iter().map(|row| row.content.kind()).collect::<Vec<_>>();
+        assert_eq!(kinds(turns.take(4, None)), [Kind::Generate; 2]);
+        assert!(turns.take(2, Some(Kind::Generate)).is_empty());
+        assert_eq!(kinds(turns.take(4, None)), [Kind::Encode; 2]);
+    }
+}

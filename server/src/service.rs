@@ -1,0 +1,244 @@
+//! The gRPC service: the only room that names wire types.
+//!
+//! A request is checked and made a domain value in [`request`], answered, and the answer made a
+//! wire message in [`reply`]; errors become statuses in [`status`].
+
+mod reply;
+mod request;
+mod status;
+
+use crate::{
+    assemble::convert,
+    error::{Error, Result},
+    plan::latent,
+    scheduler::{Face, Turn},
+    served::Served,
+    session::{self, Content},
+};
+use nets::{chance::Chance, pixels::IMAGE_SIZE};
+use proto::v1::{self, augment_server::Augment};
+use request::LatentOf;
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Instant,
+};
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+pub(crate) use status::code_name;
+
+/// Answers for what is served.
+pub struct Service {
+    served: Arc<Served>,
+    /// Numbers the streams of unnamed trainers, so that each takes its own turn.
+    next_stream: AtomicU64,
+}
+
+impl Service {
+    /// A service over shared state.
+    pub fn new(served: Arc<Served>) -> Self {
+        Self { served, next_stream: AtomicU64::new(0) }
+    }
+
+    fn turn(&self, trainer: &str) -> Turn {
+        match trainer {
+            "" => Turn::Stream(self.next_stream.fetch_add(1, Ordering::Relaxed)),
+            name => Turn::Trainer(name.to_owned()),
+        }
+    }
+
+    /// Counts a call and its outcome, and turns its error into a status.
+    async fn answer<T>(
+        &self,
+        method: &'static str,
+        answer: impl Future<Output = Result<T>>,
+    ) -> Result<Response<T>, Status> {
+        let call = Call::begin(self.served.clone(), method);
+        match answer.await {
+            Ok(answer) => {
+                call.end("OK");
+                Ok(Response::new(answer))
+            }
+            Err(error) => Err(call.refuse(&error)),
+        }
+    }
+
+    fn stream(&self, request: v1::StreamRequest, content: Content) -> Result<Messages, Status> {
+        let method = match content {
+            Content::Whole => "lookalike.v1.Augment/StreamBatches",
+            Content::PlanOnly => "lookalike.v1.Augment/Plan",
+        };
+        let call = Call::begin(self.served.clone(), method);
+        let begin = || {
+            self.available()?;
+            let trainer = request::trainer(&request.trainer)?.to_owned();
+            let (planner, place) = request::stream(&self.served, request)?;
+            let busy = Error::Busy { what: "streams at once", limit: self.served.config.max_streams };
+            let permit = self.served.streams.clone().try_acquire_owned().map_err(|_| busy)?;
+            let header = reply::header(&self.served, &planner, &place);
+            let stream = session::Stream {
+                planner,
+                indices: place.indices,
+                rows: place.rows,
+                content,
+                turn: self.turn(&trainer),
+                trainer: self.served.telemetry.trainer(&trainer),
+            };
+            Ok((header, session::start(self.served.clone(), stream, permit)))
+        };
+        match begin() {
+            Ok((header, batches)) => Ok(Messages { header: Some(header), batches, call: Some(call) }),
+            Err(error) => Err(call.refuse(&error)),
+        }
+    }
+
+    /// Refuses what needs a future when there is none.
+    fn available(&self) -> Result<()> {
+        match self.served.scheduler.failure() {
+            Some(reason) => Err(Error::Engine(reason)),
+            None if self.served.closing.is_cancelled() => Err(Error::ShuttingDown),
+            None => Ok(()),
+        }
+    }
+
+    async fn synthesize_faces(&self, request: v1::SynthesizeRequest) -> Result<v1::SynthesizeResponse> {
+        self.available()?;
+        let turn = self.turn(request::trainer(&request.trainer)?);
+        let (faces, channels) = request::faces(&self.served, request)?;
+        let busy = || Error::Busy { what: "syntheses at once", limit: self.served.syntheses.available_permits() };
+        let _permit = self.served.syntheses.try_acquire().map_err(|_| busy())?;
+        let count = faces.len();
+        let faces = faces.into_iter().map(|(parents, latent)| Face { parents, latent: vector(latent) }).collect();
+        let pixels = self.served.scheduler.generate(turn, faces).await?;
+        let (area, from) = (IMAGE_SIZE * IMAGE_SIZE, self.served.bundle.channels);
+        let mut converted = vec![0; count * area * channels];
+        for (target, image) in converted.chunks_exact_mut(area * channels).zip(pixels.chunks_exact(area * from)) {
+            convert(image, from, target, channels)?;
+        }
+        Ok(reply::synthesized(&self.served, count, channels, converted))
+    }
+}
+
+#[tonic::async_trait]
+impl Augment for Service {
+    type StreamBatchesStream = Messages;
+    type PlanStream = Messages;
+
+    async fn get_info(&self, request: Request<v1::GetInfoRequest>) -> Result<Response<v1::GetInfoResponse>, Status> {
+        let request = request.into_inner();
+        self.answer("lookalike.v1.Augment/GetInfo", async { reply::info(&self.served, &request) }).await
+    }
+
+    async fn stream_batches(&self, request: Request<v1::StreamRequest>) -> Result<Response<Messages>, Status> {
+        Ok(Response::new(self.stream(request.into_inner(), Content::Whole)?))
+    }
+
+    async fn plan(&self, request: Request<v1::StreamRequest>) -> Result<Response<Messages>, Status> {
+        Ok(Response::new(self.stream(request.into_inner(), Content::PlanOnly)?))
+    }
+
+    async fn synthesize(
+        &self,
+        request: Request<v1::SynthesizeRequest>,
+    ) -> Result<Response<v1::SynthesizeResponse>, Status> {
+        self.answer("lookalike.v1.Augment/Synthesize", self.synthesize_faces(request.into_inner())).await
+    }
+
+    async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportResponse>, Status> {
+        let request = request.into_inner();
+        let answer = async {
+            let (trainer, waits) = request::report(&request)?;
+            let trainer = self.served.telemetry.trainer(trainer);
+            waits.iter().for_each(|&wait| self.served.telemetry.trainer_waited(&trainer, wait.into()));
+            Ok(v1::ReportResponse {})
+        };
+        self.answer("lookalike.v1.Augment/Report", answer).await
+    }
+}
+
+/// The vector that a face's latent means.
+fn vector(latent: LatentOf) -> Vec<f32> {
+    match latent {
+        LatentOf::Vector(values) => values,
+        LatentOf::Counter { seed, index, row, truncation } => {
+            latent::prior(&mut Chance::new(seed, latent::PURPOSE).at(index, row.into()), truncation)
+        }
+    }
+}
+
+/// The messages of one stream: its header, then what the session yields.
+pub struct Messages {
+    header: Option<v1::StreamHeader>,
+    batches: mpsc::Receiver<Result<Arc<crate::assemble::Batch>>>,
+    /// Until the stream has ended.
+    call: Option<Call>,
+}
+
+impl Stream for Messages {
+    type Item = Result<v1::StreamResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        use v1::stream_response::Message;
+        let message = |message| v1::StreamResponse { message: Some(message) };
+        if let Some(header) = self.header.take() {
+            return Poll::Ready(Some(Ok(message(Message::Header(header)))));
+        }
+        let Poll::Ready(next) = self.batches.poll_recv(context) else { return Poll::Pending };
+        Poll::Ready(match next {
+            Some(Ok(batch)) => {
+                let served = self.call.as_ref().map(|call| call.served.clone());
+                served.map(|served| Ok(message(Message::Batch(reply::batch(&served, &batch)))))
+            }
+            Some(Err(error)) => self.call.take().map(|call| Err(call.refuse(&error))),
+            None => {
+                if let Some(call) = self.call.take() {
+                    call.end("OK");
+                }
+                None
+            }
+        })
+    }
+}
+
+/// A call under way, counted when it begins and however it ends.
+struct Call {
+    served: Arc<Served>,
+    method: &'static str,
+    begun: Instant,
+    ended: bool,
+}
+
+impl Call {
+    fn begin(served: Arc<Served>, method: &'static str) -> Self {
+        served.telemetry.call_started(method);
+        Self { served, method, begun: Instant::now(), ended: false }
+    }
+
+    fn end(mut self, status: &'static str) {
+        self.ended = true;
+        self.served.telemetry.call_ended(self.method, status, self.begun.elapsed());
+    }
+
+    fn refuse(self, error: &Error) -> Status {
+        let status = status::status(error);
+        self.served.telemetry.rejected(status::reason(error));
+        tracing::info!(method = self.method, code = code_name(status.code()), "{}", status.message());
+        self.end(code_name(status.code()));
+        status
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.ended {
+            // The trainer left in the middle of a stream.
+            self.served.telemetry.call_ended(self.method, "CANCELLED", self.begun.elapsed());
+        }
+    }
+}

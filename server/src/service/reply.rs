@@ -1,0 +1,140 @@
+//! Answers as wire messages.
+
+use super::request::Place;
+use crate::{
+    assemble::Batch,
+    error::{Error, Result},
+    plan::{
+        self, Planner,
+        spec::{Latent, Sampling, Spec},
+    },
+    served::Served,
+};
+use nets::pixels::IMAGE_SIZE;
+use proto::{limits, v1};
+
+/// What a stream is, every default written out.
+pub(super) fn header(served: &Served, planner: &Planner, place: &Place) -> v1::StreamHeader {
+    v1::StreamHeader {
+        spec: Some(spec(planner.spec())),
+        place: Some(v1::Place {
+            first_index: place.indices.start,
+            count: place.count,
+            rank: place.rank,
+            world_size: place.world_size,
+        }),
+        dataset_digest: served.dataset_digest.clone(),
+        bundle_digest: served.bundle.digest.clone(),
+        numerics: served.numerics.clone(),
+        plan_version: plan::VERSION,
+        identities: served.catalogue.identities(),
+        classes: planner.classes(),
+        image: Some(shape(planner.spec().channels)),
+        server_version: env!("CARGO_PKG_VERSION").into(),
+    }
+}
+
+fn spec(spec: &Spec) -> v1::StreamSpec {
+    use v1::{identity_sampling::Rule, latent::Kind};
+    let rule = match &spec.sampling {
+        Sampling::ByImage => Rule::ByImage(v1::ByImage {}),
+        Sampling::ByIdentity => Rule::ByIdentity(v1::ByIdentity {}),
+        &Sampling::PerBatch { identities, images } => Rule::PerBatch(v1::PerBatch { identities, images }),
+        Sampling::Weighted(weights) => Rule::Weighted(v1::Weighted { weights: weights.clone() }),
+    };
+    let kind = match spec.latent {
+        Latent::Prior { truncation } => Kind::Prior(v1::Prior { truncation }),
+        Latent::Jitter { scale } => Kind::Jitter(v1::Jitter { scale }),
+    };
+    let augmentation = if spec.augmented { v1::Augmentation::Standard } else { v1::Augmentation::Off };
+    let format = if spec.channels == 3 { v1::PixelFormat::Rgb } else { v1::PixelFormat::Grey };
+    v1::StreamSpec {
+        seed: spec.seed,
+        batch_size: spec.batch_size,
+        mix: Some(v1::Mix { real: spec.mix.real, existing: spec.mix.existing, blended: spec.mix.blended }),
+        identities: Some(v1::IdentitySampling { rule: Some(rule) }),
+        blending: Some(v1::Blending {
+            count: spec.blending.count,
+            parents: spec.blending.parents,
+            alpha: spec.blending.alpha,
+            max_weight: spec.blending.max_weight,
+            seed: Some(spec.blending.seed),
+        }),
+        latent: Some(v1::Latent { kind: Some(kind) }),
+        augmentation: augmentation.into(),
+        pixel_format: format.into(),
+    }
+}
+
+/// A batch; its pixels are shared, not copied.
+pub(super) fn batch(served: &Served, batch: &Batch) -> v1::Batch {
+    v1::Batch {
+        index: batch.index,
+        rows: batch.labels.len() as u32,
+        first_row: batch.first_row,
+        labels: batch.labels.clone(),
+        sources: batch.sources.iter().map(|source| source.number()).collect(),
+        provenance: Some(v1::Provenance {
+            images: batch.images.clone(),
+            parents: batch.parents.clone(),
+            parent_weights: batch.parent_weights.clone(),
+            latent_rows: batch.latent_rows.clone(),
+            replaced_rows: batch.replaced.clone(),
+        }),
+        bundle_digest: served.bundle.digest.clone(),
+        digest: batch.digest.clone(),
+        pixels: batch.pixels.clone(),
+    }
+}
+
+/// What is served, with a page of names.
+pub(super) fn info(served: &Served, request: &v1::GetInfoRequest) -> Result<v1::GetInfoResponse> {
+    let identities = served.catalogue.identities();
+    let first = request.first_identity;
+    if first > identities {
+        return Err(Error::OutOfRange(format!("expected a first identity of at most {identities}, found {first}")));
+    }
+    let names = served.names.iter().skip(first as usize).take(request.names.min(limits::MAX_NAMES) as usize);
+    Ok(v1::GetInfoResponse {
+        image: Some(shape(served.bundle.channels)),
+        identities,
+        names: names.cloned().collect(),
+        images: served.catalogue.images().into(),
+        dataset_digest: served.dataset_digest.clone(),
+        bundle: Some(v1::BundleInfo {
+            digest: served.bundle.digest.clone(),
+            architecture: served.bundle.architecture.clone(),
+            images_seen: served.bundle.images_seen,
+            dataset_digest: served.bundle.dataset_digest.clone(),
+            encoder: served.bundle.encoder,
+        }),
+        numerics: served.numerics.clone(),
+        limits: Some(v1::Limits {
+            max_batch_size: limits::MAX_BATCH_SIZE,
+            min_parents: limits::MIN_PARENTS,
+            max_parents: limits::MAX_PARENTS,
+            max_blended: limits::MAX_BLENDED,
+            max_message_bytes: limits::MAX_MESSAGE_BYTES as u64,
+            max_faces: limits::MAX_FACES,
+            max_names: limits::MAX_NAMES,
+            max_streams: u32::try_from(served.config.max_streams).unwrap_or(u32::MAX),
+        }),
+        plan_version: plan::VERSION,
+        server_version: env!("CARGO_PKG_VERSION").into(),
+    })
+}
+
+/// Generated images.
+pub(super) fn synthesized(served: &Served, rows: usize, channels: usize, pixels: Vec<u8>) -> v1::SynthesizeResponse {
+    v1::SynthesizeResponse {
+        image: Some(shape(channels)),
+        rows: rows as u32,
+        bundle_digest: served.bundle.digest.clone(),
+        numerics: served.numerics.clone(),
+        pixels: pixels.into(),
+    }
+}
+
+fn shape(channels: usize) -> v1::ImageShape {
+    v1::ImageShape { height: IMAGE_SIZE as u32, width: IMAGE_SIZE as u32, channels: channels as u32 }
+}

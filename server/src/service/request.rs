@@ -1,0 +1,261 @@
+//! Requests, checked and made domain values. Nothing that comes from outside is trusted.
+
+use crate::{
+    error::{Error, Result},
+    plan::{
+        self, Planner,
+        blending::Parent,
+        spec::{BlendingSpec, Latent, Mix, Sampling, Spec, check_truncation},
+    },
+    served::Served,
+};
+use nets::LATENT;
+use proto::{limits, v1};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
+
+/// Indices are kept below half of what 64 bits hold, so that sums of them never overflow.
+const MAX_INDEX: u64 = 1 << 63;
+
+/// A checked place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) indices: Range<u64>,
+    pub(super) rows: Range<u32>,
+    pub(super) rank: u32,
+    pub(super) world_size: u32,
+    /// Batches, 0 for no end, as asked.
+    pub(super) count: u64,
+}
+
+/// A latent as a request names it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum LatentOf {
+    Counter { seed: u64, index: u64, row: u32, truncation: f64 },
+    Vector(Vec<f32>),
+}
+
+/// A stream's planner and place.
+pub(super) fn stream(served: &Served, request: v1::StreamRequest) -> Result<(Planner, Place)> {
+    let expected = request.expected.unwrap_or_default();
+    expect("a dataset with digest", &expected.dataset_digest, &served.dataset_digest, DATASET_REMEDY)?;
+    expect("numerics class", &expected.numerics, &served.numerics, NUMERICS_REMEDY)?;
+    if ![0, plan::VERSION].contains(&expected.plan_version) {
+        let (expected, found) = (expected.plan_version.to_string(), plan::VERSION.to_string());
+        let remedy = "run the server's version that the stream was begun with";
+        return Err(Error::Expectation { what: "plan version", expected, found, remedy });
+    }
+    bundle(served, request.bundle)?;
+    let wire = request.spec.ok_or_else(|| Error::Request("expected a spec, found none".into()))?;
+    let spec = spec(served, wire)?;
+    spec.check(&served.catalogue, served.bundle.channels, served.bundle.encoder)?;
+    let place = place(request.place.unwrap_or_default(), spec.batch_size)?;
+    Ok((Planner::new(Arc::new(spec), served.catalogue.clone()), place))
+}
+
+/// A spec with its defaults written out, not yet checked.
+fn spec(served: &Served, wire: v1::StreamSpec) -> Result<Spec> {
+    let mix = wire.mix.unwrap_or(v1::Mix { real: 1.0, existing: 0.0, blended: 0.0 });
+    let blending = wire.blending.unwrap_or_default();
+    let or = |value: f64, default: f64| if value == 0.0 { default } else { value };
+    Ok(Spec {
+        seed: wire.seed,
+        batch_size: wire.batch_size,
+        mix: Mix { real: mix.real, existing: mix.existing, blended: mix.blended },
+        sampling: sampling(wire.identities),
+        blending: BlendingSpec {
+            count: if blending.count == 0 { served.catalogue.identities() } else { blending.count },
+            parents: if blending.parents == 0 { limits::MIN_PARENTS } else { blending.parents },
+            alpha: or(blending.alpha, 1.0),
+            max_weight: or(blending.max_weight, 0.8),
+            seed: blending.seed.unwrap_or(wire.seed),
+        },
+        latent: latent(wire.latent),
+        augmented: match v1::Augmentation::try_from(wire.augmentation) {
+            Ok(v1::Augmentation::Unspecified | v1::Augmentation::Standard) => true,
+            Ok(v1::Augmentation::Off) => false,
+            Err(_) => return Err(unknown("augmentation", wire.augmentation)),
+        },
+        channels: channels(served, wire.pixel_format)?,
+    })
+}
+
+fn sampling(wire: Option<v1::IdentitySampling>) -> Sampling {
+    use v1::identity_sampling::Rule;
+    match wire.and_then(|sampling| sampling.rule) {
+        None | Some(Rule::ByImage(_)) => Sampling::ByImage,
+        Some(Rule::ByIdentity(_)) => Sampling::ByIdentity,
+        Some(Rule::PerBatch(per_batch)) => {
+            Sampling::PerBatch { identities: per_batch.identities, images: per_batch.images }
+        }
+        Some(Rule::Weighted(weighted)) => Sampling::Weighted(weighted.weights),
+    }
+}
+
+fn latent(wire: Option<v1::Latent>) -> Latent {
+    use v1::latent::Kind;
+    match wire.and_then(|latent| latent.kind) {
+        None => Latent::Prior { truncation: 0.0 },
+        Some(Kind::Prior(prior)) => Latent::Prior { truncation: prior.truncation },
+        Some(Kind::Jitter(jitter)) => Latent::Jitter { scale: jitter.scale },
+    }
+}
+
+fn channels(served: &Served, format: i32) -> Result<usize> {
+    match v1::PixelFormat::try_from(format) {
+        Ok(v1::PixelFormat::Unspecified) => Ok(served.bundle.channels),
+        Ok(v1::PixelFormat::Grey) => Ok(1),
+        Ok(v1::PixelFormat::Rgb) => Ok(3),
+        Err(_) => Err(unknown("pixel format", format)),
+    }
+}
+
+fn place(wire: v1::Place, batch_size: u32) -> Result<Place> {
+    let (rank, world_size) = (wire.rank, wire.world_size.max(1));
+    if world_size > batch_size {
+        return Err(Error::Request(format!(
+            "expected a world size of at most the batch size {batch_size}, found {world_size}"
+        )));
+    }
+    if rank >= world_size {
+        return Err(Error::Request(format!("expected a rank below the world size {world_size}, found {rank}")));
+    }
+    let end = match wire.count {
+        0 => Some(MAX_INDEX),
+        count => wire.first_index.checked_add(count),
+    };
+    let Some(end) = end.filter(|&end| end <= MAX_INDEX && wire.first_index < MAX_INDEX) else {
+        return Err(Error::Request(format!(
+            "expected indices below 2^63, found {} batches from index {}",
+            wire.count, wire.first_index
+        )));
+    };
+    Ok(Place {
+        indices: wire.first_index..end,
+        rows: proto::rank_rows(batch_size, rank, world_size),
+        rank,
+        world_size,
+        count: wire.count,
+    })
+}
+
+/// Faces to generate, as parents and latents, and the channels asked for.
+pub(super) fn faces(served: &Served, request: v1::SynthesizeRequest) -> Result<(Vec<(Vec<Parent>, LatentOf)>, usize)> {
+    bundle(served, request.bundle)?;
+    let channels = channels(served, request.pixel_format)?;
+    if channels > served.bundle.channels {
+        let sentence = "colour pixels are asked for, but the bundle served makes grey images";
+        return Err(plan::spec::SpecError::Unsuited(sentence.into()).into());
+    }
+    let (found, max) = (request.faces.len(), limits::MAX_FACES);
+    if found == 0 || found > max as usize {
+        return Err(Error::Request(format!("expected 1 to {max} faces, found {found}")));
+    }
+    let face = |(nth, face): (usize, v1::Face)| -> Result<_> {
+        let parents = parents(served, nth, &face.parents)?;
+        let latent = face.latent.ok_or_else(|| Error::Request(format!("face {nth}: expected a latent, found none")))?;
+        Ok((parents, latent_of(nth, latent)?))
+    };
+    Ok((request.faces.into_iter().enumerate().map(face).collect::<Result<_>>()?, channels))
+}
+
+fn parents(served: &Served, nth: usize, wire: &[v1::Parent]) -> Result<Vec<Parent>> {
+    let (found, max) = (wire.len(), limits::MAX_PARENTS);
+    if found == 0 || found > max as usize {
+        return Err(Error::Request(format!("face {nth}: expected 1 to {max} parents, found {found}")));
+    }
+    let identities = served.catalogue.identities();
+    let mut seen = BTreeSet::new();
+    for parent in wire {
+        if parent.identity >= identities {
+            let found = parent.identity;
+            return Err(Error::OutOfRange(format!(
+                "face {nth}: expected an identity below {identities}, found {found}"
+            )));
+        }
+        if served.catalogue.images_of(parent.identity).is_empty() {
+            let sentence = format!("face {nth}: identity {} is withheld or has no images here", parent.identity);
+            return Err(plan::spec::SpecError::Unsuited(sentence).into());
+        }
+        if !seen.insert(parent.identity) {
+            return Err(Error::Request(format!(
+                "face {nth}: expected different parents, found {} twice",
+                parent.identity
+            )));
+        }
+        if !(parent.weight.is_finite() && parent.weight > 0.0) {
+            let found = parent.weight;
+            return Err(Error::Request(format!("face {nth}: expected finite weights above zero, found {found}")));
+        }
+    }
+    let sum: f64 = wire.iter().map(|parent| f64::from(parent.weight)).sum();
+    let parent = |wire: &v1::Parent| Parent { identity: wire.identity, weight: (f64::from(wire.weight) / sum) as f32 };
+    Ok(wire.iter().map(parent).collect())
+}
+
+fn latent_of(nth: usize, wire: v1::face::Latent) -> Result<LatentOf> {
+    match wire {
+        v1::face::Latent::Counter(v1::LatentCounter { seed, index, row, truncation }) => {
+            check_truncation(truncation)?;
+            Ok(LatentOf::Counter { seed, index, row, truncation })
+        }
+        v1::face::Latent::Vector(v1::LatentVector { values }) => {
+            if values.len() != LATENT || !values.iter().all(|value| value.is_finite()) {
+                let found = values.len();
+                return Err(Error::Request(format!(
+                    "face {nth}: expected {LATENT} finite latent values, found {found}"
+                )));
+            }
+            Ok(LatentOf::Vector(values))
+        }
+    }
+}
+
+/// Whether the policy names the bundle served.
+fn bundle(served: &Served, policy: Option<v1::BundlePolicy>) -> Result<()> {
+    use v1::bundle_policy::Policy;
+    match policy.and_then(|policy| policy.policy) {
+        Some(Policy::Pin(digest)) => expect("a bundle with digest", &digest, &served.bundle.digest, BUNDLE_REMEDY),
+        Some(Policy::Follow(_)) | None => Ok(()),
+    }
+}
+
+/// A trainer's name, which may be empty.
+pub(super) fn trainer(name: &str) -> Result<&str> {
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    if name.len() > limits::MAX_TRAINER_NAME || !name.chars().all(allowed) {
+        let max = limits::MAX_TRAINER_NAME;
+        return Err(Error::Request(format!(
+            "expected a trainer name of at most {max} letters, digits, `-`, `_` and `.`, found {name:?}"
+        )));
+    }
+    Ok(name)
+}
+
+/// A trainer's name and how long it waited, in seconds.
+pub(super) fn report(request: &v1::ReportRequest) -> Result<(&str, &[f32])> {
+    let (waits, max) = (&request.wait_seconds, limits::MAX_REPORTED_WAITS);
+    if waits.len() > max {
+        return Err(Error::Request(format!("expected at most {max} wait times, found {}", waits.len())));
+    }
+    if let Some(wait) = waits.iter().find(|wait| !(wait.is_finite() && **wait >= 0.0)) {
+        return Err(Error::Request(format!("expected wait times that are finite and not negative, found {wait}")));
+    }
+    Ok((trainer(&request.trainer)?, waits))
+}
+
+const DATASET_REMEDY: &str = "serve the dataset that the stream was begun with";
+const BUNDLE_REMEDY: &str = "serve the bundle that the stream was begun with, or begin a new stream";
+const NUMERICS_REMEDY: &str =
+    "generated pixels may differ in the last bit; ask a server of that class, or ask without naming one to accept it";
+
+/// Whether what the trainer names, if anything, is what is served.
+fn expect(what: &'static str, expected: &str, found: &str, remedy: &'static str) -> Result<()> {
+    if expected.is_empty() || expected == found {
+        return Ok(());
+    }
+    Err(Error::Expectation { what, expected: expected.into(), found: found.into(), remedy })
+}
+
+fn unknown(what: &str, found: i32) -> Error {
+    Error::Request(format!("expected a {what} that this server knows, found number {found}"))
+}

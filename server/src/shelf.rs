@@ -1,0 +1,159 @@
+//! Finished batches, kept for others who ask for the same: an LRU cache that is bounded in bytes.
+//!
+//! Two trainers with one spec share the work while they are near each other; a batch that was
+//! evicted is made again, equal. A batch that is being made is waited for; if its maker leaves,
+//! one of those who wait makes it.
+
+use crate::{assemble::Batch, error::Result, plan::spec::Spec, telemetry::Mode};
+use lru::LruCache;
+use std::{
+    num::NonZeroUsize,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::OnceCell;
+
+/// Which rows of which stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StreamKey([u8; 32]);
+
+/// A cache of batches.
+pub struct Shelf {
+    places: Mutex<Places>,
+}
+
+struct Places {
+    batches: LruCache<(StreamKey, u64), Place>,
+    bytes: usize,
+    max_bytes: usize,
+}
+
+#[derive(Default)]
+struct Place {
+    batch: Arc<OnceCell<Arc<Batch>>>,
+    bytes: usize,
+}
+
+/// Places at most, so that those whose makers left don't add up.
+const MAX_PLACES: NonZeroUsize = NonZeroUsize::new(1 << 14).expect("above zero");
+
+impl StreamKey {
+    /// Of some rows of the batches of a spec.
+    pub fn new(spec: &Spec, rows: &Range<u32>) -> Self {
+        // Debug writes floating-point numbers so that they read back the same.
+        Self(*blake3::hash(format!("{spec:?} {rows:?}").as_bytes()).as_bytes())
+    }
+}
+
+impl Shelf {
+    /// An empty cache of at most `max_bytes` of pixels. With 0, batches are shared only while they
+    /// are being made.
+    pub fn new(max_bytes: usize) -> Self {
+        Self { places: Mutex::new(Places { batches: LruCache::new(MAX_PLACES), bytes: 0, max_bytes }) }
+    }
+
+    /// The batch from the cache, or made and put there.
+    ///
+    /// # Errors
+    /// Those of `make`. Others who wait for the batch then try for themselves.
+    pub async fn get_or_make(
+        &self,
+        key: StreamKey,
+        index: u64,
+        make: impl Future<Output = Result<Batch>>,
+    ) -> Result<(Arc<Batch>, Mode)> {
+        let cell = self.places().cell((key, index));
+        let mut mode = Mode::Shared;
+        let made = cell.get_or_try_init(|| async {
+            mode = Mode::Made;
+            make.await.map(Arc::new)
+        });
+        let batch = made.await?.clone();
+        if mode == Mode::Made {
+            self.places().keep((key, index), &cell, batch.pixels.len());
+        }
+        Ok((batch, mode))
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Places {
+    fn cell(&mut self, key: (StreamKey, u64)) -> Arc<OnceCell<Arc<Batch>>> {
+        if let Some(place) = self.batches.get(&key) {
+            return place.batch.clone();
+        }
+        let place = Place::default();
+        let cell = place.batch.clone();
+        if let Some((_, evicted)) = self.batches.push(key, place) {
+            self.bytes -= evicted.bytes;
+        }
+        cell
+    }
+
+    /// Counts a finished batch, and evicts the longest unused ones beyond the bound.
+    fn keep(&mut self, key: (StreamKey, u64), cell: &Arc<OnceCell<Arc<Batch>>>, bytes: usize) {
+        // It may have been evicted meanwhile, and another one begun in its place.
+        if let Some(place) = self.batches.peek_mut(&key).filter(|place| Arc::ptr_eq(&place.batch, cell)) {
+            place.bytes = bytes;
+            self.bytes += bytes;
+        }
+        while self.bytes > self.max_bytes {
+            let Some((_, oldest)) = self.batches.pop_lru() else { break };
+            self.bytes -= oldest.bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const KEY: StreamKey = StreamKey([0; 32]);
+
+    fn batch(index: u64) -> Batch {
+        Batch { index, pixels: vec![0; 10].into(), ..Batch::default() }
+    }
+
+    #[tokio::test]
+    async fn what_was_made_is_shared_until_it_is_evicted() {
+        let shelf = Shelf::new(25);
+        let mode = async |index| shelf.get_or_make(KEY, index, async { Ok(batch(index)) }).await.unwrap().1;
+        assert_eq!([mode(0).await, mode(1).await, mode(0).await], [Mode::Made, Mode::Made, Mode::Shared]);
+        assert_eq!(mode(2).await, Mode::Made); // Evicts 1, which was used longest ago.
+        assert_eq!([mode(0).await, mode(1).await], [Mode::Shared, Mode::Made]);
+        assert!(shelf.places().bytes <= 25);
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_not_kept_and_a_maker_that_leaves_is_replaced() {
+        let shelf = Shelf::new(100);
+        let failed = shelf.get_or_make(KEY, 0, async { Err(Error::ShuttingDown) }).await;
+        assert!(failed.is_err());
+        let makers = AtomicUsize::new(0);
+        let never = shelf.get_or_make(KEY, 0, async {
+            makers.fetch_add(1, Ordering::SeqCst);
+            std::future::pending().await
+        });
+        let waits = async {
+            // The one that never ends is polled first, and dropped once the other one waits.
+            tokio::task::yield_now().await;
+            shelf.get_or_make(KEY, 0, async { Ok(batch(0)) }).await
+        };
+        let mut never = Box::pin(never);
+        let mut waits = Box::pin(waits);
+        tokio::select! {
+            biased;
+            _ = &mut never => unreachable!(),
+            _ = &mut waits => unreachable!(),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(never);
+        let (made, mode) = waits.await.unwrap();
+        assert_eq!((made.index, mode, makers.load(Ordering::SeqCst)), (0, Mode::Made, 1));
+    }
+}

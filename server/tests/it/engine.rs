@@ -1,0 +1,94 @@
+//! The engine with the real networks: a row's bytes depend on the row alone.
+
+use crate::weights::tiny_bundle;
+use candle_core::Device;
+use nets::bundle::Bundle;
+use server::{
+    engine::weights::BundleGenerator,
+    plan::blending::Parent,
+    scheduler::{Face, Scheduler, Turn},
+    telemetry::{Identity, Telemetry},
+};
+use std::sync::Arc;
+
+fn scheduler(tile: usize) -> Scheduler {
+    let identity = Identity { bundle_digest: "", architecture: "", precision: "", numerics: "", dataset_digest: "" };
+    let telemetry = Arc::new(Telemetry::new(&identity));
+    let bundle = Bundle::from_bytes(&tiny_bundle(&["a", "b", "c"]), "a test", &Device::Cpu).unwrap();
+    let generator = BundleGenerator::new(bundle, Device::Cpu, telemetry.clone());
+    Scheduler::start(Box::new(generator), tile, telemetry).unwrap()
+}
+
+fn faces() -> Vec<Face> {
+    (0..11u32)
+        .map(|nth| Face {
+            parents: vec![Parent { identity: nth % 3, weight: 0.75 }, Parent { identity: (nth + 1) % 3, weight: 0.25 }],
+            latent: (0..256).map(|i| ((i * (nth + 3)) % 17) as f32 / 8.0 - 1.0).collect(),
+        })
+        .collect()
+}
+
+async fn images(scheduler: &Scheduler, faces: &[Face]) -> Vec<Vec<u8>> {
+    let pixels = scheduler.generate(Turn::Stream(0), faces.to_vec()).await.unwrap();
+    pixels.chunks(pixels.len() / faces.len()).map(<[u8]>::to_vec).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_depends_neither_on_its_neighbours_nor_on_its_position() {
+    let scheduler = scheduler(4);
+    let faces = faces();
+    let together = images(&scheduler, &faces).await;
+    assert!(together.windows(2).all(|pair| pair[0] != pair[1]), "the generator ignores its input");
+    for (nth, face) in faces.iter().enumerate() {
+        let alone = images(&scheduler, std::slice::from_ref(face)).await;
+        assert!(alone[0] == together[nth], "row {nth} changed when it was alone");
+    }
+    let mut reversed = faces.clone();
+    reversed.reverse();
+    let mut backwards = images(&scheduler, &reversed).await;
+    backwards.reverse();
+    assert!(backwards == together, "a row changed with its position");
+    let (one, other) = tokio::join!(images(&scheduler, &faces[..5]), images(&scheduler, &faces[5..]));
+    assert!([one, other].concat() == together, "a row changed when two streams shared its tile");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn encodings_of_an_image_do_not_depend_on_the_others() {
+    let scheduler = scheduler(4);
+    let pictures: Vec<Arc<[u8]>> =
+        (0..6u32).map(|nth| (0..128 * 128u32).map(|p| (p * (nth + 1) / 7) as u8).collect()).collect();
+    let together = scheduler.encode(Turn::Stream(0), pictures.clone()).await.unwrap();
+    for (nth, picture) in pictures.iter().enumerate() {
+        let alone = scheduler.encode(Turn::Stream(0), vec![picture.clone()]).await.unwrap();
+        assert_eq!(alone, together[nth * 512..][..512], "picture {nth}");
+    }
+}
+
+#[test]
+fn bytes_do_not_depend_on_the_thread_count() {
+    use server::engine::RowGenerator;
+    let bundle = || Bundle::from_bytes(&tiny_bundle(&["a", "b", "c"]), "a test", &Device::Cpu).unwrap();
+    let identity = Identity { bundle_digest: "", architecture: "", precision: "", numerics: "", dataset_digest: "" };
+    let telemetry = Arc::new(Telemetry::new(&identity));
+    let faces = faces();
+    let latents: Vec<f32> = faces.iter().flat_map(|face| face.latent.clone()).collect();
+    let labels: Vec<f32> = faces
+        .iter()
+        .flat_map(|face| {
+            let mut label = [0f32; 3];
+            face.parents.iter().for_each(|parent| label[parent.identity as usize] += parent.weight);
+            label
+        })
+        .collect();
+    let with_threads = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut generator = BundleGenerator::new(bundle(), Device::Cpu, telemetry.clone());
+            generator.generate(faces.len(), &latents, &labels).unwrap()
+        })
+    };
+    let one = with_threads(1);
+    for threads in [2, 3, 7] {
+        assert!(with_threads(threads) == one, "{threads} threads gave other bytes than one");
+    }
+}

@@ -1,0 +1,10 @@
+//! The real server on real sockets of this machine, asked by a plain tonic client.
+
+mod fixture;
+
+mod engine;
+mod failures;
+mod operations;
+mod refusals;
+mod streams;
+mod weights;

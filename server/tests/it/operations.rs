@@ -1,0 +1,121 @@
+//! What those who run the server see: health, reflection, metrics.
+
+use crate::fixture::*;
+use proto::v1;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_reflection::pb::{
+    v1::{ServerReflectionRequest, server_reflection_client::ServerReflectionClient, server_reflection_request as ask},
+    v1alpha,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_told_for_the_server_and_for_the_service() {
+    let server = Running::ordinary().await;
+    let mut health = HealthClient::new(server.channel().await);
+    for service in ["", "lookalike.v1.Augment"] {
+        let request = HealthCheckRequest { service: service.into() };
+        let answer = health.check(request).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving);
+    }
+    let unknown = HealthCheckRequest { service: "unknown".into() };
+    assert_eq!(health.check(unknown).await.unwrap_err().code(), tonic::Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_falls_before_the_server_ends() {
+    let mut server = Running::ordinary().await;
+    let mut health = HealthClient::new(server.channel().await);
+    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    server.ask_to_stop();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    drop((watch, health));
+    server.outcome().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reflection_describes_the_service_in_both_versions() {
+    let server = Running::ordinary().await;
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(ask::MessageRequest::FileContainingSymbol("lookalike.v1.Augment".into())),
+    };
+    let mut client = ServerReflectionClient::new(server.channel().await);
+    let answer = client.server_reflection_info(tokio_stream::once(request)).await.unwrap();
+    let answer = format!("{:?}", answer.into_inner().message().await.unwrap().unwrap());
+    assert!(answer.contains("FileDescriptorResponse"), "{answer}");
+    let request = v1alpha::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(v1alpha::server_reflection_request::MessageRequest::ListServices(String::new())),
+    };
+    let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(server.channel().await);
+    let answer = client.server_reflection_info(tokio_stream::once(request)).await.unwrap();
+    let answer = format!("{:?}", answer.into_inner().message().await.unwrap().unwrap());
+    assert!(answer.contains("lookalike.v1.Augment"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_stage_is_measured() {
+    let server = Running::ordinary().await;
+    let mut named = request(1, 20, 5);
+    named.trainer = "one".into();
+    server.read(named).await.unwrap();
+    let report = v1::ReportRequest { trainer: "one".into(), wait_seconds: vec![0.5, 0.25] };
+    server.client().await.report(report).await.unwrap();
+    let page = server.page("/metrics").await;
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    for line in [
+        r#"lookalike_batches_total{trainer="one",mode="made"} 5"#,
+        r#"lookalike_images_total{trainer="one",source="real"} 50"#,
+        r#"lookalike_images_total{trainer="one",source="existing"} 30"#,
+        r#"lookalike_images_total{trainer="one",source="blended"} 20"#,
+        r#"lookalike_sent_bytes_total{trainer="one"} 1638400"#,
+        "lookalike_queue_seconds_count 5",
+        "lookalike_compose_seconds_count 5",
+        "lookalike_encode_seconds_count 5",
+        "lookalike_plan_seconds_count 5",
+        "lookalike_device_batch_images_sum 50.0",
+        "lookalike_first_batch_seconds_count 1",
+        r#"lookalike_send_blocked_seconds_count{trainer="one"} 5"#,
+        r#"lookalike_trainer_wait_seconds_sum{trainer="one"} 0.75"#,
+        r#"lookalike_pending_batches{trainer="one"} 0"#,
+        r#"lookalike_active_streams{trainer="one"} 0"#,
+        r#"lookalike_bundle_info{digest="bbbb"#,
+        "lookalike_build_info{version=",
+        "lookalike_bundle_loaded_timestamp_seconds",
+        r#"lookalike_gallery_lookups_total{outcome="miss"}"#,
+        "lookalike_gallery_bytes 393216",
+        r#"grpc_server_call_started_total{grpc_method="lookalike.v1.Augment/StreamBatches"} 1"#,
+        r#"grpc_server_call_duration_seconds_count{grpc_method="lookalike.v1.Augment/Report",grpc_status="OK"} 1"#,
+    ] {
+        assert!(page.contains(line), "no {line} in\n{page}");
+    }
+    if cfg!(target_os = "linux") {
+        assert!(page.contains("process_resident_memory_bytes"), "{page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trainers_beyond_the_bound_share_a_label() {
+    let server = Running::ordinary().await;
+    let mut client = server.client().await;
+    for nth in 0..80 {
+        let report = v1::ReportRequest { trainer: format!("trainer-{nth}"), wait_seconds: vec![1.0] };
+        client.report(report).await.unwrap();
+    }
+    assert_eq!(server.metric(r#"lookalike_trainer_wait_seconds_count{trainer="other"}"#).await, 16.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn get_info_pages_through_the_names() {
+    let server = Running::ordinary().await;
+    let mut client = server.client().await;
+    let request = v1::GetInfoRequest { first_identity: 4, names: 10 };
+    let info = client.get_info(request).await.unwrap().into_inner();
+    assert_eq!(info.names, ["person 4", "person 5"]);
+    assert_eq!((info.identities, info.images), (6, 24));
+    assert_eq!(info.limits.unwrap().max_batch_size, proto::limits::MAX_BATCH_SIZE);
+    assert!(info.bundle.unwrap().encoder);
+    let header = server.read(v1::StreamRequest { ..crate::fixture::request(1, 4, 1) }).await.unwrap().0;
+    assert_eq!((header.numerics, header.plan_version), (info.numerics, info.plan_version));
+}
