@@ -35,6 +35,7 @@ where
     Failure: Into<Box<dyn std::error::Error>>,
 {
     end_quietly_on_broken_pipe();
+    keep_one_thread_pool();
     let Parsed { cli, settings, matches } = match parse_from(std::env::args_os(), std::env::vars_os()) {
         Ok(parsed) => parsed,
         Err(error) => return refuse(error).into(),
@@ -100,6 +101,16 @@ fn prepare(matches: &clap::ArgMatches, interrupt: &Interrupt) -> Result<()> {
             .map_err(|error| Error::Setup { what: "worker threads", reason: error.to_string() })?;
     }
     interrupt.listen()
+}
+
+/// candle brings a second pool whose workers spin while they wait for each other: beside rayon's,
+/// on cores that other programs use too, that costs a fifth of the time. Parallel work is rayon's.
+fn keep_one_thread_pool() {
+    const CANDLE_THREADS: &str = "CANDLE_NUM_THREADS";
+    if std::env::var_os(CANDLE_THREADS).is_none() {
+        // SAFETY: the first thing of `main`; no other thread reads the environment yet.
+        unsafe { std::env::set_var(CANDLE_THREADS, "1") };
+    }
 }
 
 fn flag(matches: &clap::ArgMatches, name: &str) -> bool {
