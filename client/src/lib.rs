@@ -1,1 +1,44 @@
-//! To be written.
+//! Reads streams of training batches from Lookalike's servers.
+//!
+//! A stream is a function, not a queue: `batch = f(spec, dataset, bundle, index)`. So nothing about
+//! it is kept on either side but the trainer's [`Place`], and a batch that was lost with a server or
+//! a trainer is asked for again and comes back equal.
+//!
+//! The way of a batch, from the first flag to the training step:
+//!
+//! 1. [`flags`]: the flags that every command that reads a stream shares; they become
+//! 2. [`StreamSettings`]: which servers, which [`Recipe`], which part of the stream, how patient.
+//! 3. `contact`: the first talk with a server: what it says the stream is, and who is in it.
+//! 4. `fetch`: the task that reads ahead, and after a failure asks again at the next index.
+//!    [`servers`] opens the connections, `attempts` decides whom to ask next and when to give up,
+//!    `check` refuses what breaks the contract.
+//! 5. [`StreamSource`]: the [`recognizer::BatchSource`] that training loops read; [`place`]: what
+//!    they keep of it in their checkpoints.
+//!
+//! [`probe`] reads a stream for its own sake: how fast, how evenly, and what it looks like.
+//!
+//! Invariants: batches come out in order of index, each once, each with the digest that its server
+//! took of it. What is read ahead is bounded. Only the recipe's and the checks' files know the wire
+//! types.
+
+mod attempts;
+mod check;
+mod contact;
+mod error;
+mod fetch;
+pub mod flags;
+pub mod place;
+pub mod probe;
+pub mod recipe;
+pub mod servers;
+mod settings;
+mod source;
+mod waits;
+
+pub use error::{Error, Result};
+pub use place::{Change, Place};
+pub use recipe::Recipe;
+pub use servers::ServerUrl;
+pub use settings::{Patience, StreamSettings};
+pub use source::{Received, StreamSource};
+pub use waits::Waits;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use nets::pixels::IMAGE_SIZE;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Labelled images for one training step, in a fixed order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +105,12 @@ pub trait BatchSource: Send {
     /// Ends a [`BatchSource::next`] that waits, called from another thread when no more batches are
     /// wanted. `None` for a source that never waits for long.
     fn stopper(&self) -> Option<Box<dyn FnOnce() + Send>> {
+        None
+    }
+
+    /// Takes note of how long each training step stood waiting for its batch, for a source that
+    /// wants to know: the waits inside [`BatchSource::next`] overlap with training.
+    fn wait_recorder(&self) -> Option<Box<dyn Fn(Duration) + Send>> {
         None
     }
 }

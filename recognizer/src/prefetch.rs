@@ -3,7 +3,7 @@
 use crate::batch::{Batch, BatchSource, SourceError};
 use serde_json::Value;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Batches that wait, beside the one being made.
 const WAITING: usize = 2;
@@ -13,6 +13,7 @@ const LOOK_UP: Duration = Duration::from_millis(100);
 /// Batches fetched ahead.
 pub(crate) struct Prefetched {
     batches: Receiver<Result<Fetched, SourceError>>,
+    record_wait: Option<Box<dyn Fn(Duration) + Send>>,
 }
 
 /// A checked batch.
@@ -25,7 +26,7 @@ pub(crate) struct Fetched {
 /// Runs `consume` while another thread asks `source` for batches.
 pub(crate) fn prefetch<T>(source: &mut dyn BatchSource, consume: impl FnOnce(Prefetched) -> T) -> T {
     let (sender, batches) = sync_channel(WAITING);
-    let stopper = source.stopper();
+    let (stopper, record_wait) = (source.stopper(), source.wait_recorder());
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let classes = source.classes();
@@ -41,7 +42,7 @@ pub(crate) fn prefetch<T>(source: &mut dyn BatchSource, consume: impl FnOnce(Pre
                 }
             }
         });
-        let consumed = consume(Prefetched { batches });
+        let consumed = consume(Prefetched { batches, record_wait });
         // The scope ends with its thread, which may wait for a server that is gone.
         if let Some(stop) = stopper {
             stop();
@@ -53,9 +54,15 @@ pub(crate) fn prefetch<T>(source: &mut dyn BatchSource, consume: impl FnOnce(Pre
 impl Prefetched {
     /// The next batch, or `None` when `give_up` says so during the wait.
     pub(crate) fn next(&self, give_up: impl Fn() -> bool) -> Result<Option<Fetched>, SourceError> {
+        let began = Instant::now();
         loop {
             match self.batches.recv_timeout(LOOK_UP) {
-                Ok(fetched) => return fetched.map(Some),
+                Ok(fetched) => {
+                    if let (Some(record), Ok(_)) = (&self.record_wait, &fetched) {
+                        record(began.elapsed());
+                    }
+                    return fetched.map(Some);
+                }
                 Err(RecvTimeoutError::Timeout) if give_up() => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {

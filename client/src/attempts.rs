@@ -1,0 +1,192 @@
+//! Whom to ask next, after how long a pause, and when to give up. No clock and no socket in here.
+
+use crate::Error;
+use std::time::{Duration, Instant};
+
+/// The pause after each server has failed once; doubled with every round.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause: a server that comes back is found soon after.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// Why a server gave no batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// It may pass: not there, restarting, overloaded.
+    Passing(String),
+    /// This server will say the same the next time; another one may not.
+    Lasting(String),
+    /// Every server would say the same.
+    Final(String),
+}
+
+/// What to do after a failure.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Ask [`Attempts::server`] after a pause.
+    Ask { pause: Duration },
+    /// Tell the trainer.
+    GiveUp(Error),
+}
+
+/// Failures since the last success.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    servers: Vec<State>,
+    current: usize,
+    patience: Duration,
+    failures: u32,
+    trouble: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct State {
+    url: String,
+    reason: Option<String>,
+    /// Not asked again before another server has had success.
+    refused: bool,
+}
+
+impl Attempts {
+    /// Begins with the first server. `urls` name them in sentences.
+    pub(crate) fn new(urls: impl IntoIterator<Item = String>, patience: Duration) -> Self {
+        let servers = urls.into_iter().map(|url| State { url, reason: None, refused: false }).collect();
+        Self { servers, current: 0, patience, failures: 0, trouble: None }
+    }
+
+    /// Begins with another server than the first.
+    pub(crate) fn starting_with(mut self, server: usize) -> Self {
+        self.current = server.min(self.servers.len().saturating_sub(1));
+        self
+    }
+
+    /// Position of the server to ask.
+    pub(crate) fn server(&self) -> usize {
+        self.current
+    }
+
+    /// Whether nothing has failed since the last success.
+    pub(crate) fn is_untroubled(&self) -> bool {
+        self.trouble.is_none()
+    }
+
+    /// The current server kept its word.
+    pub(crate) fn succeeded(&mut self) {
+        if self.trouble.take().is_some() {
+            self.failures = 0;
+            self.servers.iter_mut().for_each(|server| (server.reason, server.refused) = (None, false));
+        }
+    }
+
+    /// The current server failed at `now`.
+    pub(crate) fn failed(&mut self, failure: Failure, now: Instant) -> Next {
+        let since = *self.trouble.get_or_insert(now);
+        self.failures = self.failures.saturating_add(1);
+        let Some(server) = self.servers.get_mut(self.current) else {
+            return Next::GiveUp(Error::Settings("expected at least one server, found none".to_owned()));
+        };
+        match failure {
+            Failure::Final(reason) => return Next::GiveUp(Error::Refused(vec![sentence(&server.url, &reason)])),
+            Failure::Lasting(reason) => (server.reason, server.refused) = (Some(reason), true),
+            Failure::Passing(reason) => server.reason = Some(reason),
+        }
+        let count = self.servers.len();
+        let following = (1..=count).map(|step| (self.current + step) % count);
+        let Some(next) = following.into_iter().find(|&server| !self.servers[server].refused) else {
+            return Next::GiveUp(Error::Refused(self.reasons(sentence)));
+        };
+        self.current = next;
+        let waited = now.saturating_duration_since(since);
+        if waited >= self.patience {
+            let reasons = self.reasons(|url, reason| format!("{url} ({reason})"));
+            return Next::GiveUp(Error::Unreachable { waited, reasons });
+        }
+        // Each server is asked once before anybody waits.
+        let round = (self.failures as usize / count) as u32;
+        let pause = match round {
+            0 => Duration::ZERO,
+            round => FIRST_PAUSE.saturating_mul(1 << (round - 1).min(10)).min(LONGEST_PAUSE),
+        };
+        Next::Ask { pause: pause.min(self.patience - waited) }
+    }
+
+    fn reasons(&self, sentence: impl Fn(&str, &str) -> String) -> Vec<String> {
+        let reason = |server: &State| Some(sentence(&server.url, server.reason.as_deref()?));
+        self.servers.iter().filter_map(reason).collect()
+    }
+}
+
+fn sentence(url: &str, reason: &str) -> String {
+    format!("the server at {url} can't send this stream: {reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempts(count: usize, patience: u64) -> (Attempts, Instant) {
+        let urls = (0..count).map(|server| format!("s{server}"));
+        (Attempts::new(urls, Duration::from_secs(patience)), Instant::now())
+    }
+
+    fn gone() -> Failure {
+        Failure::Passing("gone".to_owned())
+    }
+
+    #[test]
+    fn all_servers_are_asked_once_before_anybody_waits() {
+        let (mut attempts, now) = attempts(3, 10);
+        let mut asked = vec![attempts.server()];
+        for _ in 0..2 {
+            assert!(matches!(attempts.failed(gone(), now), Next::Ask { pause: Duration::ZERO }));
+            asked.push(attempts.server());
+        }
+        assert_eq!(asked, [0, 1, 2]);
+        assert!(matches!(attempts.failed(gone(), now), Next::Ask { pause } if pause == FIRST_PAUSE));
+        assert_eq!(attempts.server(), 0);
+    }
+
+    #[test]
+    fn pauses_double_to_a_limit_and_end_with_the_patience() {
+        let (mut attempts, start) = attempts(1, 20);
+        let (mut now, mut pauses) = (start, Vec::new());
+        let error = loop {
+            match attempts.failed(gone(), now) {
+                Next::Ask { pause } => {
+                    pauses.push(pause.as_millis());
+                    now += pause;
+                }
+                Next::GiveUp(error) => break error,
+            }
+        };
+        assert_eq!(pauses[..7], [100, 200, 400, 800, 1600, 3000, 3000]);
+        assert_eq!(now - start, Duration::from_secs(20));
+        assert!(error.to_string().starts_with("no server answers: s0 (gone); waited 20.0 s in all"), "{error}");
+    }
+
+    #[test]
+    fn a_server_that_refuses_is_not_asked_again_and_the_last_refusal_ends_it() {
+        let (mut attempts, now) = attempts(2, 10);
+        let refused = |reason: &str| Failure::Lasting(reason.to_owned());
+        assert!(matches!(attempts.failed(refused("other dataset"), now), Next::Ask { .. }));
+        for _ in 0..3 {
+            assert_eq!(attempts.server(), 1);
+            assert!(matches!(attempts.failed(gone(), now), Next::Ask { .. }));
+        }
+        let Next::GiveUp(error) = attempts.failed(refused("other bundle"), now) else { panic!("both refused") };
+        assert_eq!(
+            error.to_string(),
+            "the server at s0 can't send this stream: other dataset; the server at s1 can't send this stream: other bundle"
+        );
+    }
+
+    #[test]
+    fn success_forgets_what_was_before() {
+        let (mut attempts, now) = attempts(1, 10);
+        for _ in 0..5 {
+            attempts.failed(gone(), now);
+        }
+        attempts.succeeded();
+        let later = now + Duration::from_secs(1000);
+        assert!(matches!(attempts.failed(gone(), later), Next::Ask { pause } if pause == FIRST_PAUSE));
+    }
+}

@@ -1,0 +1,36 @@
+//! `lookalike-client train|probe`.
+
+mod probe;
+mod train;
+
+use clap::{Parser, Subcommand};
+use command::{CommonArgs, Context};
+use std::process::ExitCode;
+
+/// Read streams of training batches from Lookalike's servers
+#[derive(Parser)]
+#[command(name = "lookalike-client", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Train(Box<train::Train>),
+    Probe(Box<probe::Probe>),
+}
+
+fn main() -> ExitCode {
+    command::main(|cli: Cli, context: Context| {
+        if cli.common.dry_run {
+            return Ok(context.settings.print()?);
+        }
+        match &cli.verb {
+            Verb::Train(train) => train::run(train, cli.common.json, &context),
+            Verb::Probe(probe) => probe::run(probe, cli.common.json, &context),
+        }
+    })
+}

@@ -1,0 +1,66 @@
+//! `lookalike-client train`: a recognizer from a stream of real and generated faces.
+
+use clap::Args;
+use client::flags::StreamFlags;
+use client::recipe::Channels;
+use client::{Error, Patience, StreamSource};
+use command::Context;
+use recognizer::flags::TrainFlags;
+use recognizer::{BatchSource, Session};
+
+/// Train a recognizer online, from a server's stream
+#[derive(Args)]
+pub(crate) struct Train {
+    #[command(flatten)]
+    stream: StreamFlags,
+    /// Seed of the stream alone, to train other weights on the same batches [default: --seed]
+    #[arg(long, value_name = "SEED", help_heading = "Stream")]
+    stream_seed: Option<u64>,
+    #[command(flatten)]
+    flags: TrainFlags,
+}
+
+pub(crate) fn run(train: &Train, json: bool, context: &Context) -> Result<(), Error> {
+    let flags = &train.flags;
+    let mut settings = train.stream.settings(train.stream_seed.unwrap_or(flags.seed))?;
+    let rows = settings.rows();
+    let config = flags.config(rows)?;
+    // LightCNN sees grey, so more would be sent for nothing.
+    settings.recipe.channels.get_or_insert(Channels::Grey);
+    settings.end = Some(config.images.div_ceil(rows.max(1) as u64));
+    if flags.resume.is_some() && train.stream.patience.is_none() {
+        // The server once was there: that it is away now is a restart rather than a wrong address.
+        settings.patience = Patience::always(settings.patience.later);
+    }
+    let device = nets::device::parse(&flags.device).map_err(recognizer::Error::from)?;
+    let pairs = flags.pair_set()?;
+    let mut source = StreamSource::connect(settings, &context.interrupt)?;
+    command::say(format!("{} {}, {} loss, from {}", config.kind, config.width, config.loss, source.describe()));
+
+    let run = flags.run_directory("online", &context.settings)?;
+    let session = Session {
+        run: &run,
+        device: &device,
+        interrupt: &context.interrupt,
+        resume: flags.resume.is_some(),
+        pairs: pairs.as_ref(),
+        rhythm: flags.rhythm(),
+    };
+    let began = std::time::Instant::now();
+    let outcome = recognizer::train(&config, &mut source, &session)?;
+    say_waits(&source, began.elapsed().as_secs_f64());
+    recognizer::flags::report(&outcome, &run, json);
+    Ok(())
+}
+
+/// Whether the trainer or the server was the slower one.
+fn say_waits(source: &StreamSource, seconds: f64) {
+    let waits = source.waits();
+    let milliseconds = |share| 1000.0 * waits.quantile(share);
+    command::say(format!(
+        "waited for batches {} of the time: {:.1} ms median, {:.1} ms for 99 of 100",
+        command::human::percent(waits.total() / seconds.max(1e-9)),
+        milliseconds(0.5),
+        milliseconds(0.99)
+    ));
+}

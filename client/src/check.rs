@@ -1,0 +1,131 @@
+//! What a server sends, held against what was asked for. A server is another program, perhaps of
+//! another version or behind a proxy: nothing it says is taken on trust.
+
+use crate::place::Origin;
+use crate::recipe::{Difference, Recipe};
+use crate::{Received, StreamSettings};
+use nets::pixels::IMAGE_SIZE;
+use prost::Message;
+use proto::{digest, v1};
+use recognizer::{Batch, Source};
+
+/// What a server says a stream is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Description {
+    /// Every default written out.
+    pub(crate) recipe: Recipe,
+    pub(crate) origin: Origin,
+    /// C, the identities of the dataset.
+    pub(crate) identities: u32,
+    pub(crate) classes: u32,
+    pub(crate) channels: usize,
+}
+
+/// Reads the header of a stream that was asked for from index `first`.
+pub(crate) fn header(header: v1::StreamHeader, asked: &StreamSettings, first: u64) -> Result<Description, String> {
+    let spec = header.spec.ok_or("expected a spec in the header, found none")?;
+    let recipe = Recipe::try_from(spec)?;
+    if let Some(Difference { setting, left, right }) = asked.recipe.difference(&recipe) {
+        return Err(format!("expected {setting} {left} as asked for, found {right} in the header"));
+    }
+    let place = header.place.unwrap_or_default();
+    if (place.first_index, place.rank, place.world_size) != (first, asked.rank, asked.world_size) {
+        return Err(format!(
+            "expected batch {first} for rank {} of {}, found batch {} for rank {} of {} in the header",
+            asked.rank, asked.world_size, place.first_index, place.rank, place.world_size
+        ));
+    }
+    let channels = recipe.channels.map_or(0, |channels| channels.count());
+    let image = header.image.unwrap_or_default();
+    let found = [image.height, image.width, image.channels];
+    if found != [IMAGE_SIZE as u32, IMAGE_SIZE as u32, channels as u32] {
+        let [height, width, found] = found;
+        return Err(format!(
+            "expected images of {IMAGE_SIZE} x {IMAGE_SIZE} x {channels}, found {height} x {width} x {found}"
+        ));
+    }
+    let blended = if recipe.mix.blended > 0.0 { recipe.blending.count.unwrap_or(0) } else { 0 };
+    let classes = u64::from(header.identities) + u64::from(blended);
+    if u64::from(header.classes) != classes || classes == 0 {
+        return Err(format!(
+            "expected the classes of {} identities and {blended} blended ones, found {}",
+            header.identities, header.classes
+        ));
+    }
+    let origin = Origin {
+        dataset: header.dataset_digest,
+        bundle: header.bundle_digest,
+        numerics: header.numerics,
+        plan_version: header.plan_version,
+    };
+    if origin.dataset.is_empty() || origin.bundle.is_empty() || origin.numerics.is_empty() || origin.plan_version == 0 {
+        return Err("expected digests, numerics class and plan version in the header, found one missing".to_owned());
+    }
+    Ok(Description { recipe, origin, identities: header.identities, classes: header.classes, channels })
+}
+
+/// Reads the batch that must have number `index`.
+pub(crate) fn batch(
+    wire: v1::Batch,
+    index: u64,
+    asked: &StreamSettings,
+    described: &Description,
+) -> Result<Received, String> {
+    let expect = |what: &str, expected: u64, found: u64| match expected == found {
+        true => Ok(()),
+        false => Err(format!("expected {what} {expected}, found {found}")),
+    };
+    expect("batch", index, wire.index)?;
+    let rows = proto::rank_rows(asked.recipe.batch_size, asked.rank, asked.world_size);
+    let (first, rows) = (rows.start, rows.len());
+    let columns = |what: &str, expected: usize, found: usize| {
+        expect(what, expected as u64, found as u64).map_err(|reason| format!("batch {index}: {reason}"))
+    };
+    columns("rows", rows, wire.rows as usize)?;
+    columns("first row", first as usize, wire.first_row as usize)?;
+    columns("labels:", rows, wire.labels.len())?;
+    columns("sources:", rows, wire.sources.len())?;
+    columns("bytes of pixels:", rows * IMAGE_SIZE * IMAGE_SIZE * described.channels, wire.pixels.len())?;
+    let message_bytes = wire.encoded_len();
+    let digest = digest::batch(&wire);
+    if wire.digest.as_ref() != digest {
+        return Err(format!("batch {index}: its content doesn't have the digest it came with"));
+    }
+    if wire.bundle_digest != described.origin.bundle {
+        return Err(format!(
+            "batch {index}: expected one of bundle {}, found one of {}",
+            described.origin.bundle, wire.bundle_digest
+        ));
+    }
+    let sources = wire
+        .sources
+        .iter()
+        .map(|&number| match v1::Source::try_from(number) {
+            Ok(v1::Source::Real) => Ok(Source::Real),
+            Ok(v1::Source::Existing) => Ok(Source::Existing),
+            Ok(v1::Source::Blended) => Ok(Source::Blended),
+            _ => Err(format!("batch {index}: expected a source that the contract names, found number {number}")),
+        })
+        .collect::<Result<Vec<Source>, String>>()?;
+    for (&label, &source) in wire.labels.iter().zip(&sources) {
+        let range = match source {
+            Source::Real | Source::Existing => 0..described.identities,
+            Source::Blended => described.identities..described.classes,
+        };
+        if !range.contains(&label) {
+            return Err(format!(
+                "batch {index}: expected labels of {} to {} for {source:?} rows, found {label}",
+                range.start, range.end
+            ));
+        }
+    }
+    let provenance = wire.provenance.unwrap_or_default();
+    let blended = sources.iter().filter(|&&source| source == Source::Blended).count();
+    let parents = blended * described.recipe.blending.parents as usize;
+    columns("images in the provenance:", rows, provenance.images.len())?;
+    columns("parents in the provenance:", parents, provenance.parents.len())?;
+    columns("parent weights in the provenance:", parents, provenance.parent_weights.len())?;
+    columns("latent rows in the provenance:", rows, provenance.latent_rows.len())?;
+    let batch = Batch { index, rows, channels: described.channels, pixels: wire.pixels, labels: wire.labels, sources };
+    Ok(Received { batch, provenance, digest, message_bytes })
+}

@@ -1,0 +1,140 @@
+//! The first talk with a server: what it says the stream is, and who is in it.
+
+use crate::attempts::{Attempts, Failure, Next};
+use crate::check::{self, Description};
+use crate::place::{Change, Origin, Place};
+use crate::servers::failure;
+use crate::{Error, Result, StreamSettings};
+use proto::v1::{self, augment_client::AugmentClient};
+use std::time::{Duration, Instant};
+use tonic::Status;
+use tonic::transport::Channel;
+
+/// How long a server may take to say what it has: no generation is needed for that.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A server that sends this stream.
+#[derive(Debug)]
+pub(crate) struct Contact {
+    pub(crate) description: Description,
+    /// Names of the dataset's identities, in class order.
+    pub(crate) names: Vec<String>,
+    /// Position of the server.
+    pub(crate) server: usize,
+}
+
+/// Finds a server that sends this stream; with a place, one that goes on from there.
+pub(crate) async fn contact(settings: &StreamSettings, place: Option<&Place>) -> Result<Contact> {
+    let urls = settings.servers.iter().map(ToString::to_string);
+    let mut attempts = Attempts::new(urls, settings.patience.at_first);
+    loop {
+        let failure = match ask(settings, attempts.server(), place).await {
+            Ok(contact) => return Ok(contact),
+            Err(failure) => failure,
+        };
+        announce(settings, &attempts, &failure, settings.patience.at_first);
+        match attempts.failed(failure, Instant::now()) {
+            Next::Ask { pause } => tokio::time::sleep(pause).await,
+            Next::GiveUp(Error::Refused(reasons)) if place.is_some() => {
+                return Err(Error::OtherPlace(reasons.join("; ")));
+            }
+            Next::GiveUp(error) => return Err(error),
+        }
+    }
+}
+
+/// Tells people that the stream waits, once in each trouble.
+pub(crate) fn announce(settings: &StreamSettings, attempts: &Attempts, failure: &Failure, patience: Duration) {
+    if let (Failure::Passing(reason), Some(url), true) =
+        (failure, settings.servers.get(attempts.server()), attempts.is_untroubled())
+    {
+        let patience = command::human::duration(patience);
+        command::say(format!("{url} does not answer ({reason}); trying again for up to {patience}"));
+    }
+}
+
+async fn ask(settings: &StreamSettings, server: usize, place: Option<&Place>) -> Result<Contact, Failure> {
+    let Some(url) = settings.servers.get(server) else {
+        return Err(Failure::Final("no server is named".to_owned()));
+    };
+    let mut client = url.connect().await?;
+    let first = place.map_or(settings.first, |place| place.next);
+    // A plan needs no generator, so nobody's batches are delayed by it.
+    let request = request(settings, first, 1, place.map(|place| &place.origin));
+    let mut stream = within(ANSWER, client.plan(request)).await?.into_inner();
+    let description = description(within(ANSWER, stream.message()).await?, settings, first)?;
+    if let Some(place) = place {
+        let same = place.refuse_settings(&description.recipe, settings.rank, settings.world_size);
+        same.map_err(Failure::Final)?;
+        place.origin.refuse(&description.origin, &settings.accepted).map_err(Failure::Lasting)?;
+    }
+    let names = names(&mut client, &description).await?;
+    Ok(Contact { description, names, server })
+}
+
+/// The message that asks for a stream. With an origin, the server is to send that one or nothing,
+/// but for what the settings accept.
+pub(crate) fn request(
+    settings: &StreamSettings,
+    first_index: u64,
+    count: u64,
+    origin: Option<&Origin>,
+) -> v1::StreamRequest {
+    let insist = |change: Change| !settings.accepted.contains(&change);
+    // What is left empty may be anything.
+    let expected = origin.map(|origin| v1::Expectation {
+        dataset_digest: if insist(Change::Dataset) { origin.dataset.clone() } else { String::new() },
+        numerics: if insist(Change::Numerics) { origin.numerics.clone() } else { String::new() },
+        plan_version: if insist(Change::Plan) { origin.plan_version } else { 0 },
+    });
+    let begun_with = origin.filter(|_| insist(Change::Bundle)).map(|origin| origin.bundle.clone());
+    let policy = match settings.bundle.clone().or(begun_with) {
+        Some(digest) => v1::bundle_policy::Policy::Pin(digest),
+        None => v1::bundle_policy::Policy::Follow(v1::Follow {}),
+    };
+    v1::StreamRequest {
+        spec: Some((&settings.recipe).into()),
+        place: Some(v1::Place { first_index, count, rank: settings.rank, world_size: settings.world_size }),
+        bundle: Some(v1::BundlePolicy { policy: Some(policy) }),
+        expected,
+        trainer: settings.trainer.clone(),
+    }
+}
+
+/// Reads the first message of a stream, which must be its header.
+pub(crate) fn description(
+    message: Option<v1::StreamResponse>,
+    settings: &StreamSettings,
+    first: u64,
+) -> Result<Description, Failure> {
+    match message.and_then(|message| message.message) {
+        Some(v1::stream_response::Message::Header(header)) => {
+            check::header(header, settings, first).map_err(Failure::Lasting)
+        }
+        _ => Err(Failure::Lasting("expected a header as the first message, found none".to_owned())),
+    }
+}
+
+/// Waits for an answer, but not for ever.
+pub(crate) async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T, Status>>) -> Result<T, Failure> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => answer.map_err(|status| failure(&status)),
+        Err(_) => Err(Failure::Passing(format!("no answer within {}", command::human::duration(limit)))),
+    }
+}
+
+async fn names(client: &mut AugmentClient<Channel>, description: &Description) -> Result<Vec<String>, Failure> {
+    let mut names = Vec::new();
+    while names.len() < description.identities as usize {
+        let first_identity = names.len() as u32;
+        let page = v1::GetInfoRequest { first_identity, names: proto::limits::MAX_NAMES };
+        let info = within(ANSWER, client.get_info(page)).await?.into_inner();
+        if info.dataset_digest != description.origin.dataset || info.names.is_empty() {
+            // Restarted with another dataset in between, or broken; asking again tells.
+            return Err(Failure::Passing("its names are not those of the stream's dataset".to_owned()));
+        }
+        names.extend(info.names);
+    }
+    names.truncate(description.identities as usize);
+    Ok(names)
+}

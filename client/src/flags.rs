@@ -1,0 +1,244 @@
+//! The flags of a stream, the same in every command that reads one.
+
+use crate::place::Change;
+use crate::recipe::{Augmentation, Blending, Channels, Latent, Mix, Sampling};
+use crate::{Error, Patience, Recipe, Result, ServerUrl, StreamSettings};
+use clap::Args;
+use proto::limits;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Flattened into a subcommand beside its own flags. The seed is the subcommand's.
+#[derive(Args, Clone, Debug)]
+pub struct StreamFlags {
+    /// Servers of the same dataset and bundle; when one fails, the next is asked
+    #[arg(
+        long,
+        value_name = "URL",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:50051",
+        help_heading = "Input"
+    )]
+    pub server: Vec<ServerUrl>,
+    /// How long to wait for a server that doesn't answer [unit: seconds] [default: 10 for the first answer, 300 once batches came]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Input")]
+    pub patience: Option<f64>,
+    /// Batches read ahead
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Input")]
+    pub prefetch: u32,
+    /// Name for the server's metrics and fair shares: letters, digits, -, _ and .
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, help_heading = "Input")]
+    pub trainer: String,
+    /// Digest of the bundle to insist on [default: the one served]
+    #[arg(long, value_name = "DIGEST", help_heading = "Input")]
+    pub bundle: Option<String>,
+    /// What may differ from what the stream began with: dataset, bundle, numerics, plan
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_delimiter = ',',
+        value_enum,
+        hide_possible_values = true,
+        help_heading = "Input"
+    )]
+    pub accept: Vec<Change>,
+
+    /// Rows of a batch, over all ranks, 1 to 1024
+    #[arg(long, value_name = "ROWS", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::MAX_BATCH_SIZE)), help_heading = "Stream")]
+    pub batch: u32,
+    /// Shares of real images, new images of existing people, and images of blended people
+    #[arg(long, value_name = "SHARES", default_value = "real=0.5,existing=0.3,blended=0.2", help_heading = "Stream")]
+    pub mix: Mix,
+    /// Who is shown: by-image, by-identity, 16x4 (16 people with 4 rows each) or weights:FILE (a number a line)
+    #[arg(long, value_name = "RULE", default_value_t = SamplingRule::ByImage, help_heading = "Stream")]
+    pub sampling: SamplingRule,
+    /// How many blended people there are [default: as many as the dataset has]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::MAX_BLENDED)), help_heading = "Stream")]
+    pub blended_identities: Option<u32>,
+    /// People mixed into each blended one, 2 to 5
+    #[arg(long, value_name = "N", default_value_t = limits::MIN_PARENTS, value_parser = clap::value_parser!(u32).range(i64::from(limits::MIN_PARENTS)..=i64::from(limits::MAX_PARENTS)), help_heading = "Stream")]
+    pub parents: u32,
+    /// How evenly they are mixed: concentration of the Dirichlet distribution, 0.01 to 1000
+    #[arg(long, value_name = "ALPHA", default_value_t = 1.0, value_parser = alpha, help_heading = "Stream")]
+    pub alpha: f64,
+    /// Largest weight of one parent, so that nobody's near-copy is labelled as somebody new; above 1 / parents
+    #[arg(long, value_name = "WEIGHT", default_value_t = 0.8, value_parser = weight, help_heading = "Stream")]
+    pub max_weight: f64,
+    /// Seed of the blended people alone, to meet the same ones in another stream [default: the stream's]
+    #[arg(long, value_name = "SEED", help_heading = "Stream")]
+    pub blending_seed: Option<u64>,
+    /// Draw latents again beyond so many standard deviations, 0.1 and more; 0 for never
+    #[arg(long, value_name = "LIMIT", default_value_t = 0.0, value_parser = truncation, help_heading = "Stream")]
+    pub truncation: f64,
+    /// Take latents from real images instead, so many standard deviations around them, 0 to 10
+    #[arg(long, value_name = "SCALE", value_parser = jitter, help_heading = "Stream")]
+    pub jitter: Option<f64>,
+    /// Change of each row: standard (mirrored half the time, shifted by up to 8 pixels) or off
+    #[arg(
+        long,
+        value_name = "KIND",
+        default_value = "standard",
+        value_enum,
+        hide_possible_values = true,
+        help_heading = "Stream"
+    )]
+    pub augmentation: Augmentation,
+    /// Channels sent: grey or rgb [default: grey to train, those of the bundle to probe]
+    #[arg(long, value_name = "CHANNELS", value_enum, hide_possible_values = true, help_heading = "Stream")]
+    pub pixels: Option<Channels>,
+    /// This trainer's part of each batch, below --world-size
+    #[arg(long, value_name = "RANK", default_value_t = 0, help_heading = "Stream")]
+    pub rank: u32,
+    /// Trainers that share each batch
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::MAX_BATCH_SIZE)), help_heading = "Stream")]
+    pub world_size: u32,
+}
+
+/// [`Sampling`] as a flag names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SamplingRule {
+    /// Every image equally often.
+    ByImage,
+    /// Every identity equally often.
+    ByIdentity,
+    /// `PxK`.
+    PerBatch {
+        /// P.
+        identities: u32,
+        /// K.
+        images: u32,
+    },
+    /// A file with a weight for each identity, in class order.
+    Weights(PathBuf),
+}
+
+impl StreamFlags {
+    /// What the flags say, for a stream with this seed.
+    ///
+    /// # Errors
+    /// A file of weights that can't be read; a rank that is not below the world size.
+    pub fn settings(&self, seed: u64) -> Result<StreamSettings> {
+        if self.world_size > self.batch {
+            return Err(Error::Settings(format!(
+                "expected a world size of at most the batch size {}, found {}",
+                self.batch, self.world_size
+            )));
+        }
+        if self.rank >= self.world_size {
+            return Err(Error::Settings(format!(
+                "expected a rank below the world size {}, found {}",
+                self.world_size, self.rank
+            )));
+        }
+        let recipe = Recipe {
+            sampling: self.sampling.read()?,
+            blending: Blending {
+                count: self.blended_identities,
+                parents: self.parents,
+                alpha: self.alpha,
+                max_weight: self.max_weight,
+                seed: self.blending_seed,
+            },
+            latent: match self.jitter {
+                Some(scale) => Latent::Jitter { scale },
+                None => Latent::Prior { truncation: self.truncation },
+            },
+            augmentation: self.augmentation,
+            channels: self.pixels,
+            ..Recipe::new(seed, self.batch, self.mix)
+        };
+        Ok(StreamSettings {
+            rank: self.rank,
+            world_size: self.world_size,
+            bundle: self.bundle.clone(),
+            trainer: self.trainer.clone(),
+            accepted: self.accept.clone(),
+            prefetch: self.prefetch as usize,
+            patience: self
+                .patience
+                .map_or_else(Patience::default, |seconds| Patience::always(Duration::from_secs_f64(seconds))),
+            ..StreamSettings::new(self.server.clone(), recipe)
+        })
+    }
+}
+
+impl SamplingRule {
+    fn read(&self) -> Result<Sampling> {
+        Ok(match self {
+            Self::ByImage => Sampling::ByImage,
+            Self::ByIdentity => Sampling::ByIdentity,
+            &Self::PerBatch { identities, images } => Sampling::PerBatch { identities, images },
+            Self::Weights(path) => {
+                let text = std::fs::read_to_string(path).map_err(command::Error::reading(path))?;
+                let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+                let weight = |(line, text): (usize, &str)| match text.trim().parse::<f64>() {
+                    Ok(weight) if weight.is_finite() && weight >= 0.0 => Ok(weight),
+                    _ => Err(Error::Settings(format!(
+                        "{} line {}: expected a weight of at least 0, found {text:?}",
+                        path.display(),
+                        line + 1
+                    ))),
+                };
+                Sampling::Weighted(lines.map(weight).collect::<Result<_>>()?)
+            }
+        })
+    }
+}
+
+impl FromStr for SamplingRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("weights:").filter(|path| !path.is_empty()) {
+            return Ok(Self::Weights(path.into()));
+        }
+        let product = |(identities, images): (&str, &str)| Some((identities.parse().ok()?, images.parse().ok()?));
+        match (text, text.split_once('x').and_then(product)) {
+            ("by-image", _) => Ok(Self::ByImage),
+            ("by-identity", _) => Ok(Self::ByIdentity),
+            (_, Some((identities @ 1.., images @ 1..))) => Ok(Self::PerBatch { identities, images }),
+            _ => {
+                Err(format!("expected by-image, by-identity, a product such as 16x4, or weights:FILE, found {text:?}"))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for SamplingRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ByImage => f.write_str("by-image"),
+            Self::ByIdentity => f.write_str("by-identity"),
+            Self::PerBatch { identities, images } => write!(f, "{identities}x{images}"),
+            Self::Weights(path) => write!(f, "weights:{}", path.display()),
+        }
+    }
+}
+
+fn number(text: &str, what: &str, fits: impl Fn(f64) -> bool) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && fits(number) => Ok(number),
+        _ => Err(format!("expected {what}, found {text:?}")),
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    number(text, "0 to 1000000 seconds", |seconds| (0.0..=1e6).contains(&seconds))
+}
+
+fn alpha(text: &str) -> Result<f64, String> {
+    number(text, "a number from 0.01 to 1000", |alpha| (0.01..=1000.0).contains(&alpha))
+}
+
+fn weight(text: &str) -> Result<f64, String> {
+    number(text, "a weight above 0, at most 1", |weight| weight > 0.0 && weight <= 1.0)
+}
+
+fn truncation(text: &str) -> Result<f64, String> {
+    number(text, "0 or at least 0.1", |limit| limit == 0.0 || limit >= 0.1)
+}
+
+fn jitter(text: &str) -> Result<f64, String> {
+    number(text, "a scale from 0 to 10", |scale| (0.0..=10.0).contains(&scale))
+}

@@ -1,0 +1,117 @@
+//! Where a trainer stands in a stream: all that a checkpoint keeps of it, readable there.
+
+use crate::recipe::{Difference, Recipe};
+use serde::{Deserialize, Serialize};
+
+/// A place in a stream. Any server with the same dataset and bundle goes on from it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    /// Always "stream"; tells it from the places of other sources.
+    pub kind: Kind,
+    /// What the batches are made of, every default written out.
+    pub recipe: Recipe,
+    /// Which of the trainers that share each batch.
+    pub rank: u32,
+    /// Trainers that share each batch.
+    pub world_size: u32,
+    /// What they are made from.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// Index of the next batch.
+    pub next: u64,
+}
+
+/// The kind of a [`Place`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A stream from servers.
+    Stream,
+}
+
+/// What decides the bytes of a stream beside its recipe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Digest of the dataset.
+    pub dataset: String,
+    /// Digest of the bundle.
+    pub bundle: String,
+    /// Numerics class of the generator.
+    pub numerics: String,
+    /// Version of the planning rules.
+    pub plan_version: u32,
+}
+
+/// A part of an [`Origin`] that may differ where a trainer says that it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Change {
+    /// The dataset: other images behind the same number of identities
+    Dataset,
+    /// The bundle: other weights
+    Bundle,
+    /// The numerics class: another build, device or tile, other last bits
+    Numerics,
+    /// The planning rules: other rows from the same recipe
+    Plan,
+}
+
+impl Change {
+    /// As `--accept` names it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Dataset => "dataset",
+            Self::Bundle => "bundle",
+            Self::Numerics => "numerics",
+            Self::Plan => "plan",
+        }
+    }
+}
+
+impl Origin {
+    /// The first part in which `found` differs, other than the accepted ones, as a sentence.
+    pub(crate) fn refuse(&self, found: &Self, accepted: &[Change]) -> Result<(), String> {
+        let plan = |origin: &Self| origin.plan_version.to_string();
+        let parts = [
+            (Change::Dataset, "dataset", short(&self.dataset), short(&found.dataset), self.dataset == found.dataset),
+            (Change::Bundle, "bundle", short(&self.bundle), short(&found.bundle), self.bundle == found.bundle),
+            (
+                Change::Numerics,
+                "numerics class",
+                self.numerics.clone(),
+                found.numerics.clone(),
+                self.numerics == found.numerics,
+            ),
+            (Change::Plan, "plan version", plan(self), plan(found), self.plan_version == found.plan_version),
+        ];
+        let changed = parts.into_iter().find(|(change, .., same)| !same && !accepted.contains(change));
+        match changed {
+            None => Ok(()),
+            Some((change, what, expected, found, _)) => Err(format!(
+                "expected {what} {expected} as the stream began with, found {found}; serve that one, or go on with \
+                 --accept {}",
+                change.word()
+            )),
+        }
+    }
+}
+
+/// Enough of a digest to tell two apart by eye.
+pub(crate) fn short(digest: &str) -> String {
+    digest.chars().take(12).collect()
+}
+
+impl Place {
+    /// Whether `recipe`, `rank` and `world_size` are those of this place, as a sentence if not.
+    pub(crate) fn refuse_settings(&self, recipe: &Recipe, rank: u32, world_size: u32) -> Result<(), String> {
+        if let Some(Difference { setting, left, right }) = recipe.difference(&self.recipe) {
+            return Err(format!("expected {setting} {right} as the stream began with, found {left}"));
+        }
+        if (rank, world_size) != (self.rank, self.world_size) {
+            return Err(format!(
+                "expected rank {} of {} as the stream began with, found rank {rank} of {world_size}",
+                self.rank, self.world_size
+            ));
+        }
+        Ok(())
+    }
+}

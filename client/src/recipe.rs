@@ -1,0 +1,224 @@
+//! What the batches of a stream are made of, as a trainer writes it and its checkpoint keeps it.
+
+mod wire;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::str::FromStr;
+
+/// A stream's recipe. Two streams with equal recipes over the same dataset and bundle are equal
+/// batch by batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Key of every random choice.
+    pub seed: u64,
+    /// Rows of a batch, over all ranks: 1 to 1024.
+    pub batch_size: u32,
+    /// Shares of the sources.
+    pub mix: Mix,
+    /// How identities are chosen for real and existing rows.
+    pub sampling: Sampling,
+    /// The invented identities.
+    pub blending: Blending,
+    /// Where generated rows take their latent vector from.
+    pub latent: Latent,
+    /// The same for every row.
+    pub augmentation: Augmentation,
+    /// Of the pixels sent; `None` for those of the bundle, until a server has named them.
+    pub channels: Option<Channels>,
+}
+
+/// Shares of the sources by weight; only their ratios count.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mix {
+    /// Images of the dataset.
+    pub real: f64,
+    /// New images of its identities.
+    pub existing: f64,
+    /// Images of identities blended from several.
+    pub blended: f64,
+}
+
+/// How identities are chosen for real and existing rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sampling {
+    /// Every image equally often.
+    ByImage,
+    /// Every identity equally often.
+    ByIdentity,
+    /// So many identities with so many rows each in every batch; their product is the batch size.
+    PerBatch {
+        /// P.
+        identities: u32,
+        /// K.
+        images: u32,
+    },
+    /// Each identity with its own probability: one weight for each, in class order.
+    Weighted(Vec<f64>),
+}
+
+/// The invented identities.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Blending {
+    /// How many there are; `None` for as many as the dataset has, until a server has counted them.
+    pub count: Option<u32>,
+    /// Identities mixed into each: 2 to 5.
+    pub parents: u32,
+    /// Concentration of the Dirichlet distribution of their weights, 0.01 to 1000.
+    pub alpha: f64,
+    /// The largest weight of one parent: above 1 / parents, at most 1.
+    pub max_weight: f64,
+    /// Key of parents and weights; `None` for the recipe's seed.
+    pub seed: Option<u64>,
+}
+
+/// Where generated rows take their latent vector from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Latent {
+    /// A standard normal vector; components beyond +-truncation are drawn again, 0 for none.
+    Prior {
+        /// In standard deviations: 0, or at least 0.1.
+        truncation: f64,
+    },
+    /// Around the encoding of a real image, `mu + scale * sigma * e`.
+    Jitter {
+        /// 0 reconstructs the image, 1 samples its posterior; at most 10.
+        scale: f64,
+    },
+}
+
+/// What is done to each row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Augmentation {
+    /// Mirrored with probability 1/2, shifted by up to 8 pixels
+    Standard,
+    /// Nothing
+    Off,
+}
+
+/// Channels of the pixels sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Channels {
+    /// One
+    Grey,
+    /// Three
+    Rgb,
+}
+
+impl Recipe {
+    /// Real, existing and blended rows in the shares of `mix`; everything else as the contract has
+    /// it by default.
+    pub fn new(seed: u64, batch_size: u32, mix: Mix) -> Self {
+        Self {
+            seed,
+            batch_size,
+            mix,
+            sampling: Sampling::ByImage,
+            blending: Blending::default(),
+            latent: Latent::Prior { truncation: 0.0 },
+            augmentation: Augmentation::Standard,
+            channels: None,
+        }
+    }
+
+    /// Whether `echo`, the recipe with defaults written out, is this one: the first setting in which
+    /// it isn't, with this recipe's value and the echo's.
+    pub fn difference(&self, echo: &Self) -> Option<Difference> {
+        let blending = Blending {
+            count: self.blending.count.or(echo.blending.count),
+            seed: self.blending.seed.or(echo.blending.seed),
+            ..self.blending.clone()
+        };
+        let filled = Self { blending, channels: self.channels.or(echo.channels), ..self.clone() };
+        first_difference("", &to_value(&filled), &to_value(echo))
+    }
+}
+
+impl Default for Blending {
+    fn default() -> Self {
+        Self { count: None, parents: 2, alpha: 1.0, max_weight: 0.8, seed: None }
+    }
+}
+
+impl Channels {
+    /// 1 or 3.
+    pub fn count(self) -> usize {
+        match self {
+            Self::Grey => 1,
+            Self::Rgb => 3,
+        }
+    }
+}
+
+/// One setting in which two recipes differ.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// In words: "blending max weight".
+    pub setting: String,
+    /// The first one's value.
+    pub left: Value,
+    /// The second one's value.
+    pub right: Value,
+}
+
+fn to_value(recipe: &Recipe) -> Value {
+    // Plain structs of numbers and names always have a JSON form.
+    serde_json::to_value(recipe).unwrap_or_default()
+}
+
+/// Goes down to the innermost setting, so that the sentence about it is short.
+fn first_difference(path: &str, left: &Value, right: &Value) -> Option<Difference> {
+    if left == right {
+        return None;
+    }
+    if let (Value::Object(left), Value::Object(right)) = (left, right)
+        && left.keys().eq(right.keys())
+    {
+        return left.iter().zip(right.values()).find_map(|((name, left), right)| {
+            let path = format!("{path} {}", name.replace('_', " "));
+            first_difference(path.trim_start(), left, right)
+        });
+    }
+    Some(Difference { setting: path.to_owned(), left: left.clone(), right: right.clone() })
+}
+
+impl FromStr for Mix {
+    type Err = String;
+
+    /// `real=0.5,existing=0.3,blended=0.2`; a source that is left out has weight 0.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut weights = [("real", None), ("existing", None), ("blended", None)];
+        for part in text.split(',') {
+            let Some((name, weight)) = part.split_once('=') else {
+                return Err(format!("expected SOURCE=WEIGHT[,SOURCE=WEIGHT], found {part:?}"));
+            };
+            let Some((name, slot)) = weights.iter_mut().find(|(known, _)| *known == name.trim()) else {
+                return Err(format!("expected real, existing or blended, found {name:?}"));
+            };
+            let weight = match weight.trim().parse::<f64>() {
+                Ok(weight) if weight.is_finite() && weight >= 0.0 => weight,
+                _ => return Err(format!("expected a weight of at least 0 for {name}, found {weight:?}")),
+            };
+            if slot.replace(weight).is_some() {
+                return Err(format!("expected each source once, found {name} twice"));
+            }
+        }
+        let [real, existing, blended] = weights.map(|(_, weight)| weight.unwrap_or(0.0));
+        let sum = real + existing + blended;
+        if sum > 0.0 && sum.is_finite() {
+            Ok(Self { real, existing, blended })
+        } else {
+            Err(format!("expected weights with a sum above 0, found {sum}"))
+        }
+    }
+}
+
+impl std::fmt::Display for Mix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "real={},existing={},blended={}", self.real, self.existing, self.blended)
+    }
+}

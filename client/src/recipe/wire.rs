@@ -1,0 +1,90 @@
+//! Recipes as the messages that servers read and echo.
+
+use super::{Augmentation, Blending, Channels, Latent, Mix, Recipe, Sampling};
+use proto::v1::{self, identity_sampling::Rule, latent::Kind};
+
+impl From<&Recipe> for v1::StreamSpec {
+    fn from(recipe: &Recipe) -> Self {
+        let rule = match &recipe.sampling {
+            Sampling::ByImage => Rule::ByImage(v1::ByImage {}),
+            Sampling::ByIdentity => Rule::ByIdentity(v1::ByIdentity {}),
+            &Sampling::PerBatch { identities, images } => Rule::PerBatch(v1::PerBatch { identities, images }),
+            Sampling::Weighted(weights) => Rule::Weighted(v1::Weighted { weights: weights.clone() }),
+        };
+        let kind = match recipe.latent {
+            Latent::Prior { truncation } => Kind::Prior(v1::Prior { truncation }),
+            Latent::Jitter { scale } => Kind::Jitter(v1::Jitter { scale }),
+        };
+        let augmentation = match recipe.augmentation {
+            Augmentation::Standard => v1::Augmentation::Standard,
+            Augmentation::Off => v1::Augmentation::Off,
+        };
+        let format = match recipe.channels {
+            None => v1::PixelFormat::Unspecified,
+            Some(Channels::Grey) => v1::PixelFormat::Grey,
+            Some(Channels::Rgb) => v1::PixelFormat::Rgb,
+        };
+        let Mix { real, existing, blended } = recipe.mix;
+        Self {
+            seed: recipe.seed,
+            batch_size: recipe.batch_size,
+            mix: Some(v1::Mix { real, existing, blended }),
+            identities: Some(v1::IdentitySampling { rule: Some(rule) }),
+            blending: Some(v1::Blending {
+                count: recipe.blending.count.unwrap_or(0),
+                parents: recipe.blending.parents,
+                alpha: recipe.blending.alpha,
+                max_weight: recipe.blending.max_weight,
+                seed: recipe.blending.seed,
+            }),
+            latent: Some(v1::Latent { kind: Some(kind) }),
+            augmentation: augmentation.into(),
+            pixel_format: format.into(),
+        }
+    }
+}
+
+impl TryFrom<v1::StreamSpec> for Recipe {
+    type Error = String;
+
+    /// Of a spec with every default written out, as a header holds it.
+    fn try_from(spec: v1::StreamSpec) -> Result<Self, String> {
+        let missing = |what: &str| format!("expected a spec with every default written out, found none for {what}");
+        let mix = spec.mix.ok_or_else(|| missing("the mix"))?;
+        let blending = spec.blending.ok_or_else(|| missing("blending"))?;
+        let rule = spec.identities.and_then(|identities| identities.rule);
+        let kind = spec.latent.and_then(|latent| latent.kind);
+        Ok(Self {
+            seed: spec.seed,
+            batch_size: spec.batch_size,
+            mix: Mix { real: mix.real, existing: mix.existing, blended: mix.blended },
+            sampling: match rule.ok_or_else(|| missing("identity sampling"))? {
+                Rule::ByImage(_) => Sampling::ByImage,
+                Rule::ByIdentity(_) => Sampling::ByIdentity,
+                Rule::PerBatch(v1::PerBatch { identities, images }) => Sampling::PerBatch { identities, images },
+                Rule::Weighted(weighted) => Sampling::Weighted(weighted.weights),
+            },
+            blending: Blending {
+                count: Some(blending.count),
+                parents: blending.parents,
+                alpha: blending.alpha,
+                max_weight: blending.max_weight,
+                seed: blending.seed,
+            },
+            latent: match kind.ok_or_else(|| missing("the latent"))? {
+                Kind::Prior(prior) => Latent::Prior { truncation: prior.truncation },
+                Kind::Jitter(jitter) => Latent::Jitter { scale: jitter.scale },
+            },
+            augmentation: match v1::Augmentation::try_from(spec.augmentation) {
+                Ok(v1::Augmentation::Standard) => Augmentation::Standard,
+                Ok(v1::Augmentation::Off) => Augmentation::Off,
+                _ => return Err(missing("augmentation")),
+            },
+            channels: match v1::PixelFormat::try_from(spec.pixel_format) {
+                Ok(v1::PixelFormat::Grey) => Some(Channels::Grey),
+                Ok(v1::PixelFormat::Rgb) => Some(Channels::Rgb),
+                _ => return Err(missing("the pixel format")),
+            },
+        })
+    }
+}

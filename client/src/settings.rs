@@ -1,0 +1,79 @@
+//! Which stream to read, from whom, and how.
+
+use crate::place::Change;
+use crate::{Recipe, ServerUrl};
+use std::time::Duration;
+
+/// Everything that decides which batches come, and how they are fetched.
+#[derive(Clone, Debug)]
+pub struct StreamSettings {
+    /// Servers of the same dataset and bundle. One is asked at a time; when it fails, the next.
+    pub servers: Vec<ServerUrl>,
+    /// What each batch is made of.
+    pub recipe: Recipe,
+    /// Which of the trainers that share each batch this one is, below `world_size`.
+    pub rank: u32,
+    /// Trainers that share each batch.
+    pub world_size: u32,
+    /// Index of the first batch.
+    pub first: u64,
+    /// Index after the last batch; `None` for a stream without end.
+    pub end: Option<u64>,
+    /// Digest of the bundle to insist on; `None` takes the one served, and stays with it.
+    pub bundle: Option<String>,
+    /// Name under which servers share their time and keep their metrics; may be empty.
+    pub trainer: String,
+    /// What may have changed since a checkpoint, or differ between servers.
+    pub accepted: Vec<Change>,
+    /// Batches read ahead, at least 1.
+    pub prefetch: usize,
+    /// How long to wait for servers.
+    pub patience: Patience,
+}
+
+/// How long servers may be gone before the stream gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Before anything was received.
+    pub at_first: Duration,
+    /// After that: a server that restarts reads its dataset again before it answers.
+    pub later: Duration,
+}
+
+impl Patience {
+    /// The same all along.
+    pub const fn always(duration: Duration) -> Self {
+        Self { at_first: duration, later: duration }
+    }
+}
+
+impl Default for Patience {
+    /// At first, silence is most often a wrong address; later, a restart.
+    fn default() -> Self {
+        Self { at_first: Duration::from_secs(10), later: Duration::from_secs(300) }
+    }
+}
+
+impl StreamSettings {
+    /// A stream without end from index 0, for one trainer.
+    pub fn new(servers: Vec<ServerUrl>, recipe: Recipe) -> Self {
+        Self {
+            servers,
+            recipe,
+            rank: 0,
+            world_size: 1,
+            first: 0,
+            end: None,
+            bundle: None,
+            trainer: String::new(),
+            accepted: Vec::new(),
+            prefetch: 4,
+            patience: Patience::default(),
+        }
+    }
+
+    /// Rows of each batch for this rank.
+    pub fn rows(&self) -> usize {
+        proto::rank_rows(self.recipe.batch_size, self.rank, self.world_size).len()
+    }
+}
