@@ -10,6 +10,7 @@
 //! - [`ops`]: what they compute with, on NHWC tensors, with right gradients;
 //! - [`parameters`], [`optim`]: named variables, and optimizers whose state is keyed by the names;
 //! - [`checkpoint`], [`bundle`]: the files that hold them; what a server serves;
+//! - [`legacy`]: files that PyTorch wrote, published LightCNN weights among them;
 //! - [`chance`]: every random number as a function of `(seed, purpose, index, row)`;
 //! - [`gradient_check`]: the proof that each op and loss must pass.
 
@@ -22,6 +23,7 @@ pub mod discriminator;
 pub mod encoder;
 pub mod generator;
 pub mod gradient_check;
+pub mod legacy;
 pub mod light_cnn;
 mod names;
 pub mod ops;

@@ -68,13 +68,15 @@ fn row_of_pickles(bytes: &[u8]) -> Outcome<Contents<'_>> {
     Pickle::read(bytes, &mut at)?;
     let object = Pickle::read(bytes, &mut at)?;
     let keys = Pickle::read(bytes, &mut at)?;
-    let keys = keys.sequence(keys.root()).unwrap_or_default().iter().map(|&key| keys.text(key)).collect::<Option<Vec<_>>>();
+    let keys =
+        keys.sequence(keys.root()).unwrap_or_default().iter().map(|&key| keys.text(key)).collect::<Option<Vec<_>>>();
     let keys = keys.ok_or("keys of storages that are no texts")?;
 
     let mut described = described_storages(&object)?;
     let mut storages = BTreeMap::new();
     for key in keys {
-        let storage = described.remove(key).ok_or_else(|| format!("a storage `{key}` that no tensor uses, or twice"))?;
+        let storage =
+            described.remove(key).ok_or_else(|| format!("a storage `{key}` that no tensor uses, or twice"))?;
         let mut take = |len: usize| {
             let taken = bytes.get(at..).and_then(|rest| rest.get(..len));
             at = at.saturating_add(len);
@@ -146,7 +148,8 @@ struct Archive<'a> {
 
 impl<'a> Archive<'a> {
     fn open(bytes: &'a [u8]) -> Outcome<Self> {
-        let zip = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| format!("a broken zip archive ({error})"))?;
+        let zip =
+            zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| format!("a broken zip archive ({error})"))?;
         let names: Vec<String> = zip.file_names().filter_map(|name| Some(name.ok()?.into_owned())).collect();
         let mut folders = names.iter().filter_map(|name| name.strip_suffix("data.pkl"));
         let folder = match (folders.next(), folders.next()) {
@@ -170,8 +173,12 @@ impl<'a> Archive<'a> {
             return Err(broken(&"compressed, or larger than the file"));
         }
         self.budget -= entry.size();
+        // One byte more than there should be, so that the reader comes to the end and checks the sum.
         let (mut bytes, size) = (Vec::new(), entry.size());
-        entry.take(size).read_to_end(&mut bytes).map_err(|error| broken(&error))?;
+        entry.take(size.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| broken(&error))?;
+        if bytes.len() as u64 != size {
+            return Err(broken(&"not of its own size"));
+        }
         Ok(bytes)
     }
 

@@ -1,8 +1,8 @@
 //! A published LightCNN (Wu et al., 2018) in this program's layout.
 
-use super::LegacyError;
+use super::{LegacyError, Outcome};
 use crate::{LightCnn, LightCnnConfig, LightCnnKind, Parameters, Width};
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Tensor};
 use std::collections::BTreeMap;
 
 /// What a data-parallel wrapper put before every name.
@@ -68,7 +68,7 @@ pub fn import_light_cnn(
 }
 
 /// Which network the names and shapes are of.
-fn config_of(named: &BTreeMap<&str, &Tensor>, classifier: Classifier) -> Result<LightCnnConfig, String> {
+fn config_of(named: &BTreeMap<&str, &Tensor>, classifier: Classifier) -> Outcome<LightCnnConfig> {
     let (kind, first) = if named.contains_key("fc1.filter.weight") {
         (LightCnnKind::Nine, "features.0.filter.weight")
     } else if named.contains_key("fc.filter.weight") {
@@ -78,7 +78,7 @@ fn config_of(named: &BTreeMap<&str, &Tensor>, classifier: Classifier) -> Result<
     } else {
         return Err("no tensor `fc1.filter.weight`, `fc.filter.weight` or `fc.weight`".to_owned());
     };
-    let rows = |name: &str| -> Result<usize, String> {
+    let rows = |name: &str| -> Outcome<usize> {
         let tensor = named.get(name).ok_or_else(|| format!("no tensor `{name}`, which a {kind} needs"))?;
         tensor.dims().first().copied().ok_or_else(|| format!("a single number as `{name}`"))
     };
@@ -97,7 +97,7 @@ fn config_of(named: &BTreeMap<&str, &Tensor>, classifier: Classifier) -> Result<
 }
 
 /// One tensor from PyTorch's layout to ours, of dimensions `dims`.
-fn layout_of(name: &str, found: &Tensor, dims: &[usize]) -> Result<Tensor> {
+fn layout_of(name: &str, found: &Tensor, dims: &[usize]) -> candle_core::Result<Tensor> {
     let found = found.to_dtype(DType::F32)?;
     let flattened_map = matches!(name, "fc1.filter.weight" | "fc.filter.weight" | "fc.weight");
     let tensor = match (found.dims(), dims) {

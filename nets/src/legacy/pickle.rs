@@ -45,7 +45,8 @@ pub(super) struct Pickle<'a> {
 impl<'a> Pickle<'a> {
     /// Reads the pickle that starts at `*at`, and moves `*at` behind it.
     pub(super) fn read(bytes: &'a [u8], at: &mut usize) -> Outcome<Self> {
-        let mut reader = Reader { bytes, at: *at, objects: vec![], stack: vec![], marks: vec![], memo: BTreeMap::new() };
+        let mut reader =
+            Reader { bytes, at: *at, objects: vec![], stack: vec![], marks: vec![], memo: BTreeMap::new() };
         for _ in 0..MAX_OPCODES {
             let start = reader.at;
             let step = reader.step().map_err(|reason| format!("{reason} at byte {start} of its pickle"))?;
@@ -373,7 +374,8 @@ mod tests {
     #[test]
     fn an_ordered_dictionary_of_python_2_is_a_dictionary() {
         // OrderedDict([['a', 1], ['b', 2]]) in byte strings.
-        let bytes = b"\x80\x02ccollections\nOrderedDict\nq\x00]q\x01(]q\x02(U\x01aq\x03K\x01e]q\x04(U\x01bK\x02ee\x85R.";
+        let bytes =
+            b"\x80\x02ccollections\nOrderedDict\nq\x00]q\x01(]q\x02(U\x01aq\x03K\x01e]q\x04(U\x01bK\x02ee\x85R.";
         assert_eq!(keys(&read(bytes).expect("a pickle")), ["a", "b"]);
     }
 

@@ -47,7 +47,8 @@ fn tensor(contents: &Contents, value: Id, budget: &mut usize) -> Outcome<Tensor>
         ("_rebuild_parameter", [data, ..]) => call(object, *data)?,
         other => other,
     };
-    let ("_rebuild_tensor" | "_rebuild_tensor_v2", &[storage, offset, dims, strides, ..]) = (function, arguments) else {
+    let ("_rebuild_tensor" | "_rebuild_tensor_v2", &[storage, offset, dims, strides, ..]) = (function, arguments)
+    else {
         return Err(format!("a call of {function}"));
     };
     let storage = match object.get(storage) {
@@ -86,7 +87,8 @@ impl Layout {
             return Some(Vec::new());
         }
         let steps = self.dims.iter().zip(&self.strides);
-        let last = steps.clone().try_fold(self.offset, |at, (dim, stride)| at.checked_add((dim - 1).checked_mul(*stride)?))?;
+        let last =
+            steps.clone().try_fold(self.offset, |at, (dim, stride)| at.checked_add((dim - 1).checked_mul(*stride)?))?;
         let width = storage.dtype.size_in_bytes();
         if last >= storage.bytes.len() / width {
             return None;
@@ -97,9 +99,10 @@ impl Layout {
         let mut gathered = Vec::with_capacity(self.count * width);
         for position in 0..self.count {
             // The position's coordinates, last dimension first.
-            let (at, _) = steps.clone().rev().fold((self.offset, position), |(at, rest), (dim, stride)| {
-                (at + rest % dim * stride, rest / dim)
-            });
+            let (at, _) = steps
+                .clone()
+                .rev()
+                .fold((self.offset, position), |(at, rest), (dim, stride)| (at + rest % dim * stride, rest / dim));
             gathered.extend_from_slice(&storage.bytes[at * width..][..width]);
         }
         Some(gathered)

@@ -4,6 +4,7 @@
 mod bits;
 mod formula;
 mod invariants;
+mod legacy;
 mod reference;
 mod sizes;
 mod versus_pytorch;

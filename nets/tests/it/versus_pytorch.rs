@@ -15,10 +15,13 @@ const COLOURS: [(usize, &str); 2] = [(1, "grey"), (3, "rgb")];
 /// In the number type of work, and of proofs.
 const TOLERANCES: [(DType, f64); 2] = [(DType::F32, 1e-5), (DType::F64, 1e-11)];
 
+/// Outputs by name.
+type Outputs = Vec<(String, Tensor)>;
+
 /// One network of one shape, with the inputs of its reference.
 struct Case {
     name: String,
-    outputs: Box<dyn Fn(VarBuilder, DType) -> Result<Vec<(String, Tensor)>>>,
+    outputs: Box<dyn Fn(VarBuilder, DType) -> Result<Outputs>>,
 }
 
 /// Images of a critic's reference.
@@ -29,7 +32,7 @@ fn batch(width: Width) -> usize {
     if width == Width::Tiny { 2 } else { 1 }
 }
 
-fn named<const N: usize>(outputs: [(&str, Tensor); N]) -> Vec<(String, Tensor)> {
+fn named<const N: usize>(outputs: [(&str, Tensor); N]) -> Outputs {
     outputs.map(|(name, output)| (name.to_owned(), output)).into()
 }
 
