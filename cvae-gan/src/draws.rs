@@ -6,39 +6,37 @@ use nets::LATENT;
 use nets::chance::{Chance, Draws};
 
 /// Everything that a step leaves to chance, beside the order and flips of its images.
-pub struct StepDraws {
+pub(crate) struct StepDraws {
     /// Noise of the encoder's latents, `(B,256)`.
-    pub encoding: Tensor,
+    pub(crate) encoding: Tensor,
     /// Latents of the random branch, `(B,256)`.
-    pub prior: Tensor,
+    pub(crate) prior: Tensor,
     /// 1 where the random branch borrows another image's latent instead, else 0: `(B,1)`.
-    pub borrowed: Tensor,
+    pub(crate) borrowed: Tensor,
     /// Share of the real image in the gradient penalty's mixture, `(B,1,1,1)`.
-    pub real_share: Tensor,
+    pub(crate) real_share: Tensor,
     /// 1 where that mixture takes the random branch's fake, 0 for the encoded one's: `(B,1,1,1)`.
-    pub penalty_branch: Tensor,
+    pub(crate) penalty_branch: Tensor,
     /// How the recognizer's copies are changed.
-    pub perturbation: Perturbation,
+    pub(crate) perturbation: Perturbation,
 }
 
 /// One change of all images of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Perturbation {
+pub(crate) struct Perturbation {
     /// Pixels to the right.
-    pub right: i32,
+    pub(crate) right: i32,
     /// Pixels down.
-    pub down: i32,
+    pub(crate) down: i32,
     /// Whether to blur.
-    pub blur: bool,
+    pub(crate) blur: bool,
     /// Factor of deviations from middle grey.
-    pub contrast: f64,
+    pub(crate) contrast: f64,
     /// Added to grey in `[0, 1]`.
-    pub brightness: f64,
+    pub(crate) brightness: f64,
 }
 
 impl Perturbation {
-    /// Leaves images as they are.
-    pub const NONE: Self = Self { right: 0, down: 0, blur: false, contrast: 1.0, brightness: 0.0 };
     /// Largest shift, in pixels.
     const SHIFT: u64 = 6;
 
@@ -60,7 +58,7 @@ impl StepDraws {
     ///
     /// # Errors
     /// Only when memory runs out.
-    pub fn new(seed: u64, step: u64, rows: usize, swap: f64, dtype: DType, device: &Device) -> Result<Self> {
+    pub(crate) fn new(seed: u64, step: u64, rows: usize, swap: f64, dtype: DType, device: &Device) -> Result<Self> {
         let per_row = |purpose: &str, count: usize, draw: &dyn Fn(&mut Draws) -> f64| -> Result<Tensor> {
             let chance = Chance::new(seed, purpose);
             let values: Vec<f64> = (0..rows)

@@ -266,12 +266,7 @@ impl Settings {
 
     /// Shape of G for labels of `classes` numbers.
     pub fn generator_config(&self, classes: usize) -> GeneratorConfig {
-        GeneratorConfig {
-            channels: self.channels,
-            width: self.width,
-            classes,
-            initialization: self.initialization,
-        }
+        GeneratorConfig { channels: self.channels, width: self.width, classes, initialization: self.initialization }
     }
 }
 

@@ -9,7 +9,11 @@
 //! - [`learner`]: the state and one step of it: `draws` the step's chances, `critic_step` L_D,
 //!   `generator_step` L_EG;
 //! - [`losses`]: each term; `balance`: how strongly each pulls; `perturb`: copies for the
-//!   recognizer; `class_means`: running means for one reading of feature matching.
+//!   recognizer; `class_means`: running means for one reading of feature matching;
+//! - [`trainer`]: the loop; `pictures`: what it looks like; [`state`]: its checkpoints;
+//! - [`trained`]: a checkpoint or bundle that samples faces, and what is exported;
+//! - [`judge`](mod@judge): its faces before a recognizer that took no part; [`estimate`]: what a training will
+//!   cost.
 
 mod balance;
 mod class_means;
@@ -17,19 +21,30 @@ mod critic_step;
 mod critics;
 mod draws;
 mod error;
+pub mod estimate;
 mod figures;
 mod frozen;
 mod generator_step;
 pub mod identity_network;
+pub mod judge;
 pub mod label_code;
 pub mod learner;
 pub mod losses;
 mod perturb;
+mod pictures;
+#[cfg(test)]
+mod reference;
 pub mod schedule;
 pub mod settings;
+pub mod state;
+pub mod trained;
+pub mod trainer;
 
 pub use error::{Error, Result};
 pub use figures::Figures;
 pub use identity_network::IdentityNetwork;
+pub use judge::judge;
 pub use learner::Learner;
 pub use settings::{Overrides, Preset, Settings};
+pub use trained::{Exportable, Trained};
+pub use trainer::{Outcome, Rhythm, Session, train};

@@ -9,7 +9,7 @@ use nets::ops;
 
 /// The changed copies of grey images `(B,S,S,1)` in `[0, 1]`. The same change for all, so that a
 /// copy of a real image and of its reconstruction remain comparable.
-pub fn perturb(grey: &Tensor, by: &Perturbation) -> Result<Tensor> {
+pub(crate) fn perturb(grey: &Tensor, by: &Perturbation) -> Result<Tensor> {
     let mut images = shift(&shift(grey, 1, by.down)?, 2, by.right)?;
     if by.blur {
         images = blur(&images)?;
@@ -55,7 +55,8 @@ mod tests {
         let grey = Tensor::full(0.25f64, (1, 8, 8, 1), &Device::Cpu)?;
         let changed = perturb(&grey, &STRONG)?;
         assert!((changed - (0.5 - 0.25 * 0.8 + 0.05))?.abs()?.max_all()?.to_scalar::<f64>()? < 1e-15);
-        assert_eq!(perturb(&grey, &Perturbation::NONE)?.to_vec1_all()?, grey.to_vec1_all()?);
+        let nothing = Perturbation { right: 0, down: 0, blur: false, contrast: 1.0, brightness: 0.0 };
+        assert_eq!(perturb(&grey, &nothing)?.to_vec1_all()?, grey.to_vec1_all()?);
         Ok(())
     }
 

@@ -21,7 +21,7 @@ impl Settings {
             return 0.0;
         }
         // The first step after the warm-up counts: a factor of zero would waste it.
-        let into = (images_seen - self.warm_up + self.batch_size as u64) as f64;
+        let into = (images_seen - self.warm_up + self.batch as u64) as f64;
         (into / self.ramp.max(1) as f64).min(1.0)
     }
 
@@ -29,7 +29,7 @@ impl Settings {
     /// would leave the average of a short run stale, so it grows with the run.
     pub fn average_decay(&self, images_seen: u64) -> f64 {
         let half_life = (self.average_half_life as f64).min(self.average_share * images_seen as f64);
-        if half_life > 0.0 { 0.5f64.powf(self.batch_size as f64 / half_life) } else { 0.0 }
+        if half_life > 0.0 { 0.5f64.powf(self.batch as f64 / half_life) } else { 0.0 }
     }
 }
 
@@ -56,7 +56,10 @@ mod tests {
     fn critics_come_after_the_warm_up_and_grow() {
         let settings = Settings { warm_up: 1000, ramp: 320, ..settings() };
         assert!(!settings.critics_active(999) && settings.critics_active(1000));
-        assert_eq!([0, 999, 1000, 1128, 1288, 9000].map(|seen| settings.ramp_factor(seen)), [0.0, 0.0, 0.1, 0.5, 1.0, 1.0]);
+        assert_eq!(
+            [0, 999, 1000, 1128, 1288, 9000].map(|seen| settings.ramp_factor(seen)),
+            [0.0, 0.0, 0.1, 0.5, 1.0, 1.0]
+        );
         assert_eq!(super::Settings { warm_up: 0, ramp: 0, ..settings }.ramp_factor(0), 1.0);
     }
 

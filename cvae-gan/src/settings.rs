@@ -124,7 +124,7 @@ settings! { images:
     // Of length 1 beside a latent of length 16, a one-hot is a whisper.
     "Network" label_length: f64, "Length of the one-hot beside the latent's 16", 1.0, 4.0;
 
-    "Training" batch_size: usize, "Images of a step", 32, 16;
+    "Training" batch: usize, "Images of a step", 32, 16;
     "Training" seed: u64, "Of weights, order and latents", 1, 1;
     // BicycleGAN's rates; autoencoding alone bears a larger one.
     "Training" learning_rate: f64, "Adam's rate for E and G, to zero over the second half", 2e-4, 1e-3;
@@ -168,6 +168,13 @@ settings! { images:
     "Losses" swap: f64, "Share of random latents borrowed from another image of the batch", 0.0, 0.5;
 }
 
+impl Preset {
+    /// The preset of a width, where none is named.
+    pub fn of_width(width: Width) -> Self {
+        if width == Width::Paper { Self::Paper } else { Self::SmallBudget }
+    }
+}
+
 impl Settings {
     /// Settings from flags: the preset's, overruled. Without a preset, the paper's widths take the
     /// paper's recipe.
@@ -175,13 +182,12 @@ impl Settings {
     /// # Errors
     /// [`Error::Setting`] for values that can't train, or that contradict the model.
     pub fn resolve(width: Width, preset: Option<Preset>, images: u64, overrides: &Overrides) -> Result<Self> {
-        let preset = preset.unwrap_or(if width == Width::Paper { Preset::Paper } else { Preset::SmallBudget });
+        let preset = preset.unwrap_or(Preset::of_width(width));
         let mut settings = preset.settings(width, images);
         match overrides.model.unwrap_or(settings.model) {
             Model::CvaeGan => {}
             Model::Cvae => {
-                let without =
-                    ["adv", "cls", "fm", "id"].into_iter().zip(settings.critic_weights_and_identity());
+                let without = ["adv", "cls", "fm", "id"].into_iter().zip(settings.critic_weights_and_identity());
                 without.for_each(|(_, weight)| *weight = 0.0);
                 (settings.warm_up, settings.ramp, settings.swap) = (0, 0, 0.0);
                 settings.label_code = LabelCode::OneHot;
@@ -221,15 +227,19 @@ impl Settings {
         [&mut self.lambda_adv, &mut self.lambda_cls, &mut self.lambda_fm, &mut self.lambda_id]
     }
 
-    fn check(&self) -> Result<()> {
+    /// Refuses settings that can't train.
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    pub fn check(&self) -> Result<()> {
         let refuse = |setting, expected: &str, found: &dyn std::fmt::Display| {
             Err(Error::Setting { setting, expected: expected.to_owned(), found: found.to_string() })
         };
         if self.images == 0 {
             return refuse("images", "at least 1", &self.images);
         }
-        if !(1..=4096).contains(&self.batch_size) {
-            return refuse("batch-size", "1 to 4,096", &self.batch_size);
+        if !(1..=4096).contains(&self.batch) {
+            return refuse("batch", "1 to 4,096", &self.batch);
         }
         if !matches!(self.channels, 1 | 3) {
             return refuse("channels", "1 (grey) or 3 (RGB)", &self.channels);
@@ -237,8 +247,7 @@ impl Settings {
         if self.critic_steps == 0 {
             return refuse("critic-steps", "at least 1", &self.critic_steps);
         }
-        for (name, rate) in
-            [("learning-rate", self.learning_rate), ("critic-learning-rate", self.critic_learning_rate)]
+        for (name, rate) in [("learning-rate", self.learning_rate), ("critic-learning-rate", self.critic_learning_rate)]
         {
             if !(rate > 0.0 && rate.is_finite()) {
                 return refuse(name, "a number above 0", &rate);

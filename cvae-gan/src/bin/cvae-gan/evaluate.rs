@@ -1,0 +1,108 @@
+//! `cvae-gan evaluate`: figures of faces made.
+
+use clap::Args;
+use command::Progress;
+use command::human::{Table, count, percent};
+use cvae_gan::judge::{real_images_of, took_part};
+use cvae_gan::{Error, Trained, judge};
+use dataset::{Dataset, OpenOptions};
+use recognizer::generated::Against;
+use std::path::PathBuf;
+
+/// Judge faces made by a recognizer that took no part in training
+///
+/// Each figure stands beside that of real images of the same people, as many: of --held-out, or of
+/// one half of --data against the other.
+#[derive(Args)]
+pub(crate) struct Evaluate {
+    /// A run directory, a checkpoint or an exported bundle
+    #[arg(value_name = "RUN|FILE")]
+    weights: PathBuf,
+    /// The judge: a recognizer's checkpoint or run, best trained on --data with another network or seed
+    #[arg(long, value_name = "FILE|RUN", help_heading = "Input")]
+    judge: PathBuf,
+    /// The images it was trained on
+    #[arg(long, value_name = "PATH", help_heading = "Input")]
+    data: PathBuf,
+    /// Images of the same people that neither it nor the judge was trained on
+    #[arg(long, value_name = "PATH", help_heading = "Input")]
+    held_out: Option<PathBuf>,
+    /// Images made of each identity
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..=10_000), help_heading = "Input")]
+    per_identity: u32,
+    /// Of the latents
+    #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Input")]
+    seed: u64,
+    /// What computes: cpu or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Everywhere")]
+    device: String,
+}
+
+pub(crate) fn run(evaluate: &Evaluate, json: bool) -> Result<(), Error> {
+    let device = nets::device::parse(&evaluate.device)?;
+    let trained = Trained::open(&evaluate.weights, &device)?;
+    let recognizer = recognizer::load(&evaluate.judge, &device)?;
+    let open = |path: &PathBuf| Dataset::open(path, &OpenOptions::default());
+    let data = open(&evaluate.data)?;
+    let held_out = evaluate.held_out.as_ref().map(open).transpose()?;
+    let took_part = took_part(&trained, &recognizer)?;
+    if took_part {
+        command::say("the judge is the network that training was steered by: its figures flatter");
+    }
+
+    let per_identity = evaluate.per_identity as usize;
+    let real: usize = std::iter::once(&data).chain(&held_out).map(|data| real_images_of(data).len()).sum();
+    let progress = Progress::new("judging", (real + per_identity * data.identities().len()) as u64, "images");
+    let advance = |images| progress.advance(images);
+    let report = judge(&trained, &recognizer, &data, held_out.as_ref(), per_identity, evaluate.seed, advance)?;
+    progress.finish();
+
+    if json {
+        let object = serde_json::json!({
+            "weights": evaluate.weights,
+            "images_seen": trained.images_seen,
+            "identities": trained.names.len(),
+            "chance": 1.0 / trained.names.len() as f64,
+            "judge": evaluate.judge,
+            "judge_architecture": recognizer.card.config.kind,
+            "judge_took_part": took_part,
+            "images": report,
+        });
+        println!("{object}");
+        return Ok(());
+    }
+    let header =
+        ["", "images", "top-1", "inception score", "FID", "KID", "own cosine", "margin", "recognized as themselves"];
+    let mut table = Table::new(header);
+    row(&mut table, "made", &report.generated);
+    row(&mut table, "held-out real", &report.held_out);
+    println!(
+        "{} after {} images seen, judged by {} ({} {}); chance is {}",
+        evaluate.weights.display(),
+        count(trained.images_seen),
+        evaluate.judge.display(),
+        recognizer.card.config.kind,
+        recognizer.card.config.width,
+        percent(1.0 / trained.names.len() as f64)
+    );
+    println!("{table}");
+    println!(
+        "spread within identities {:.2} of real; nearest real image {:.2} times as far as for held-out ones",
+        report.diversity.spread_ratio, report.memorisation.ratio
+    );
+    Ok(())
+}
+
+fn row(table: &mut Table, name: &str, figures: &Against) {
+    table.row([
+        name.to_owned(),
+        figures.answers.images.to_string(),
+        figures.answers.top1.map_or("-".to_owned(), percent),
+        format!("{:.3}", figures.answers.inception_score),
+        format!("{:.3}", figures.frechet_distance),
+        format!("{:.4}", figures.kernel_distance),
+        format!("{:.3}", figures.identity.own_cosine),
+        format!("{:+.3}", figures.identity.margin),
+        percent(figures.identity.consistency),
+    ]);
+}

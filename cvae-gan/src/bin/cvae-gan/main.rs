@@ -1,0 +1,43 @@
+//! `cvae-gan train|sample|evaluate|export`.
+
+mod evaluate;
+mod export;
+mod sample;
+mod train;
+
+use clap::{Parser, Subcommand};
+use command::{CommonArgs, Context};
+use cvae_gan::Error;
+use std::process::ExitCode;
+
+/// Train a generator of faces for each identity of a data set, look at it, judge it, export it
+#[derive(Parser)]
+#[command(version, styles = command::help::STYLES, help_template = command::help::TEMPLATE)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Train(Box<train::Train>),
+    Sample(sample::Sample),
+    Evaluate(evaluate::Evaluate),
+    Export(export::Export),
+}
+
+fn main() -> ExitCode {
+    command::main(|cli: Cli, context: Context| -> Result<(), Error> {
+        let json = cli.common.json;
+        match &cli.verb {
+            // Its dry run measures a step.
+            Verb::Train(train) => train::run(train, cli.common.dry_run, json, &context),
+            _ if cli.common.dry_run => Ok(context.settings.print()?),
+            Verb::Sample(sample) => sample::run(sample, json),
+            Verb::Evaluate(evaluate) => evaluate::run(evaluate, json),
+            Verb::Export(export) => export::run(export, json),
+        }
+    })
+}

@@ -1,0 +1,172 @@
+//! A CVAE-GAN that is no longer trained: of a run, a checkpoint or a bundle.
+
+use crate::identity_network::IdentityNetwork;
+use crate::pictures::{images_of, random_latents};
+use crate::state::{self, AVERAGE, Training};
+use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use command::run_directory::find;
+use nets::bundle::{Bundle, BundleInfo, BundleTensors, Precision};
+use nets::checkpoint::CheckpointError;
+use nets::{Encoder, Generator};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What samples faces.
+pub struct Trained {
+    /// Averaged, on plain labels.
+    pub generator: Generator,
+    /// Averaged, where there is one.
+    pub encoder: Option<Encoder>,
+    /// Image channels.
+    pub channels: usize,
+    /// Names of the identities; the position is the class.
+    pub names: Vec<String>,
+    /// Images that training had seen.
+    pub images_seen: u64,
+    /// Weights of the identity network it was trained against; empty where they aren't known.
+    pub identity_weights: BTreeMap<String, Tensor>,
+    device: Device,
+}
+
+/// The parts of a bundle, from a checkpoint.
+pub struct Exportable {
+    training: Training,
+    generator: BTreeMap<String, Tensor>,
+    encoder: BTreeMap<String, Tensor>,
+    identity: Option<IdentityNetwork>,
+}
+
+impl Trained {
+    /// Reads a run directory (its newest checkpoint), a checkpoint or a bundle.
+    ///
+    /// # Errors
+    /// Nothing there, or a file of another kind.
+    pub fn open(run_or_file: &Path, device: &Device) -> Result<Self> {
+        let path = find(run_or_file)?;
+        match Exportable::read(&path, device) {
+            Ok(parts) => parts.build(device),
+            Err(Error::Checkpoint(CheckpointError::Kind { found, .. })) if found == "bundle" => {
+                let bundle = Bundle::open(&path, device)?;
+                let BundleInfo { generator, names, images_seen, .. } = bundle.info;
+                Ok(Self {
+                    generator: bundle.generator,
+                    encoder: bundle.encoder,
+                    channels: generator.channels,
+                    names,
+                    images_seen,
+                    identity_weights: BTreeMap::new(),
+                    device: device.clone(),
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Images of identity `class` from `count` latents of the prior, as NHWC bytes. The latents are
+    /// a function of the seed, the index and their position.
+    ///
+    /// # Errors
+    /// A class that isn't there.
+    pub fn sample(&self, class: usize, count: usize, seed: u64, index: u64) -> Result<Vec<u8>> {
+        let z = random_latents(count, seed, index, &self.device)?;
+        images_of(&self.generator, &z, &self.one_hots(class, count)?)
+    }
+
+    fn one_hots(&self, class: usize, count: usize) -> Result<Tensor> {
+        let classes = self.names.len();
+        let mut row = vec![0f32; classes];
+        match row.get_mut(class) {
+            Some(value) => *value = 1.0,
+            None => {
+                let expected = format!("an identity below {classes}");
+                return Err(Error::Setting { setting: "identity", expected, found: class.to_string() });
+            }
+        }
+        Ok(Tensor::from_vec(row, (1, classes), &self.device)?.repeat((count, 1))?)
+    }
+}
+
+impl Exportable {
+    /// Reads a run directory or a checkpoint.
+    ///
+    /// # Errors
+    /// Nothing there, or a file of another kind.
+    pub fn read(run_or_file: &Path, device: &Device) -> Result<Self> {
+        let (training, mut checkpoint) = state::read(&find(run_or_file)?, device)?;
+        let (identity, code) = state::frozen_parts(&training, &mut checkpoint, device)?;
+        let below = |prefix: &str, tensors: &BTreeMap<String, Tensor>| -> BTreeMap<String, Tensor> {
+            let named = tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor)));
+            named.map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect()
+        };
+        let average = checkpoint.take(AVERAGE);
+        let generator = code.fold(below("generator.", &average)).map_err(|error| checkpoint.content(error))?;
+        Ok(Self { training, generator, encoder: below("encoder.", &average), identity })
+    }
+
+    /// The networks, ready to compute.
+    fn build(self, device: &Device) -> Result<Trained> {
+        let Training { settings, names, images_seen, .. } = self.training;
+        let builder = |tensors: BTreeMap<String, Tensor>| {
+            VarBuilder::from_tensors(tensors.into_iter().collect(), DType::F32, device)
+        };
+        let encoder = match settings.has_encoder() {
+            true => Some(Encoder::new(&settings.encoder_config(), builder(self.encoder))?),
+            false => None,
+        };
+        Ok(Trained {
+            generator: Generator::new(&settings.generator_config(names.len()), builder(self.generator))?,
+            encoder,
+            channels: settings.channels,
+            names,
+            images_seen,
+            identity_weights: self.identity.map(|identity| identity.weights).unwrap_or_default(),
+            device: device.clone(),
+        })
+    }
+
+    /// Names of the identities, and how far training had come.
+    pub fn training(&self) -> &Training {
+        &self.training
+    }
+
+    /// Gives an identity network to a training that had none.
+    pub fn set_identity(&mut self, identity: IdentityNetwork) {
+        self.identity = Some(identity);
+    }
+
+    /// Whether there is an identity network.
+    pub fn has_identity(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// The bytes of a bundle.
+    ///
+    /// # Errors
+    /// No identity network; weights that are not finite.
+    pub fn to_bundle(&self, with_encoder: bool, precision: Precision) -> Result<Vec<u8>> {
+        let Some(identity) = &self.identity else {
+            return Err(Error::NoIdentity(
+                "expected an identity network in the run, found none; give --identity-weights FILE and --data PATH",
+            ));
+        };
+        let Training { settings, names, dataset_digest, images_seen, .. } = &self.training;
+        let with_encoder = with_encoder && settings.has_encoder();
+        let info = BundleInfo {
+            generator: settings.generator_config(names.len()),
+            encoder: with_encoder.then(|| settings.encoder_config()),
+            identity: identity.config.clone(),
+            names: names.clone(),
+            images_seen: *images_seen,
+            dataset_digest: dataset_digest.clone(),
+        };
+        let tensors = BundleTensors {
+            generator: self.generator.clone(),
+            encoder: if with_encoder { self.encoder.clone() } else { BTreeMap::new() },
+            identity: identity.weights.clone(),
+            centres: Some(identity.centres.clone()),
+        };
+        Ok(Bundle::to_bytes(&info, tensors, precision)?)
+    }
+}

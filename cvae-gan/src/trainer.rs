@@ -1,0 +1,137 @@
+//! The training loop.
+//!
+//! Invariants:
+//! - A checkpoint holds everything that the next step depends on. A training that was stopped and
+//!   resumed ends with the same bytes as one that wasn't, on any number of threads.
+//! - The order at each milestone is log, picture, checkpoint; so what a checkpoint claims to have
+//!   seen has been written down.
+
+use crate::figures::Figures;
+use crate::learner::Learner;
+use crate::pictures::Gallery;
+use crate::state;
+use crate::{Error, Result};
+use command::{Interrupt, Progress, RunDirectory};
+use recognizer::{BatchSource, FolderSource};
+use std::path::PathBuf;
+
+/// Where a training happens and how often it reports.
+pub struct Session<'a> {
+    /// Figures, pictures and checkpoints go here.
+    pub run: &'a RunDirectory,
+    /// Looked at after every step.
+    pub interrupt: &'a Interrupt,
+    /// How often.
+    pub rhythm: Rhythm,
+}
+
+/// How often a training reports, in images seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rhythm {
+    /// A line of figures, averaged since the last one.
+    pub log: u64,
+    /// Pictures of samples, reconstructions and an interpolation.
+    pub sample: u64,
+    /// A checkpoint.
+    pub checkpoint: u64,
+    /// Newest checkpoints that are kept.
+    pub keep: usize,
+}
+
+impl Rhythm {
+    /// Two hundred lines, twenty pictures and ten checkpoints over a training; two checkpoints are
+    /// kept, so that one that is damaged later costs a tenth of the training and not all of it.
+    pub fn over(images: u64) -> Self {
+        let part = |parts: u64| (images / parts).max(1);
+        Self { log: part(200), sample: part(20), checkpoint: part(10), keep: 2 }
+    }
+}
+
+/// How a training ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// How far it came.
+    pub images_seen: u64,
+    /// Whether it was asked to stop before its end.
+    pub interrupted: bool,
+    /// Its last checkpoint.
+    pub checkpoint: PathBuf,
+}
+
+/// Trains until the settings' number of images is seen or the session is interrupted. `gathered`
+/// are the figures since the last line, none for a new training.
+///
+/// # Errors
+/// A loss that is no longer a number, an image that can't be read, a full disk. Checkpoints
+/// written before stay good.
+pub fn train(
+    learner: &mut Learner,
+    source: &mut FolderSource,
+    mut gathered: Figures,
+    session: &Session<'_>,
+) -> Result<Outcome> {
+    let Session { run, interrupt, rhythm } = session;
+    let images = learner.settings().images;
+    let gallery = Gallery::new(source.dataset(), learner.settings())?;
+    let progress = Progress::new("training", images, "images");
+    progress.start_at(learner.images_seen());
+    let mut saved = None;
+
+    while learner.images_seen() < images && !interrupt.requested() {
+        // Fetch.
+        let batch = source.next()?;
+
+        // Learn: make images, critics, E and G, average.
+        let before = learner.images_seen();
+        let figures = learner.step(&batch).map_err(|error| with_last_checkpoint(error, run))?;
+        let seen = learner.images_seen();
+        let due = |every: u64| seen >= images || before / every.max(1) != seen / every.max(1);
+
+        // Log.
+        gathered.merge(&figures);
+        progress.advance(batch.rows as u64);
+        if due(rhythm.log) {
+            run.append_stats(seen, &gathered.means())?;
+            progress.note(note(&gathered));
+            gathered = Figures::default();
+        }
+
+        // Picture.
+        if due(rhythm.sample) {
+            gallery.save(learner, run)?;
+        }
+
+        // Checkpoint.
+        saved = None;
+        if due(rhythm.checkpoint) {
+            saved = Some(state::save(learner, &gathered, source, run, rhythm.keep)?);
+        }
+    }
+
+    let checkpoint = match saved {
+        Some(checkpoint) => checkpoint,
+        // Interrupted between two checkpoints, or resumed at its end.
+        None => state::save(learner, &gathered, source, run, rhythm.keep)?,
+    };
+    progress.finish();
+    let images_seen = learner.images_seen();
+    Ok(Outcome { images_seen, interrupted: images_seen < images, checkpoint })
+}
+
+/// The figures that say at a glance how it goes.
+fn note(figures: &Figures) -> String {
+    let shown = [("pixel", "loss/pixel"), ("KL", "loss/kl"), ("identity", "loss/identity"), ("critic", "critic/gain")];
+    let words = shown.iter().filter_map(|(word, name)| Some(format!("{word} {:.3}", figures.mean(name)?)));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// Tells what is left of a run whose loss is no longer a number.
+fn with_last_checkpoint(error: Error, run: &RunDirectory) -> Error {
+    let Error::NotFinite { term, value, images_seen, .. } = error else { return error };
+    let last = run.checkpoints().list().ok().and_then(|mut list| list.pop());
+    let kept = match last {
+        Some(last) => format!("the last good checkpoint is {}; resume with lower learning rates", last.path.display()),
+        None => "there was no checkpoint yet; start again with lower learning rates".to_owned(),
+    };
+    Error::NotFinite { term, value, images_seen, kept }
+}
