@@ -18,10 +18,13 @@ const TOLERANCES: [(DType, f64); 2] = [(DType::F32, 1e-5), (DType::F64, 1e-11)];
 /// Outputs by name.
 type Outputs = Vec<(String, Tensor)>;
 
-/// One network of one shape, with the inputs of its reference.
+/// Builds a network and runs it on the inputs of its reference.
+type Run = dyn Fn(VarBuilder, DType) -> Result<Outputs>;
+
+/// One network of one shape.
 struct Case {
     name: String,
-    outputs: Box<dyn Fn(VarBuilder, DType) -> Result<Outputs>>,
+    outputs: Box<Run>,
 }
 
 /// Images of a critic's reference.
