@@ -39,20 +39,33 @@ impl Augmentation {
 
 /// Mirrors first, then shifts: target `(x, y)` shows what was at `(x - right, y - down)`.
 fn move_pixels(pixels: &mut [u8], channels: usize, flip: bool, right: isize, down: isize) {
-    let size = IMAGE_SIZE as isize;
     assert_eq!(pixels.len(), IMAGE_SIZE * IMAGE_SIZE * channels, "an image of {channels} channels: this is a bug");
-    if (flip, right, down) == (false, 0, 0) {
-        return;
+    match channels {
+        _ if (flip, right, down) == (false, 0, 0) => {}
+        1 => move_rows(pixels.as_chunks_mut::<1>().0, flip, right, down),
+        3 => move_rows(pixels.as_chunks_mut::<3>().0, flip, right, down),
+        _ => unreachable!("images have 1 or 3 channels: this is a bug"),
     }
+}
+
+/// Whole rows at a time: this runs for every row of every batch, also where rows are only copied.
+fn move_rows<const C: usize>(pixels: &mut [[u8; C]], flip: bool, right: isize, down: isize) {
     let original = pixels.to_vec();
-    for y in 0..size {
-        let from_row = (y - down).clamp(0, size - 1) * size;
-        for x in 0..size {
-            let column = (x - right).clamp(0, size - 1);
-            let column = if flip { size - 1 - column } else { column };
-            let from = (from_row + column) as usize * channels;
-            let to = (y * size + x) as usize * channels;
-            pixels[to..to + channels].copy_from_slice(&original[from..from + channels]);
+    let last = IMAGE_SIZE as isize - 1;
+    let shift = right.unsigned_abs();
+    let mut row = [[0u8; C]; IMAGE_SIZE];
+    for (y, target) in (0..).zip(pixels.chunks_exact_mut(IMAGE_SIZE)) {
+        let from = (y - down).clamp(0, last) as usize * IMAGE_SIZE;
+        row.copy_from_slice(&original[from..from + IMAGE_SIZE]);
+        if flip {
+            row.reverse();
+        }
+        if right >= 0 {
+            target[..shift].fill(row[0]);
+            target[shift..].copy_from_slice(&row[..IMAGE_SIZE - shift]);
+        } else {
+            target[..IMAGE_SIZE - shift].copy_from_slice(&row[shift..]);
+            target[IMAGE_SIZE - shift..].fill(row[IMAGE_SIZE - 1]);
         }
     }
 }
