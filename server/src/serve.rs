@@ -82,15 +82,12 @@ pub async fn serve_opened(
     routes.add_service(reflection().build_v1alpha().map_err(broken)?);
 
     let metrics = tokio::spawn(serve_metrics(metrics, served.telemetry.clone(), served.closing.clone()));
-    // Set on the accepted sockets: tonic's own setting is not applied to listeners it is handed,
-    // and with Nagle's algorithm a batch waits for delayed acknowledgements, two seconds each.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
     let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_frame_size(limits::FRAME_BYTES)
         .add_routes(routes.routes())
-        .serve_with_incoming_shutdown(incoming, served.closing.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(accepted(listener), served.closing.clone().cancelled_owned());
 
     let grace = Duration::from_secs(served.config.grace);
     let closing = {
@@ -121,6 +118,13 @@ pub async fn serve_opened(
     }
 }
 
+/// The connections of a listener. Their settings are made on the accepted sockets: tonic's own are
+/// not applied to listeners it is handed, and with Nagle's algorithm a batch waits for delayed
+/// acknowledgements, two seconds each.
+fn accepted(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE))
+}
+
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
     for service in ["", SERVICE_NAME] {
         health.set_service_status(service, status).await;
@@ -134,5 +138,20 @@ async fn serve_metrics(listener: TcpListener, telemetry: Arc<Telemetry>, closing
     let pages = Router::new().route("/", get(|| async { "metrics are at /metrics\n" })).route("/metrics", get(render));
     if let Err(error) = axum::serve(listener, pages).with_graceful_shutdown(closing.cancelled_owned()).await {
         tracing::error!(%error, "the metrics server ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_stream::StreamExt;
+
+    #[tokio::test]
+    async fn accepted_sockets_send_at_once() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _trainer = tokio::net::TcpStream::connect(address).await.unwrap();
+        let socket = accepted(listener).next().await.unwrap().unwrap();
+        assert!(socket.nodelay().unwrap(), "Nagle's algorithm is on");
     }
 }

@@ -275,7 +275,8 @@ fn what_no_stream_can_be_made_of_is_refused_with_a_sentence() {
         change(&mut spec);
         spec.check(&catalogue, 1, false).expect_err("a wrong spec").to_string()
     };
-    let cases: [(&dyn Fn(&mut Spec), &str); 18] = [
+    type Change<'a> = &'a dyn Fn(&mut Spec);
+    let cases: [(Change<'_>, &str); 18] = [
         (&|s| s.batch_size = 0, "expected a batch size of 1 to 1024, found 0"),
         (&|s| s.batch_size = 1025, "found 1025"),
         (&|s| s.mix = Mix { real: 0.0, existing: 0.0, blended: 0.0 }, "a sum above zero"),

@@ -138,8 +138,11 @@ fn place(wire: v1::Place, batch_size: u32) -> Result<Place> {
     })
 }
 
-/// Faces to generate, as parents and latents, and the channels asked for.
-pub(super) fn faces(served: &Served, request: v1::SynthesizeRequest) -> Result<(Vec<(Vec<Parent>, LatentOf)>, usize)> {
+/// A face to generate: whose, and from what.
+pub(super) type FaceOf = (Vec<Parent>, LatentOf);
+
+/// Faces to generate, and the channels asked for.
+pub(super) fn faces(served: &Served, request: v1::SynthesizeRequest) -> Result<(Vec<FaceOf>, usize)> {
     bundle(served, request.bundle)?;
     let channels = channels(served, request.pixel_format)?;
     if channels > served.bundle.channels {
@@ -150,7 +153,7 @@ pub(super) fn faces(served: &Served, request: v1::SynthesizeRequest) -> Result<(
     if found == 0 || found > max as usize {
         return Err(Error::Request(format!("expected 1 to {max} faces, found {found}")));
     }
-    let face = |(nth, face): (usize, v1::Face)| -> Result<_> {
+    let face = |(nth, face): (usize, v1::Face)| -> Result<FaceOf> {
         let parents = parents(served, nth, &face.parents)?;
         let latent = face.latent.ok_or_else(|| Error::Request(format!("face {nth}: expected a latent, found none")))?;
         Ok((parents, latent_of(nth, latent)?))

@@ -21,32 +21,32 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::{Status, Streaming, transport::Channel};
 
 /// Bytes of a grey image.
-pub const IMAGE: usize = IMAGE_SIZE * IMAGE_SIZE;
+pub(crate) const IMAGE: usize = IMAGE_SIZE * IMAGE_SIZE;
 
 /// Identities of the fixture's dataset.
-pub const IDENTITIES: u32 = 6;
+pub(crate) const IDENTITIES: u32 = 6;
 
 /// Images of each.
-pub const IMAGES: u32 = 4;
+pub(crate) const IMAGES: u32 = 4;
 
 /// How the fixture's server differs from an ordinary one.
-pub struct Setup {
-    pub config: Config,
-    pub image_counts: Vec<u32>,
-    pub channels: usize,
-    pub encoder: bool,
+pub(crate) struct Setup {
+    pub(crate) config: Config,
+    pub(crate) image_counts: Vec<u32>,
+    pub(crate) channels: usize,
+    pub(crate) encoder: bool,
     /// Computing time of a tile.
-    pub tile_time: Duration,
+    pub(crate) tile_time: Duration,
     /// The tile at which the generator fails, if at all; panicking or with an error.
-    pub fails: Option<(usize, Failure)>,
+    pub(crate) fails: Option<(usize, Failure)>,
     /// Images that can't be read.
-    pub unreadable: BTreeMap<u32, ReadError>,
+    pub(crate) unreadable: BTreeMap<u32, ReadError>,
     /// Counts the tiles.
-    pub tiles: Arc<AtomicUsize>,
+    pub(crate) tiles: Arc<AtomicUsize>,
 }
 
 #[derive(Clone, Copy)]
-pub enum Failure {
+pub(crate) enum Failure {
     Error,
     Panic,
     WrongSize,
@@ -68,15 +68,15 @@ impl Default for Setup {
 }
 
 /// A running server.
-pub struct Running {
-    pub address: SocketAddr,
-    pub metrics: SocketAddr,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) metrics: SocketAddr,
     shutdown: Option<oneshot::Sender<()>>,
     ended: JoinHandle<Result<(), Error>>,
 }
 
 impl Setup {
-    pub async fn start(self) -> Running {
+    pub(crate) async fn start(self) -> Running {
         let config = self.config.clone();
         Running::start(Served::new(&config, self.parts()).expect("threads start"), "127.0.0.1:0").await
     }
@@ -107,11 +107,11 @@ impl Setup {
 
 impl Running {
     /// With the ordinary setup.
-    pub async fn ordinary() -> Self {
+    pub(crate) async fn ordinary() -> Self {
         Setup::default().start().await
     }
 
-    pub async fn start(served: Served, address: &str) -> Self {
+    pub(crate) async fn start(served: Served, address: &str) -> Self {
         let listener = TcpListener::bind(address).await.expect("an address to listen on");
         let metrics = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let (address, metrics_address) = (listener.local_addr().unwrap(), metrics.local_addr().unwrap());
@@ -123,7 +123,7 @@ impl Running {
         Self { address, metrics: metrics_address, shutdown: Some(shutdown), ended }
     }
 
-    pub async fn channel(&self) -> Channel {
+    pub(crate) async fn channel(&self) -> Channel {
         Channel::from_shared(format!("http://{}", self.address))
             .expect("an address is a URI")
             .initial_stream_window_size(proto::limits::WINDOW_BYTES)
@@ -133,12 +133,12 @@ impl Running {
             .expect("the server listens")
     }
 
-    pub async fn client(&self) -> AugmentClient<Channel> {
+    pub(crate) async fn client(&self) -> AugmentClient<Channel> {
         AugmentClient::new(self.channel().await).max_decoding_message_size(proto::limits::MAX_MESSAGE_BYTES)
     }
 
     /// The header and all batches of a stream that ends.
-    pub async fn read(&self, request: v1::StreamRequest) -> Result<(v1::StreamHeader, Vec<v1::Batch>), Status> {
+    pub(crate) async fn read(&self, request: v1::StreamRequest) -> Result<(v1::StreamHeader, Vec<v1::Batch>), Status> {
         let stream = self.client().await.stream_batches(request).await?.into_inner();
         let mut reader = Reader::new(stream).await?;
         let mut batches = Vec::new();
@@ -149,7 +149,7 @@ impl Running {
     }
 
     /// A page of the metrics server.
-    pub async fn page(&self, path: &str) -> String {
+    pub(crate) async fn page(&self, path: &str) -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut socket = tokio::net::TcpStream::connect(self.metrics).await.expect("the metrics server listens");
         let request = format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
@@ -160,50 +160,50 @@ impl Running {
     }
 
     /// The value of a metric's line that starts with `start`, 0 when there is none.
-    pub async fn metric(&self, start: &str) -> f64 {
+    pub(crate) async fn metric(&self, start: &str) -> f64 {
         let page = self.page("/metrics").await;
         let line = page.lines().find(|line| line.starts_with(start));
         line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse().ok()).unwrap_or(0.0)
     }
 
     /// Waits until a metric has a value.
-    pub async fn metric_becomes(&self, start: &str, value: f64) {
+    pub(crate) async fn metric_becomes(&self, start: &str, value: f64) {
         while self.metric(start).await != value {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
     /// Asks for the end, without waiting for it.
-    pub fn ask_to_stop(&mut self) {
+    pub(crate) fn ask_to_stop(&mut self) {
         self.shutdown.take().map(|shutdown| shutdown.send(()));
     }
 
     /// The outcome of serving.
-    pub async fn outcome(self) -> Result<(), Error> {
+    pub(crate) async fn outcome(self) -> Result<(), Error> {
         self.ended.await.expect("serving doesn't panic")
     }
 
     /// Ends at once, as if killed.
-    pub async fn kill(self) {
+    pub(crate) async fn kill(self) {
         self.ended.abort();
         let _ = self.ended.await;
     }
 }
 
 /// Reads one stream.
-pub struct Reader {
-    pub header: v1::StreamHeader,
+pub(crate) struct Reader {
+    pub(crate) header: v1::StreamHeader,
     stream: Streaming<v1::StreamResponse>,
 }
 
 impl Reader {
-    pub async fn new(mut stream: Streaming<v1::StreamResponse>) -> Result<Self, Status> {
+    pub(crate) async fn new(mut stream: Streaming<v1::StreamResponse>) -> Result<Self, Status> {
         let first = stream.message().await?.and_then(|response| response.message);
         let Some(Message::Header(header)) = first else { panic!("a stream begins with its header, not {first:?}") };
         Ok(Self { header, stream })
     }
 
-    pub async fn next(&mut self) -> Result<Option<v1::Batch>, Status> {
+    pub(crate) async fn next(&mut self) -> Result<Option<v1::Batch>, Status> {
         match self.stream.message().await? {
             Some(v1::StreamResponse { message: Some(Message::Batch(batch)) }) => Ok(Some(batch)),
             None => Ok(None),
@@ -213,7 +213,7 @@ impl Reader {
 }
 
 /// A stream of `count` batches of `batch_size` rows of every source.
-pub fn request(seed: u64, batch_size: u32, count: u64) -> v1::StreamRequest {
+pub(crate) fn request(seed: u64, batch_size: u32, count: u64) -> v1::StreamRequest {
     v1::StreamRequest {
         spec: Some(v1::StreamSpec {
             seed,

@@ -14,7 +14,7 @@ use std::path::Path;
 const DRAWN: &str = "demo:identities=4,images=3,seed=1";
 
 /// A bundle of the smallest networks, with random weights.
-pub fn tiny_bundle(names: &[&str]) -> Vec<u8> {
+pub(crate) fn tiny_bundle(names: &[&str]) -> Vec<u8> {
     let (width, initialization, classes) = (Width::Tiny, Initialization::FanIn, names.len());
     let info = BundleInfo {
         generator: GeneratorConfig { channels: 1, width, classes, initialization },
