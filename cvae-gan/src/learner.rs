@@ -134,35 +134,43 @@ impl Learner {
         let mut figures = Figures::default();
         let faces = self.faces(batch)?;
         let draws = self.draws(batch.rows)?;
-        let factor = self.settings.rate_factor(self.images_seen);
 
         // Make images, once for both steps. Between steps of E and G no graph is needed.
         let both = (self.steps + 1).is_multiple_of(self.settings.critic_steps) || !self.critics_active();
         let made = self.make(&faces, &draws, if both { &self.live } else { &self.frozen })?;
 
-        // Critics: E, G and FR stay as they are.
         if self.critics_active() {
-            let gradients = self.critic_gradients(&faces, &made, &draws, &mut figures)?;
-            if let (Some(adam), Some(critics)) = (&mut self.critic_adam, &self.critics) {
-                let norm = gradient_norm(&critics.parameters, &gradients)?;
-                finite("critic gradient norm", norm, self.images_seen)?;
-                adam.step(&gradients, self.settings.critic_learning_rate * factor)?;
-            }
+            self.critic_step(&faces, &made, &draws, &mut figures)?;
         }
-
-        // E and G: D and FR stay as they are.
         if both {
-            let gradients = self.generator_gradients(&faces, &made, &draws, &mut figures)?;
-            let norm = gradient_norm(&self.parameters, &gradients)?;
-            finite("gradient norm", norm, self.images_seen)?;
-            figures.add("gradient_norm", norm);
-            self.adam.step(&gradients, self.settings.learning_rate * factor)?;
-            self.average.update(&self.parameters, self.settings.average_decay(self.images_seen))?;
+            self.generator_step(&faces, &made, &draws, &mut figures)?;
         }
-
         self.steps += 1;
         self.images_seen += batch.rows as u64;
         Ok(figures)
+    }
+
+    /// Moves the critics. E, G and FR stay as they are.
+    fn critic_step(&mut self, faces: &Faces, made: &Made, draws: &StepDraws, figures: &mut Figures) -> Result<()> {
+        let gradients = self.critic_gradients(faces, made, draws, figures)?;
+        if let (Some(adam), Some(critics)) = (&mut self.critic_adam, &self.critics) {
+            let norm = gradient_norm(&critics.parameters, &gradients)?;
+            figures.add("critic/gradient_norm", finite("critic gradient norm", norm, self.images_seen)?);
+            let rate = self.settings.critic_learning_rate * self.settings.rate_factor(self.images_seen);
+            adam.step(&gradients, rate)?;
+        }
+        Ok(())
+    }
+
+    /// Moves E and G, and their average. D and FR stay as they are.
+    fn generator_step(&mut self, faces: &Faces, made: &Made, draws: &StepDraws, figures: &mut Figures) -> Result<()> {
+        let gradients = self.generator_gradients(faces, made, draws, figures)?;
+        let norm = gradient_norm(&self.parameters, &gradients)?;
+        figures.add("gradient_norm", finite("gradient norm", norm, self.images_seen)?);
+        let rate = self.settings.learning_rate * self.settings.rate_factor(self.images_seen);
+        self.adam.step(&gradients, rate)?;
+        self.average.update(&self.parameters, self.settings.average_decay(self.images_seen))?;
+        Ok(())
     }
 
     /// How far it is.
@@ -300,3 +308,6 @@ pub(crate) fn scalar(tensor: &Tensor) -> Result<f64> {
 
 /// Gradients of a loss; an alias that says what a step hands to its optimizer.
 pub(crate) type Gradients = GradStore;
+
+#[cfg(test)]
+mod tests;

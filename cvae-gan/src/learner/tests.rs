@@ -1,0 +1,220 @@
+//! What a step moves, what it leaves alone, and that it learns.
+
+use super::*;
+use crate::losses::reading::{CriticReading, PriorMatch};
+use crate::settings::{Balance, Model, Overrides, Preset};
+use dataset::{Dataset, OpenOptions};
+use nets::{LightCnn, LightCnnConfig, LightCnnKind, Width, ops};
+use std::collections::BTreeMap;
+
+const CLASSES: usize = 4;
+
+/// A batch of drawn faces: two images of each identity.
+fn batch(channels: usize) -> Result<Batch> {
+    let options = OpenOptions { channels, ..OpenOptions::default() };
+    let faces = Dataset::open("demo:identities=4,images=2,seed=1", &options)?;
+    let images = (0..faces.len()).map(|image| faces.read(image).map(dataset::Image::into_pixels));
+    let pixels = images.collect::<dataset::Result<Vec<_>>>()?.concat();
+    Ok(Batch {
+        index: 0,
+        rows: faces.len(),
+        channels,
+        pixels: pixels.into(),
+        labels: (0..faces.len()).map(|image| faces.image_identity(image) as u32).collect(),
+        sources: vec![recognizer::Source::Real; faces.len()],
+    })
+}
+
+fn identity() -> Result<IdentityNetwork> {
+    let config = LightCnnConfig { kind: LightCnnKind::Nine, width: Width::Tiny, classes: CLASSES };
+    let parameters = Parameters::new(3, DType::F32, &Device::Cpu);
+    LightCnn::new(&config, parameters.var_builder())?;
+    let centres = nets::gradient_check::random(&[CLASSES, nets::FEATURE], 1)?.to_dtype(DType::F32)?;
+    let names = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+    IdentityNetwork::new(config, names, parameters.tensors()?, centres, DType::F32, &Device::Cpu)
+}
+
+fn learner(settings: &Settings) -> Result<Learner> {
+    let identity = settings.needs_identity().then(identity).transpose()?;
+    Learner::new(settings, CLASSES, identity, DType::F32, &Device::Cpu)
+}
+
+fn small_budget() -> Settings {
+    Settings { warm_up: 0, ramp: 0, batch: 8, ..Preset::SmallBudget.settings(Width::Tiny, 1_000_000) }
+}
+
+fn values(parameters: &Parameters) -> Result<BTreeMap<String, Vec<f32>>> {
+    let tensors = parameters.tensors()?.into_iter();
+    Ok(tensors
+        .map(|(name, tensor)| Ok((name, tensor.flatten_all()?.to_vec1()?)))
+        .collect::<candle_core::Result<_>>()?)
+}
+
+#[test]
+fn each_step_moves_its_own_networks_and_no_others() -> Result<()> {
+    let mut learner = learner(&small_budget())?;
+    let batch = batch(1)?;
+    let critics = learner.critics.as_ref().expect("this model has critics").parameters.clone();
+    let recognizer = |learner: &Learner| -> Result<Vec<Vec<f32>>> {
+        let weights = &learner.identity.as_ref().expect("given above").weights;
+        Ok(weights.values().map(|tensor| tensor.flatten_all()?.to_vec1()).collect::<candle_core::Result<_>>()?)
+    };
+    let (eg, d, fr) = (values(&learner.parameters)?, values(&critics)?, recognizer(&learner)?);
+    let (faces, draws) = (learner.faces(&batch)?, learner.draws(batch.rows)?);
+    let made = learner.make_live(&faces, &draws)?;
+
+    learner.critic_step(&faces, &made, &draws, &mut Figures::default())?;
+    assert_eq!((values(&learner.parameters)?, recognizer(&learner)?), (eg.clone(), fr.clone()));
+    let moved = values(&critics)?;
+    assert!(d.iter().all(|(name, before)| moved[name] != *before), "every critic weight moves");
+
+    learner.generator_step(&faces, &made, &draws, &mut Figures::default())?;
+    assert_eq!((values(&critics)?, recognizer(&learner)?), (moved, fr));
+    let moved = values(&learner.parameters)?;
+    for (name, before) in eg {
+        assert!(moved[&name] != before, "{name} stays");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_frozen_recognizer_still_moves_the_images() -> Result<()> {
+    // All that is left is the identity term: G can only move through the recognizer.
+    let settings = Settings {
+        balance: Balance::Weights,
+        lambda_adv: 0.0,
+        lambda_cls: 0.0,
+        lambda_fm: 0.0,
+        lambda_pixel: 0.0,
+        lambda_kl: 0.0,
+        ..small_budget()
+    };
+    let mut learner = learner(&settings)?;
+    let before = values(&learner.parameters)?;
+    learner.step(&batch(1)?)?;
+    let after = values(&learner.parameters)?;
+    assert!(before.iter().all(|(name, values)| after[name] != *values));
+    Ok(())
+}
+
+#[test]
+fn frozen_views_follow_their_weights() -> Result<()> {
+    let mut learner = learner(&small_budget())?;
+    let batch = batch(1)?;
+    let (faces, draws) = (learner.faces(&batch)?, learner.draws(batch.rows)?);
+    let images = |learner: &Learner, networks: &Networks| -> Result<Vec<f32>> {
+        Ok(learner.make(&faces, &draws, networks)?.images.flatten_all()?.to_vec1()?)
+    };
+    let before = images(&learner, &learner.frozen)?;
+    learner.step(&batch)?;
+    let after = images(&learner, &learner.frozen)?;
+    assert_ne!(before, after);
+    assert_eq!(after, images(&learner, &learner.live)?);
+    let critic = &learner.critics.as_ref().expect("this model has critics").scales[1];
+    let half = ops::pyramid_down(&faces.images)?;
+    let values = |network: &nets::Discriminator| network.forward(&half)?.value()?.to_vec1::<f32>();
+    assert_eq!(values(&critic.live)?, values(&critic.frozen)?);
+    Ok(())
+}
+
+#[test]
+fn every_model_and_reading_takes_its_steps() -> Result<()> {
+    let model = |model| -> Result<Settings> {
+        let overrides = Overrides { model: Some(model), ..Overrides::default() };
+        Ok(Settings { warm_up: 0, ..Settings::resolve(Width::Tiny, None, 1000, &overrides)? })
+    };
+    let paper = Preset::Paper.settings(Width::Tiny, 1000);
+    let cases = [
+        ("paper", paper.clone()),
+        ("as printed", Settings { critic_reading: CriticReading::AsPrinted, ..paper }),
+        ("class means", Settings { prior_match: PriorMatch::ClassMean, ..small_budget() }),
+        ("five critic steps", Settings { critic_steps: 2, ..small_budget() }),
+        ("colour", Settings { channels: 3, ..small_budget() }),
+        ("without identity term", {
+            let without = Overrides { lambda_id: Some(0.0), ..Overrides::default() };
+            Settings { warm_up: 0, ..Settings::resolve(Width::Tiny, None, 1000, &without)? }
+        }),
+        ("cvae", model(Model::Cvae)?),
+        ("cgan", model(Model::Cgan)?),
+    ];
+    for (name, settings) in cases {
+        let mut learner = learner(&settings)?;
+        let batch = batch(settings.channels)?;
+        let mut figures = Figures::default();
+        for _ in 0..2 {
+            figures.merge(&learner.step(&batch)?);
+        }
+        let has = |figure: &str| figures.mean(figure).is_some();
+        assert_eq!(has("loss/pixel"), settings.has_encoder(), "{name}");
+        assert_eq!(has("loss/adversarial"), settings.has_critics(), "{name}");
+        assert_eq!(has("loss/identity"), settings.lambda_id > 0.0, "{name}");
+        assert!(figures.means().iter().all(|(_, value)| value.is_finite()), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn critics_wait_for_the_end_of_the_warm_up() -> Result<()> {
+    let mut learner = learner(&Settings { warm_up: 8, ramp: 16, ..small_budget() })?;
+    let batch = batch(1)?;
+    assert_eq!(learner.step(&batch)?.mean("critic/gain"), None);
+    assert!(learner.step(&batch)?.mean("critic/gain").is_some());
+    Ok(())
+}
+
+#[test]
+fn the_encoder_sees_its_images_from_the_start() -> Result<()> {
+    let learner = learner(&small_budget())?;
+    let faces = learner.faces(&batch(1)?)?;
+    let encoder = learner.live.encoder.as_ref().expect("this model has an encoder");
+    let mu = encoder.forward(&faces.images)?.mu;
+    let centred = mu.broadcast_sub(&mu.mean_keepdim(0)?)?;
+    let deviation = centred.sqr()?.mean_all()?.sqrt()?.to_scalar::<f32>()?;
+    assert!(deviation > 1e-3, "{deviation}");
+    Ok(())
+}
+
+#[test]
+fn autoencoding_alone_learns_eight_images_by_heart() -> Result<()> {
+    let overrides = Overrides {
+        model: Some(Model::Cvae),
+        batch: Some(8),
+        learning_rate: Some(3e-3),
+        lambda_kl: Some(1e-3),
+        ..Overrides::default()
+    };
+    let mut learner = learner(&Settings::resolve(Width::Tiny, None, 1_000_000, &overrides)?)?;
+    let batch = batch(1)?;
+    let mut pixel = f64::INFINITY;
+    for _ in 0..400 {
+        pixel = learner.step(&batch)?.mean("loss/pixel").expect("measured");
+        if pixel < 0.1 {
+            break;
+        }
+    }
+    assert!(pixel < 0.1, "{pixel}");
+    Ok(())
+}
+
+#[test]
+fn a_critic_tells_fixed_fakes_apart_with_slopes_near_one() -> Result<()> {
+    // E and G stand still, so the critics face the same fakes all the time.
+    let settings = Settings { critic_learning_rate: 1e-3, lambda_cls: 0.0, ..small_budget() };
+    let mut learner = learner(&settings)?;
+    let batch = batch(1)?;
+    let faces = learner.faces(&batch)?;
+    let made = learner.make(&faces, &learner.draws(batch.rows)?, &learner.frozen)?;
+    let mut last = (0.0, 0.0);
+    for step in 0..400 {
+        learner.steps = step;
+        let draws = learner.draws(batch.rows)?;
+        let mut figures = Figures::default();
+        learner.critic_step(&faces, &made, &draws, &mut figures)?;
+        let mean = |name| figures.mean(name).expect("measured");
+        last = (mean("critic/gain"), mean("critic/slope"));
+        if last.0 > 1.0 && (0.7..1.3).contains(&last.1) {
+            return Ok(());
+        }
+    }
+    panic!("gain and slope: {last:?}")
+}
