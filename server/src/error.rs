@@ -34,12 +34,12 @@ pub enum Error {
     #[error("{0}")]
     Device(String),
     /// A listening socket can't be had.
-    #[error("{}", bind_sentence(*address, source))]
+    #[error("{}", bind_sentence(*address, reason))]
     Bind {
         /// The address asked for.
         address: SocketAddr,
-        /// The system's answer.
-        source: std::io::Error,
+        /// The system's answer, which the sentence tells in full.
+        reason: std::io::Error,
     },
     /// The gRPC server ended by itself.
     #[error("the server failed: {0}")]
@@ -92,8 +92,8 @@ pub enum Error {
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-fn bind_sentence(address: SocketAddr, source: &std::io::Error) -> String {
-    match source.kind() {
+fn bind_sentence(address: SocketAddr, reason: &std::io::Error) -> String {
+    match reason.kind() {
         std::io::ErrorKind::AddrInUse => {
             format!(
                 "cannot listen on {address}: the address is in use; stop the other program or choose another address"
@@ -105,6 +105,6 @@ fn bind_sentence(address: SocketAddr, source: &std::io::Error) -> String {
         std::io::ErrorKind::PermissionDenied => {
             format!("cannot listen on {address}: permission denied; ports below 1024 need special rights")
         }
-        _ => format!("cannot listen on {address}: {source}"),
+        _ => format!("cannot listen on {address}: {reason}"),
     }
 }

@@ -32,7 +32,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// # Errors
 /// [`Error::Bind`], in one sentence.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|source| Error::Bind { address, source })
+    TcpListener::bind(address).await.map_err(|reason| Error::Bind { address, reason })
 }
 
 /// Opens what the settings name and serves it until `shutdown` comes.
@@ -85,7 +85,6 @@ pub async fn serve_opened(
     let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .max_frame_size(limits::FRAME_BYTES)
         .add_routes(routes.routes())
         .serve_with_incoming_shutdown(accepted(listener), served.closing.clone().cancelled_owned());
 

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 const DEMO_BUNDLE: Option<&[u8]> = None;
 
 /// `Synthesize` requests answered at once. They compete with streams, so few.
-const MAX_SYNTHESES: usize = 8;
+pub(crate) const MAX_SYNTHESES: usize = 8;
 
 /// Facts about the weights.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     plan::latent,
     scheduler::{Face, Turn},
-    served::Served,
+    served::{MAX_SYNTHESES, Served},
     session::{self, Content},
 };
 use nets::{chance::Chance, pixels::IMAGE_SIZE};
@@ -111,7 +111,7 @@ impl Service {
         self.available()?;
         let turn = self.turn(request::trainer(&request.trainer)?);
         let (faces, channels) = request::faces(&self.served, request)?;
-        let busy = || Error::Busy { what: "syntheses at once", limit: self.served.syntheses.available_permits() };
+        let busy = || Error::Busy { what: "syntheses at once", limit: MAX_SYNTHESES };
         let _permit = self.served.syntheses.try_acquire().map_err(|_| busy())?;
         let count = faces.len();
         let faces = faces.into_iter().map(|(parents, latent)| Face { parents, latent: vector(latent) }).collect();

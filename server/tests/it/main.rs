@@ -2,6 +2,7 @@
 
 mod fixture;
 
+mod command;
 mod engine;
 mod failures;
 mod operations;

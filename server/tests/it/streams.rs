@@ -2,6 +2,7 @@
 
 use crate::fixture::*;
 use proto::{NONE, v1};
+use server::Config;
 use std::sync::{Arc, atomic::Ordering};
 use std::time::Duration;
 
@@ -177,6 +178,16 @@ async fn grey_pixels_of_a_colour_bundle_are_a_third_of_the_bytes() {
     let expected = dataset::Image::new(3, colour[0].pixels[..3 * IMAGE].to_vec()).unwrap().to_grey();
     assert!(grey[0].pixels[..IMAGE] == *expected.pixels());
     assert_eq!(grey[0].labels, colour[0].labels);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_batch_fits_into_a_message() {
+    let server =
+        Setup { channels: 3, config: Config { tile: 64, ..Config::default() }, ..Setup::default() }.start().await;
+    let mut large = request(4, proto::limits::MAX_BATCH_SIZE, 1);
+    large.spec.as_mut().unwrap().blending = Some(v1::Blending { parents: 5, ..Default::default() });
+    let (_, batches) = server.read(large).await.unwrap();
+    assert_eq!(batches[0].pixels.len(), 1024 * 3 * IMAGE);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use proto::v1;
 use server::{Config, Error, Served};
 use std::path::Path;
 
-const DRAWN: &str = "demo:identities=4,images=3,seed=1";
+pub(crate) const DRAWN: &str = "demo:identities=4,images=3,seed=1";
 
 /// A bundle of the smallest networks, with random weights.
 pub(crate) fn tiny_bundle(names: &[&str]) -> Vec<u8> {
@@ -43,6 +43,11 @@ fn drawn_names() -> Vec<String> {
     dataset.identities().iter().map(|identity| identity.name.clone()).collect()
 }
 
+/// A bundle for those drawn faces.
+pub(crate) fn drawn_bundle() -> Vec<u8> {
+    tiny_bundle(&drawn_names().iter().map(String::as_str).collect::<Vec<_>>())
+}
+
 fn config(weights: &Path) -> Config {
     Config { data: DRAWN.into(), weights: Some(weights.to_owned()), ..Config::default() }
 }
@@ -51,8 +56,7 @@ fn config(weights: &Path) -> Config {
 async fn a_bundle_and_drawn_faces_are_served_from_their_names_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bundle.safetensors");
-    let names = drawn_names();
-    std::fs::write(&path, tiny_bundle(&names.iter().map(String::as_str).collect::<Vec<_>>())).unwrap();
+    std::fs::write(&path, drawn_bundle()).unwrap();
     let open = || Served::open(&config(&path)).unwrap();
     let one = Running::start(open(), "127.0.0.1:0").await;
     let mut mixed = request(7, 12, 2);
@@ -92,9 +96,8 @@ fn what_cannot_be_served_is_told_before_serving() {
 async fn a_withheld_person_is_in_no_row_and_moves_no_class() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bundle.safetensors");
-    let names = drawn_names();
-    std::fs::write(&path, tiny_bundle(&names.iter().map(String::as_str).collect::<Vec<_>>())).unwrap();
-    let config = Config { withhold: vec![names[1].clone()], ..config(&path) };
+    std::fs::write(&path, drawn_bundle()).unwrap();
+    let config = Config { withhold: vec![drawn_names()[1].clone()], ..config(&path) };
     let server = Running::start(Served::open(&config).unwrap(), "127.0.0.1:0").await;
     let (header, batches) = server.read(request(3, 24, 3)).await.unwrap();
     assert_eq!(header.identities, 4);

@@ -1,0 +1,94 @@
+//! The program itself: its words, its exit codes, its end.
+
+use crate::weights::{DRAWN, drawn_bundle};
+use proto::v1::{GetInfoRequest, augment_client::AugmentClient};
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lookalike-server"));
+    command.args(arguments).env_remove("LOOKALIKE_WEIGHTS").env_remove("LOOKALIKE_DATA");
+    command
+}
+
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = program(arguments).output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+fn bundle_in(folder: &Path) -> String {
+    let path = folder.join("bundle.safetensors");
+    std::fs::write(&path, drawn_bundle()).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn what_is_wrong_is_one_sentence_and_an_exit_code() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, _, stderr) = run(&["serve", "--listen", &address, "--metrics", "127.0.0.1:0"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains(&format!("error: cannot listen on {address}: the address is in use")), "{stderr}");
+    assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
+
+    let (code, _, stderr) =
+        run(&["serve", "--weights", "/nowhere/at/all", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("/nowhere/at/all"), "{stderr}");
+
+    let (code, _, stderr) = run(&["serve", "--tile", "0"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("expected at least 1, found 0"), "{stderr}");
+
+    let (code, stdout, _) = run(&["serve", "--dry-run", "--listen", &address]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains(&format!("listen = \"{address}\"")), "{stdout}");
+}
+
+#[test]
+fn inspect_says_what_a_bundle_holds_and_whether_it_fits() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = bundle_in(folder.path());
+    let (code, stdout, stderr) = run(&["inspect", "--weights", &bundle, "--data", DRAWN, "--json"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let found: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((found["identities"].as_u64(), found["dataset"]["images"].as_u64()), (Some(4), Some(12)));
+    let (code, _, stderr) = run(&["inspect", "--weights", &bundle, "--data", "demo:identities=5,images=1,seed=1"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("4 in the bundle and 5 in the dataset"), "{stderr}");
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_serves_until_it_is_asked_to_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = bundle_in(folder.path());
+    let arguments = [
+        "serve",
+        "--json",
+        "--data",
+        DRAWN,
+        "--weights",
+        &bundle,
+        "--listen",
+        "127.0.0.1:0",
+        "--metrics",
+        "127.0.0.1:0",
+    ];
+    let mut server = program(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
+    let url = format!("http://{}", ready["listen"].as_str().unwrap());
+    let mut client = AugmentClient::connect(url).await.unwrap();
+    let info = client.get_info(GetInfoRequest { names: 9, ..Default::default() }).await.unwrap().into_inner();
+    assert_eq!(info.names.len(), 4);
+    drop(client);
+    let stopped = Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
+    assert!(stopped.success());
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+}
