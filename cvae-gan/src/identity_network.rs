@@ -3,6 +3,7 @@
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
+use command::{Interrupt, Progress};
 use dataset::Dataset;
 use nets::{FEATURE, LightCnn, LightCnnConfig, LightCnnKind};
 use recognizer::Recognizer;
@@ -47,14 +48,23 @@ impl IdentityNetwork {
     }
 
     /// Takes a recognizer as the identity network of a data set. Its features of each identity's
-    /// first hundred images give the centres; `advance` is told how many images were embedded.
+    /// first hundred images give the centres.
     ///
     /// # Errors
-    /// An image that can't be read.
-    pub fn of_dataset(recognizer: Recognizer, dataset: &Dataset, advance: impl FnMut(u64)) -> Result<Self> {
+    /// An image that can't be read, or Ctrl-C.
+    pub fn of_dataset(recognizer: Recognizer, dataset: &Dataset, interrupt: &Interrupt) -> Result<Self> {
         let images = centre_images(dataset);
         let device = recognizer.device().clone();
-        let features = recognizer::embed(&recognizer.network, &device, dataset, &images, advance)?;
+        let progress = Progress::new("finding identities", images.len() as u64, "images");
+        let mut features = Features::new(FEATURE);
+        for images in images.chunks(256) {
+            if interrupt.requested() {
+                return Err(command::Error::Interrupted.into());
+            }
+            let advance = |images| progress.advance(images);
+            features.extend(recognizer::embed(&recognizer.network, &device, dataset, images, advance)?.values())?;
+        }
+        progress.finish();
         let labels: Vec<u32> = images.iter().map(|&image| dataset.image_identity(image) as u32).collect();
         let centres = features.class_centres(&labels, dataset.identities().len())?;
         let centres = to_tensor(&centres, &device)?;
@@ -69,7 +79,7 @@ impl IdentityNetwork {
 }
 
 /// Images of a data set that centres are taken from.
-pub fn centre_images(dataset: &Dataset) -> Vec<usize> {
+fn centre_images(dataset: &Dataset) -> Vec<usize> {
     let of_identity = |identity: &dataset::Identity| {
         identity.first_image..identity.first_image + identity.images.min(IMAGES_OF_A_CENTRE)
     };

@@ -59,7 +59,7 @@ mod tests {
     fn gradients_equal_finite_differences() -> Result<()> {
         let (made, wanted) = (random(&[3, 8], 1)?, random(&[3, 8], 2)?);
         for distance in [IdentityDistance::AsPrinted, IdentityDistance::Cosine] {
-            check_gradients(&[made.clone()], |v| identity(&v[0], &wanted, distance))?;
+            check_gradients(std::slice::from_ref(&made), |v| identity(&v[0], &wanted, distance))?;
         }
         let real = [random(&[2, 3, 3, 2], 3)?, random(&[2, 2, 2, 4], 4)?];
         let made = [random(&[2, 3, 3, 2], 5)?, random(&[2, 2, 2, 4], 6)?];

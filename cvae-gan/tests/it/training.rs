@@ -44,7 +44,7 @@ fn run(place: &Path, settings: &Settings, weights: &Path, interrupt: &Interrupt)
         (run, learner, gathered)
     } else {
         let recognizer = recognizer::load(weights, &Device::Cpu)?;
-        let identity = IdentityNetwork::of_dataset(recognizer, source.dataset(), |_| {})?;
+        let identity = IdentityNetwork::of_dataset(recognizer, source.dataset(), &Interrupt::new())?;
         let learner = Learner::new(settings, 4, Some(identity), DType::F32, &Device::Cpu)?;
         (RunDirectory::create_at(place, "")?, learner, Figures::default())
     };

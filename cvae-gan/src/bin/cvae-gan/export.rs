@@ -1,10 +1,10 @@
 //! `cvae-gan export`: what a server serves, in one file.
 
 use clap::Args;
-use command::Progress;
+use command::Interrupt;
 use command::atomic_file::write_atomically;
 use command::human::{bytes, count};
-use cvae_gan::identity_network::{self, centre_images};
+use cvae_gan::identity_network;
 use cvae_gan::{Error, Exportable, IdentityNetwork};
 use dataset::{Dataset, OpenOptions};
 use nets::bundle::{Bundle, Precision};
@@ -34,7 +34,7 @@ pub(crate) struct Export {
     out: PathBuf,
 }
 
-pub(crate) fn run(export: &Export, json: bool) -> Result<(), Error> {
+pub(crate) fn run(export: &Export, json: bool, interrupt: &Interrupt) -> Result<(), Error> {
     let device = candle_core::Device::Cpu;
     let mut parts = Exportable::read(&export.weights, &device)?;
     if let (Some(weights), Some(data)) = (&export.identity_weights, &export.data) {
@@ -47,9 +47,7 @@ pub(crate) fn run(export: &Export, json: bool) -> Result<(), Error> {
             });
         }
         let recognizer = identity_network::load(weights, &data, false, &device)?;
-        let progress = Progress::new("finding identities", centre_images(&data).len() as u64, "images");
-        parts.set_identity(IdentityNetwork::of_dataset(recognizer, &data, |images| progress.advance(images))?);
-        progress.finish();
+        parts.set_identity(IdentityNetwork::of_dataset(recognizer, &data, interrupt)?);
     }
     let precision = if export.half { Precision::Half } else { Precision::Full };
     let content = parts.to_bundle(!export.without_encoder, precision)?;

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
             _ if cli.common.dry_run => Ok(context.settings.print()?),
             Verb::Sample(sample) => sample::run(sample, json),
             Verb::Evaluate(evaluate) => evaluate::run(evaluate, json),
-            Verb::Export(export) => export::run(export, json),
+            Verb::Export(export) => export::run(export, json, &context.interrupt),
         }
     })
 }

@@ -3,8 +3,8 @@
 use candle_core::{DType, Device};
 use clap::Args;
 use command::run_directory::Checkpoints;
-use command::{Context, Progress, RunDirectory};
-use cvae_gan::identity_network::{self, centre_images};
+use command::{Context, Interrupt, RunDirectory};
+use cvae_gan::identity_network;
 use cvae_gan::trainer::Rhythm;
 use cvae_gan::{Error, Figures, IdentityNetwork, Learner, Overrides, Preset, Session, Settings, estimate, state};
 use dataset::augment::Augmentation;
@@ -92,12 +92,12 @@ pub(crate) fn run(train: &Train, dry_run: bool, json: bool, context: &Context) -
     let (run, mut learner, gathered) = match &train.resume {
         Some(resumed) => {
             let run = RunDirectory::open(resumed)?;
-            let (learner, gathered) = train.resumed(&run, &settings, &mut source, &device)?;
+            let (learner, gathered) = train.resumed(&run, &settings, &mut source, &device, &context.interrupt)?;
             run.resume_at(learner.images_seen())?;
             (run, learner, gathered)
         }
         None => {
-            let learner = train.started(&settings, &source, &device)?;
+            let learner = train.started(&settings, &source, &device, &context.interrupt)?;
             let run = match &train.out {
                 Some(out) => RunDirectory::create_at(out, &config)?,
                 None => RunDirectory::create("runs", &settings.model.to_string(), &config)?,
@@ -182,16 +182,16 @@ impl Train {
         identity_network::load(path, source.dataset(), verdict, device).map(Some)
     }
 
-    fn started(&self, settings: &Settings, source: &FolderSource, device: &Device) -> Result<Learner, Error> {
+    fn started(
+        &self,
+        settings: &Settings,
+        source: &FolderSource,
+        device: &Device,
+        interrupt: &Interrupt,
+    ) -> Result<Learner, Error> {
         let dataset = source.dataset();
         let identity = match self.recognizer(settings, source, device)? {
-            Some(recognizer) => {
-                let images = centre_images(dataset).len() as u64;
-                let progress = Progress::new("finding identities", images, "images");
-                let network = IdentityNetwork::of_dataset(recognizer, dataset, |images| progress.advance(images))?;
-                progress.finish();
-                Some(network)
-            }
+            Some(recognizer) => Some(IdentityNetwork::of_dataset(recognizer, dataset, interrupt)?),
             None => None,
         };
         Learner::new(settings, dataset.identities().len(), identity, DType::F32, device)
@@ -203,11 +203,12 @@ impl Train {
         settings: &Settings,
         source: &mut FolderSource,
         device: &Device,
+        interrupt: &Interrupt,
     ) -> Result<(Learner, Figures), Error> {
         let checkpoints: &Checkpoints = run.checkpoints();
         if checkpoints.list()?.is_empty() {
             command::say("no checkpoint yet; starting from the beginning");
-            return Ok((self.started(settings, source, device)?, Figures::default()));
+            return Ok((self.started(settings, source, device, interrupt)?, Figures::default()));
         }
         let (_, checkpoint) = checkpoints.newest(|found| state::read(&found.path, device))?;
         state::restore(settings, checkpoint, source, device)
