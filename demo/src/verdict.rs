@@ -1,0 +1,164 @@
+//! Who verifies strangers best, and how sure one can be of it.
+
+use crate::Error;
+use crate::arms::Arm;
+use command::RunDirectory;
+use command::atomic_file::write_atomically;
+use command::human::Table;
+use command::picture::Plot;
+use recognizer::evaluate::Comparison;
+use recognizer::metrics::Features;
+use recognizer::{Evaluation, PairSet, Recognizer};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write;
+
+/// Hears every recognizer, then decides.
+pub(crate) struct Judge {
+    pairs: PairSet,
+    heard: BTreeMap<(Arm, u64), (Features, Evaluation)>,
+}
+
+impl Judge {
+    /// With the pairs of drawn people that nobody trained on.
+    pub(crate) fn open() -> Result<Self, Error> {
+        Ok(Self { pairs: PairSet::open("demo:held-out")?, heard: BTreeMap::new() })
+    }
+
+    /// Takes a recognizer's features of the held-out faces.
+    pub(crate) fn hear(&mut self, arm: Arm, seed: u64, recognizer: &Recognizer) -> Result<(), Error> {
+        let features = self.pairs.embed(&recognizer.network, recognizer.device(), |_| {})?;
+        let evaluation = self.pairs.judge(&features)?;
+        command::say(format!("{arm}: {}", accuracy(&evaluation)));
+        self.heard.insert((arm, seed), (features, evaluation));
+        Ok(())
+    }
+
+    /// Compares each arm with real rows alone, seed by seed.
+    pub(crate) fn decide(self) -> Result<Verdict, Error> {
+        let mut arms = Vec::new();
+        for arm in Arm::ALL {
+            let mut seeds = Vec::new();
+            for ((heard, seed), (features, evaluation)) in &self.heard {
+                if *heard != arm {
+                    continue;
+                }
+                let against = match self.heard.get(&(Arm::RealOnly, *seed)) {
+                    Some((real, _)) if arm != Arm::RealOnly => Some(self.pairs.compare(real, features, *seed)?),
+                    _ => None,
+                };
+                seeds.push(Judged { seed: *seed, evaluation: evaluation.clone(), against_real_only: against });
+            }
+            arms.push(ArmVerdict { arm, seeds });
+        }
+        Ok(Verdict { arms })
+    }
+}
+
+/// All figures; `--json` prints them as they are.
+#[derive(Serialize)]
+pub(crate) struct Verdict {
+    arms: Vec<ArmVerdict>,
+}
+
+#[derive(Serialize)]
+struct ArmVerdict {
+    arm: Arm,
+    seeds: Vec<Judged>,
+}
+
+#[derive(Serialize)]
+struct Judged {
+    seed: u64,
+    evaluation: Evaluation,
+    against_real_only: Option<Comparison>,
+}
+
+impl Verdict {
+    /// One line of JSON.
+    pub(crate) fn json(&self) -> String {
+        // Plain structs of numbers and names always have a JSON form.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// `verdict.json`, `verdict.txt` and `accuracy.png`.
+    pub(crate) fn save(&self, directory: &RunDirectory) -> Result<(), Error> {
+        let write = |name: &str, text: String| {
+            write_atomically(directory.path().join(name), |file| file.write_all(text.as_bytes()))
+        };
+        write("verdict.json", self.json())?;
+        write("verdict.txt", self.to_string())?;
+        let mut plot = Plot::new("held-out verification", "fold", "accuracy");
+        for arm in &self.arms {
+            if let Some(first) = arm.seeds.first() {
+                let folds = first.evaluation.cosine.verification.folds.iter().enumerate();
+                plot.line(arm.arm.to_string(), folds.map(|(fold, figures)| ((fold + 1) as f64, figures.accuracy)));
+            }
+        }
+        Ok(plot.render().save(directory.path().join("accuracy.png"))?)
+    }
+
+    fn conclusion(&self) -> String {
+        let seeds = self.arms.first().map_or(0, |arm| arm.seeds.len());
+        let clear = |arm: &&ArmVerdict| arm.seeds.iter().all(|judged| judged.against_real_only.is_some_and(is_clear));
+        let sure: Vec<String> =
+            self.arms.iter().filter(|arm| arm.arm != Arm::RealOnly).filter(clear).map(describe).collect();
+        let found = if sure.is_empty() {
+            "No difference here is larger than its uncertainty.".to_owned()
+        } else {
+            format!("Larger than its uncertainty: {}.", sure.join("; "))
+        };
+        let caution = if seeds < 3 {
+            " A training this short shows the mechanism and can't settle whether generated faces help; \
+             `demo --full` takes three seeds and more images."
+        } else {
+            ""
+        };
+        format!("{found}{caution}")
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table =
+            Table::new(["trained on", "seed", "held-out accuracy", "difference to real only (95 % interval)"]);
+        for arm in &self.arms {
+            for judged in &arm.seeds {
+                let difference = judged.against_real_only.map_or_else(String::new, |comparison| points(&comparison));
+                table.row([arm.arm.to_string(), judged.seed.to_string(), accuracy(&judged.evaluation), difference]);
+            }
+        }
+        writeln!(f, "{table}")?;
+        let pairs = self.arms.first().and_then(|arm| arm.seeds.first()).map_or(0, |judged| judged.evaluation.pairs);
+        writeln!(
+            f,
+            "Accuracy on {} pairs of drawn people that nobody trained on, by LFW's protocol (10 folds, cosine); the \
+             interval is over resampled people.",
+            command::human::count(pairs as u64)
+        )?;
+        writeln!(f, "{}", self.conclusion())
+    }
+}
+
+fn accuracy(evaluation: &Evaluation) -> String {
+    let verification = &evaluation.cosine.verification;
+    format!("{:.1} +- {:.1} %", 100.0 * verification.accuracy, 100.0 * verification.standard_error)
+}
+
+fn points(comparison: &Comparison) -> String {
+    let difference = comparison.difference;
+    let (low, high) = difference.interval;
+    format!("{:+.1} points ({:+.1} to {:+.1})", 100.0 * difference.mean, 100.0 * low, 100.0 * high)
+}
+
+fn is_clear(comparison: Comparison) -> bool {
+    let (low, high) = comparison.difference.interval;
+    low > 0.0 || high < 0.0
+}
+
+fn describe(arm: &ArmVerdict) -> String {
+    let differences: Vec<String> =
+        arm.seeds.iter().filter_map(|judged| judged.against_real_only).map(|c| points(&c)).collect();
+    format!("{} {}", arm.arm, differences.join(", "))
+}
