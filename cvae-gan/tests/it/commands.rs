@@ -49,7 +49,7 @@ fn a_run_is_trained_sampled_judged_and_exported() {
     ];
 
     let dry = stdout(&cvae_gan(&[&training[..], &["--dry-run"]].concat()));
-    assert!(dry.contains("lambda-kl = 0.02 # preset small-budget") && dry.contains("# time: "), "{dry}");
+    assert!(dry.contains("lambda-kl = 0.003 # preset small-budget") && dry.contains("# time: "), "{dry}");
     assert!(!run.exists(), "a dry run leaves nothing");
 
     stdout(&cvae_gan(&training));
