@@ -128,6 +128,11 @@ impl Recipe {
     /// Whether `echo`, the recipe with defaults written out, is this one: the first setting in which
     /// it isn't, with this recipe's value and the echo's.
     pub fn difference(&self, echo: &Self) -> Option<Difference> {
+        if self.seed != echo.seed {
+            // First, because other settings take their default from it.
+            let (left, right) = (self.seed.into(), echo.seed.into());
+            return Some(Difference { setting: "seed".to_owned(), left, right });
+        }
         let blending = Blending {
             count: self.blending.count.or(echo.blending.count),
             seed: self.blending.seed.or(echo.blending.seed),

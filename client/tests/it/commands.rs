@@ -1,0 +1,163 @@
+use crate::fixture::*;
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn client(place: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lookalike-client")).current_dir(place).args(args).output().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn refusal(output: &Output) -> (Option<i32>, String) {
+    (output.status.code(), String::from_utf8(output.stderr.clone()).unwrap().trim_end().to_owned())
+}
+
+#[test]
+fn a_probe_measures_a_stream_and_shows_it() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Running::ordinary();
+    let url = server.url();
+    let probe = |more: &[&str]| {
+        let args = ["probe", "--server", &url, "--mix", "real=0.5,existing=0.3,blended=0.2", "--batch", "16"];
+        client(place.path(), &[&args[..], &["--batches", "20", "--seed", "7", "--quiet"], more].concat())
+    };
+    let figures = json(&probe(&["--json", "--save", "grid.png"]));
+    assert_eq!(
+        [&figures["batches"], &figures["images"], &figures["real"], &figures["existing"], &figures["blended"]],
+        [20, 320, 160, 96, 64]
+    );
+    for name in ["images_per_second", "bytes_per_second", "wait_seconds_p50", "wait_seconds_p99", "first_batch_seconds"]
+    {
+        assert!(figures[name].as_f64().is_some_and(|figure| figure > 0.0), "{name}");
+    }
+    assert_eq!(std::fs::read(place.path().join("grid.png")).unwrap()[..4], *b"\x89PNG");
+    assert_eq!(figures["digest"].as_str().unwrap().len(), 64);
+    let digest = |more: &[&str]| json(&probe(&[&["--json"], more].concat()))["digest"].clone();
+    assert_eq!(digest(&["--prefetch", "1"]), figures["digest"]);
+    assert_ne!(digest(&["--first", "1"]), figures["digest"]);
+    assert_ne!(digest(&["--truncation", "0.5"]), figures["digest"]);
+
+    let table = String::from_utf8(probe(&[]).stdout).unwrap();
+    for words in ["20, number 0 to 19", "320 grey", "160 real, 96 existing, 64 blended", "images/s", "99 of 100"] {
+        assert!(table.contains(words), "{table}");
+    }
+    assert!(table.contains(figures["digest"].as_str().unwrap()), "{table}");
+}
+
+#[test]
+fn every_flag_of_a_spec_reaches_the_stream() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Running::ordinary();
+    let url = server.url();
+    std::fs::write(place.path().join("weights"), "1\n0\n0\n0\n0\n2.5\n").unwrap();
+    let probe = |more: &[&str]| {
+        let args = ["probe", "--server", &url, "--batch", "8", "--batches", "2", "--quiet", "--json"];
+        client(place.path(), &[&args, more].concat())
+    };
+    let usual = json(&probe(&[]))["digest"].clone();
+    let specs: [&[&str]; 12] = [
+        &["--seed", "2"],
+        &["--mix", "real=1,existing=1"],
+        &["--sampling", "by-identity"],
+        &["--sampling", "4x2"],
+        &["--sampling", "weights:weights"],
+        &["--blended-identities", "3"],
+        &["--parents", "3"],
+        &["--alpha", "0.5"],
+        &["--max-weight", "0.6"],
+        &["--blending-seed", "5"],
+        &["--jitter", "0.5"],
+        &["--augmentation", "off"],
+    ];
+    let mut digests: Vec<Value> = specs.iter().map(|spec| json(&probe(spec))["digest"].clone()).collect();
+    digests.push(json(&probe(&["--rank", "1", "--world-size", "2"]))["digest"].clone());
+    for (nth, digest) in digests.iter().enumerate() {
+        assert!(*digest != usual && !digests[..nth].contains(digest), "{nth}");
+    }
+}
+
+#[test]
+fn a_recognizer_is_trained_online_and_goes_on_where_it_was() {
+    let place = tempfile::tempdir().unwrap();
+    let here = place.path();
+    let server = Running::ordinary();
+    let url = server.url();
+    let args = ["train", "--server", &url, "--batch", "8", "--width", "tiny", "--arch", "lightcnn-9", "--seed", "3"];
+    let trained = json(&client(here, &[&args[..], &["--images", "32", "--out", "run", "--quiet", "--json"]].concat()));
+    assert_eq!(trained["images_seen"], 32);
+    assert_eq!(trained["interrupted"], false);
+    // With the settings it was started with, at a server that moved.
+    let moved = Running::ordinary();
+    let resume = ["train", "--resume", "run", "--server", &moved.url(), "--quiet", "--json"];
+    assert_eq!(json(&client(here, &resume))["images_seen"], 32);
+
+    let other = Setup { numerics: "there", ..Setup::default() }.start();
+    let refused = client(here, &["train", "--resume", "run", "--server", &other.url(), "--quiet"]);
+    let (code, sentence) = refusal(&refused);
+    assert_eq!(code, Some(1));
+    assert!(sentence.starts_with("error: can't go on in this stream:"), "{sentence}");
+    assert!(sentence.contains("--accept"), "{sentence}");
+    let accepted = ["train", "--resume", "run", "--server", &other.url(), "--accept", "numerics", "--quiet"];
+    assert_eq!(client(here, &accepted).status.code(), Some(0));
+}
+
+#[test]
+fn what_can_not_be_done_is_refused_in_one_sentence() {
+    let place = tempfile::tempdir().unwrap();
+    let here = place.path();
+    let url = nowhere();
+    for verb in [&["probe"][..], &["train", "--out", "run"]] {
+        let args = [verb, &["--server", &url, "--patience", "0.2", "--quiet"]].concat();
+        let (code, sentence) = refusal(&client(here, &args));
+        assert_eq!(code, Some(1));
+        let begin = format!("error: no server answers: {url} (connection refused); waited ");
+        assert!(sentence.starts_with(&begin) && sentence.lines().count() == 1, "{sentence}");
+    }
+    assert!(!here.join("run").exists(), "a refused training leaves no run behind");
+
+    let server = Running::ordinary();
+    let probe =
+        |more: &[&str]| refusal(&client(here, &[&["probe", "--server", &server.url(), "--quiet"], more].concat()));
+    for wrong in [
+        ["--batch", "0"],
+        ["--batch", "1025"],
+        ["--mix", "real=0"],
+        ["--mix", "new=1"],
+        ["--parents", "1"],
+        ["--parents", "6"],
+        ["--alpha", "0"],
+        ["--max-weight", "1.5"],
+        ["--truncation", "0.01"],
+        ["--jitter", "11"],
+        ["--sampling", "by-age"],
+        ["--server", "ftp://x"],
+        ["--batches", "0"],
+        ["--accept", "all"],
+        ["--patience", "-1"],
+    ] {
+        assert_eq!(probe(&wrong).0, Some(2), "{wrong:?}");
+    }
+    let begin = "error: the server at ";
+    for (wrong, reason) in [
+        (
+            &["--parents", "5", "--max-weight", "0.2"][..],
+            "expected a largest weight above 1/5 and at most 1, found 0.2",
+        ),
+        (&["--sampling", "3x2"], "expected identities x images to be the batch size 64, found 3 x 2"),
+        (&["--pixels", "rgb"], "colour pixels are asked for, but the bundle served makes grey images"),
+        (&["--trainer", "a b"], "expected a trainer name of at most 64 letters"),
+    ] {
+        let (code, sentence) = probe(wrong);
+        assert_eq!(code, Some(1));
+        assert!(sentence.starts_with(begin) && sentence.contains(reason), "{sentence}");
+        assert_eq!(sentence.lines().count(), 1, "{sentence}");
+    }
+    let (code, sentence) = probe(&["--rank", "2", "--world-size", "2"]);
+    assert_eq!((code, &sentence[..]), (Some(1), "error: expected a rank below the world size 2, found 2"));
+    let (code, sentence) = probe(&["--sampling", "weights:absent"]);
+    assert_eq!((code, &sentence[..]), (Some(1), "error: cannot read absent: no such file or directory"));
+}

@@ -1,0 +1,7 @@
+mod between;
+mod commands;
+mod fixture;
+mod recipes;
+mod streams;
+mod training;
+mod trust;

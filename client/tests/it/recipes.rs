@@ -1,0 +1,84 @@
+use client::recipe::{Augmentation, Blending, Channels, Latent, Mix, Recipe, Sampling};
+use proptest::option;
+use proptest::prelude::*;
+use proto::v1;
+
+fn sampling() -> impl Strategy<Value = Sampling> {
+    prop_oneof![
+        Just(Sampling::ByImage),
+        Just(Sampling::ByIdentity),
+        (1u32.., 1u32..).prop_map(|(identities, images)| Sampling::PerBatch { identities, images }),
+        prop::collection::vec(0.0f64..1e9, 1..5).prop_map(Sampling::Weighted),
+    ]
+}
+
+fn latent() -> impl Strategy<Value = Latent> {
+    prop_oneof![
+        (0.1f64..5.0).prop_map(|truncation| Latent::Prior { truncation }),
+        (0.0f64..10.0).prop_map(|scale| Latent::Jitter { scale }),
+    ]
+}
+
+prop_compose! {
+    fn mix()(real in 0.0f64..1e6, existing in 0.0f64..1.0, blended in 1e-300f64..1.0) -> Mix {
+        Mix { real, existing, blended }
+    }
+}
+
+prop_compose! {
+    /// With every default written out, as a header has it.
+    fn recipe()(
+        (seed, batch_size) in (any::<u64>(), 1u32..1024),
+        mix in mix(),
+        sampling in sampling(),
+        (count, parents, alpha, max_weight, blending_seed) in
+            (1u32.., 2u32..6, 0.01f64..1000.0, 0.01f64..1.0, any::<u64>()),
+        latent in latent(),
+        augmented: bool,
+        grey: bool,
+    ) -> Recipe {
+        Recipe {
+            sampling,
+            blending: Blending { count: Some(count), parents, alpha, max_weight, seed: Some(blending_seed) },
+            latent,
+            augmentation: if augmented { Augmentation::Standard } else { Augmentation::Off },
+            channels: Some(if grey { Channels::Grey } else { Channels::Rgb }),
+            ..Recipe::new(seed, batch_size, mix)
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_recipe_comes_back_from_a_checkpoint_and_from_the_wire_to_the_last_bit(recipe in recipe()) {
+        let text = serde_json::to_string(&recipe).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Recipe>(&text).unwrap(), &recipe);
+        prop_assert_eq!(&Recipe::try_from(v1::StreamSpec::from(&recipe)).unwrap(), &recipe);
+    }
+
+    #[test]
+    fn only_defaults_may_be_filled_in(recipe in recipe(), count in option::of(Just(3u32))) {
+        let asked = Recipe { blending: Blending { count, ..recipe.blending.clone() }, channels: None, ..recipe.clone() };
+        let differs = count.is_some_and(|count| Some(count) != recipe.blending.count);
+        prop_assert_eq!(asked.difference(&recipe).is_some(), differs);
+        let other = Recipe { seed: !recipe.seed, ..recipe.clone() };
+        prop_assert_eq!(other.difference(&recipe).unwrap().setting, "seed");
+    }
+
+    #[test]
+    fn a_mix_is_read_as_it_is_written(mix in mix()) {
+        prop_assert_eq!(mix.to_string().parse(), Ok(mix));
+    }
+}
+
+#[test]
+fn a_mix_that_no_batch_can_have_is_refused() {
+    let refusal = |text: &str| text.parse::<Mix>().unwrap_err();
+    assert_eq!("real=2".parse(), Ok(Mix { real: 2.0, existing: 0.0, blended: 0.0 }));
+    assert_eq!(refusal("real"), r#"expected SOURCE=WEIGHT[,SOURCE=WEIGHT], found "real""#);
+    assert_eq!(refusal("fake=1"), r#"expected real, existing or blended, found "fake""#);
+    assert_eq!(refusal("real=-1"), r#"expected a weight of at least 0 for real, found "-1""#);
+    assert_eq!(refusal("real=nan"), r#"expected a weight of at least 0 for real, found "nan""#);
+    assert_eq!(refusal("real=1,real=1"), "expected each source once, found real twice");
+    assert_eq!(refusal("real=0,blended=0"), "expected weights with a sum above 0, found 0");
+}
