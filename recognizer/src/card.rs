@@ -4,9 +4,12 @@ use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use nets::checkpoint::Checkpoint;
+use nets::legacy::{self, Classifier};
 use nets::{LightCnn, LightCnnConfig, Parameters};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 /// The kind of a recognizer's checkpoints.
@@ -67,14 +70,38 @@ impl Recognizer {
     }
 }
 
-/// Reads a recognizer: a checkpoint, or the newest one of a run directory.
+/// Reads a recognizer: a checkpoint, the newest one of a run directory, or published LightCNN
+/// weights as PyTorch wrote them (`.pth.tar`).
 ///
 /// # Errors
 /// Nothing there, a file that is cut short or of another kind, weights that don't fit it.
 pub fn load(run_or_file: impl AsRef<Path>, device: &Device) -> Result<Recognizer> {
     let path = command::run_directory::find(run_or_file)?;
+    if is_of_pytorch(&path)? {
+        return published(&path, device);
+    }
     let mut file = Checkpoint::read(&path, KIND, device)?;
     let card: Card = file.get(CARD)?;
     let weights = file.take(NETWORK);
     Recognizer::new(card, weights, device).map_err(|error| Error::Checkpoint(file.content(error)))
+}
+
+/// Whether the file starts as a pickle (of 2017) or a zip archive (later), whatever its name says.
+fn is_of_pytorch(path: &Path) -> Result<bool> {
+    let mut start = Vec::new();
+    let file = File::open(path).map_err(command::Error::reading(path))?;
+    file.take(9).read_to_end(&mut start).map_err(command::Error::reading(path))?;
+    // A safetensors file starts with the length of its header, whose first byte may be anything.
+    let is_safetensors = start.get(8) == Some(&b'{');
+    Ok(!is_safetensors && (start.starts_with(b"PK\x03\x04") || start.starts_with(b"\x80\x02")))
+}
+
+/// Published weights name no identities.
+fn published(path: &Path, device: &Device) -> Result<Recognizer> {
+    let tensors = legacy::read(path)?;
+    let refused = |reason: String| Error::Published { path: path.to_owned(), reason };
+    let (config, weights) =
+        legacy::import_light_cnn(&tensors, Classifier::Keep).map_err(|error| refused(error.to_string()))?;
+    let card = Card { config, class_names: Vec::new(), dataset: None, images_seen: 0 };
+    Recognizer::new(card, weights, device).map_err(|error| refused(error.to_string()))
 }

@@ -36,6 +36,17 @@ pub enum Error {
     /// A file that holds no recognizer, or another one than is needed.
     #[error(transparent)]
     Checkpoint(#[from] nets::checkpoint::CheckpointError),
+    /// A file of PyTorch's that can't be read.
+    #[error(transparent)]
+    Legacy(#[from] nets::legacy::LegacyError),
+    /// A file of PyTorch's that holds no LightCNN.
+    #[error("{}: {reason}", path.display())]
+    Published {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What was expected and found.
+        reason: String,
+    },
     /// A checkpoint and a training that don't belong together.
     #[error("can't resume: expected {expected}, found {found}")]
     OtherTraining {

@@ -116,7 +116,17 @@ fn run(
     let mut saved = None;
     while trainer.images_seen() < images && !interrupt.requested() {
         // Fetch.
-        let Some(fetched) = batches.next(|| interrupt.requested())? else { break };
+        let fetched = match batches.next(|| interrupt.requested()) {
+            Ok(Some(fetched)) => fetched,
+            Ok(None) => break,
+            Err(error) => {
+                // What was learned until here is not the source's to lose.
+                if saved.is_none() && trainer.steps() > 0 {
+                    state::save(trainer, gathered, place, about, run, rhythm.keep)?;
+                }
+                return Err(error.into());
+            }
+        };
 
         // Forward, loss, update.
         let before = trainer.images_seen();

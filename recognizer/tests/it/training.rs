@@ -13,13 +13,15 @@ struct Gratings {
     next: u64,
     /// Asks for the end when this batch is made.
     interrupt_at: Option<(u64, Interrupt)>,
+    /// Fails instead of making this batch.
+    fail_at: Option<u64>,
 }
 
 const ROWS: u64 = 8;
 
 impl Gratings {
     fn new(classes: u64) -> Self {
-        Self { classes, next: 0, interrupt_at: None }
+        Self { classes, next: 0, interrupt_at: None, fail_at: None }
     }
 }
 
@@ -42,6 +44,9 @@ impl BatchSource for Gratings {
             && *at == index
         {
             interrupt.request();
+        }
+        if self.fail_at == Some(index) {
+            return Err(SourceError::other(std::io::Error::other("the server is gone")));
         }
         self.next += 1;
         let images: Vec<u64> = (index * ROWS..(index + 1) * ROWS).collect();
@@ -163,6 +168,22 @@ fn a_killed_training_goes_on_from_its_last_checkpoint_to_the_same_end() {
     let resumed = Run::open(&killed).train(&config, Gratings::new(4), true).unwrap();
     assert!(file(&resumed.checkpoint) == file(&undisturbed.checkpoint), "the checkpoints differ");
     assert_eq!(file(&killed.join("stats.jsonl")), file(&whole.join("stats.jsonl")));
+}
+
+#[test]
+fn a_training_whose_source_fails_keeps_all_that_it_has_learned() {
+    let place = tempfile::tempdir().unwrap();
+    let (whole, parts) = (place.path().join("whole"), place.path().join("parts"));
+    let config = config(64);
+    let undisturbed = Run::new(&whole).train(&config, Gratings::new(4), false).unwrap();
+
+    // After 6 batches; the last milestone was 5.
+    let source = Gratings { fail_at: Some(6), ..Gratings::new(4) };
+    let error = Run::new(&parts).train(&config, source, false).unwrap_err();
+    assert_eq!(error.to_string(), "the server is gone");
+    assert_eq!(recognizer::load(&parts, &Device::Cpu).unwrap().card.images_seen, 48);
+    let resumed = Run::open(&parts).train(&config, Gratings::new(4), true).unwrap();
+    assert!(file(&resumed.checkpoint) == file(&undisturbed.checkpoint), "the checkpoints differ");
 }
 
 #[test]

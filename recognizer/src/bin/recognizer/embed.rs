@@ -16,7 +16,7 @@ use std::path::PathBuf;
 /// normalised features). Its metadata holds the identities' names and the images' paths in order.
 #[derive(Args)]
 pub(crate) struct Embed {
-    /// Recognizer: a checkpoint or a run directory
+    /// Recognizer: a checkpoint, a run directory, or published LightCNN weights (.pth.tar)
     #[arg(long, value_name = "FILE|RUN", help_heading = "Input")]
     weights: PathBuf,
     /// Images: a folder per identity, a tar of one, or demo

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("judged").args(["pairs", "images"]).required(true).multiple(true))]
 pub(crate) struct Evaluate {
-    /// Recognizer: a checkpoint or a run directory
+    /// Recognizer: a checkpoint, a run directory, or published LightCNN weights (.pth.tar)
     #[arg(long, value_name = "FILE|RUN", help_heading = "Input")]
     weights: PathBuf,
     /// Pairs, the same person or not: a folder or tar with pairs.txt, or demo:held-out
