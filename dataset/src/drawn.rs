@@ -118,17 +118,18 @@ fn picture(person: &Person, moment: &Moment) -> Image {
     for y in 0..IMAGE_SIZE {
         for x in 0..IMAGE_SIZE {
             let mut colour = V3::ZERO;
-            let mut cover = 0.0;
+            let (mut cover, mut bare) = (0.0, 0.0);
             for fragment in visible.fragments(&meshes, x, y) {
                 colour = colour + shade(&face, &meshes, &fragment, &lamps, &view.rotation) * fragment.cover;
                 cover += fragment.cover;
+                bare += if meshes[fragment.mesh].mesh.material == Material::Skin { fragment.cover } else { 0.0 };
             }
             let (x, y) = (x as f32, y as f32);
             if cover < 1.0 {
                 colour = colour + camera::background(&moment.background, x, y) * (1.0 - cover);
             }
             if let Some(spectacles) = &spectacles {
-                colour = spectacles.over(&view, &lamps, x, y, colour);
+                colour = spectacles.over(&view, &lamps, (x, y), bare, colour);
             }
             light.push(colour);
         }
@@ -152,8 +153,8 @@ fn surfaces(person: &Person, moment: &Moment, head: &Head) -> Vec<Mesh> {
 
 fn shade(face: &Face, meshes: &[Placed], fragment: &Fragment, lamps: &Lamps, rotation: &Rotation) -> V3 {
     // Thin shells are seen from both sides.
-    let fragment =
-        if fragment.normal.2 < 0.0 { Fragment { normal: fragment.normal * -1.0, ..*fragment } } else { *fragment };
+    let normal = if fragment.normal.2 < 0.0 { fragment.normal * -1.0 } else { fragment.normal };
+    let fragment = Fragment { normal, lit: lamps.shadow(fragment.seen), ..*fragment };
     match meshes[fragment.mesh].mesh.material {
         Material::Skin => face.shade(&fragment, lamps),
         Material::Hair => hair::shade(face.person, face.moment, &fragment, lamps, rotation),

@@ -176,7 +176,7 @@ impl Dataset {
             None => None,
         };
         // Rayon keeps the order of an indexed collect: the result doesn't depend on threads.
-        let examined: Vec<(Candidate<P>, Result<([u8; 32], Header), Reason>)> = arranged
+        let examined: Vec<(Candidate<P>, Result<Examined, Reason>)> = arranged
             .candidates
             .into_par_iter()
             .map(|candidate| {
@@ -413,8 +413,11 @@ impl Dataset {
     }
 }
 
+/// Hash and structure of a usable file.
+type Examined = ([u8; 32], Header);
+
 /// Hash and structure of one file in the place of an image.
-fn examine(bytes: &[u8], name: &str, options: &OpenOptions) -> Result<([u8; 32], Header), Reason> {
+fn examine(bytes: &[u8], name: &str, options: &OpenOptions) -> Result<Examined, Reason> {
     let header = inspect(bytes).map_err(|flaw| match flaw {
         Flaw::NotAnImage if !crate::layout::has_image_name(name) => Reason::Foreign,
         flaw => Reason::Flawed(flaw),

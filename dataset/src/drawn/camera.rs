@@ -30,13 +30,14 @@ pub(super) fn develop(mut light: Vec<V3>, camera: &Camera, grain: u32) -> Vec<u8
         let (x, y) = ((index % IMAGE_SIZE) as i32, (index / IMAGE_SIZE) as i32);
         let (dx, dy) = (x as f32 / 63.5 - 1.0, y as f32 / 63.5 - 1.0);
         let vignette = 1.0 - 0.10 * (dx * dx + dy * dy);
-        let exposed = pixel.times(camera.balance) * (camera.exposure * vignette);
+        let exposed = pixel.times(camera.balance) * (0.80 * camera.exposure * vignette);
         let grey = 0.299 * exposed.0 + 0.587 * exposed.1 + 0.114 * exposed.2;
         let coloured = (V3::ONE * grey).mix(exposed, camera.saturation);
         for (channel, value) in [coloured.0, coloured.1, coloured.2].into_iter().enumerate() {
             let shown = (display(value) - 0.5) * camera.contrast + 0.5;
             let noisy = shown + camera.noise * noise::grain(x, y, grain.wrapping_add(channel as u32));
-            bytes.push((noisy * 255.0).round_ties_even() as u8);
+            // Truncation after adding a half: rounding proper is a call.
+            bytes.push((noisy * 255.0 + 0.5) as u8);
         }
     }
     bytes

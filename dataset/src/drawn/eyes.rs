@@ -22,10 +22,10 @@ pub(super) fn paint(face: &Face, fragment: &Fragment, lamps: &Lamps, skin: V3, s
     // The upper lid peaks off-centre; both lids meet in the corners.
     let skewed = (t - eyes.peak * (1.0 - t * t).max(0.0)).clamp(-1.0, 1.0);
     let arc = (1.0 - skewed * skewed).max(0.0);
-    let upper = -eyes.upper * mood.open * arc * (1.0 - 0.12 * arc) + 0.02 * (1.0 - mood.open);
     let smile = mood.smile.max(0.0);
-    let lower =
-        eyes.lower * (0.35 + 0.65 * mood.open.min(1.0)) * arc.sqrt() * arc.sqrt() * (1.0 - 0.35 * smile) + 0.004;
+    let lower = eyes.lower * arc * (1.0 - 0.35 * smile) + 0.004;
+    // A closing lid comes down to the lower one.
+    let upper = mix(lower - 0.012, -eyes.upper * arc * (1.0 - 0.12 * arc), mood.open);
     let open = step(-soft, soft, v - upper) * step(soft, -soft, v - lower) * step(1.03, 0.97, t.abs());
 
     // Skin around: lid crease, shadow of the fold, bags, make-up.
@@ -66,7 +66,7 @@ fn ball(face: &Face, fragment: &Fragment, lamps: &Lamps, x: f32, v: f32, t: f32,
     // A ball's normal, flatter than the lids around it.
     let bend = 2.2;
     let normal = (fragment.normal + V3(x * bend * 0.6, v * bend * 0.5, 0.35)).unit();
-    let light = lamps.on_skin(normal, fragment.seen, 0.9);
+    let light = lamps.on_skin(normal, fragment.lit, 0.9);
     // The upper lid and its lashes throw a soft shadow on the ball.
     let lid_shade = mix(0.50, 1.0, step(0.0, 0.075, v - upper)) * mix(0.62, 1.0, step(1.02, 0.55, t.abs()));
 

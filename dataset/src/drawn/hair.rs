@@ -51,14 +51,16 @@ impl Cut {
 
 /// The shell. Under a hat it lies flat.
 pub(super) fn mesh(person: &Person, moment: &Moment, head: &Head) -> Mesh {
-    const COLUMNS: usize = 91;
-    const ROWS: usize = 46;
+    const COLUMNS: usize = 81;
+    const ROWS: usize = 42;
     let worn = &moment.worn;
     let hair = &person.hair;
     let cut = Cut::of(worn.style, hair.volume, hair.wave);
     let under_hat = worn.hat.is_some();
     let end = cut.side_end.max(cut.back_end) + 0.15;
     let mut mesh = Mesh::new(Material::Hair, COLUMNS);
+    // Only hair that hangs free shows its inside.
+    mesh.one_sided = cut.side_end < 0.6;
     let angles: Vec<(f32, f32, f32)> = (0..COLUMNS)
         .map(|column| {
             let angle = (column as f32 / (COLUMNS - 1) as f32 * 2.0 - 1.0) * PI;
@@ -103,7 +105,7 @@ fn existence(cut: &Cut, person: &Person, moment: &Moment, angle: f32, sin: f32, 
     let side = angle.abs();
     let x = sin;
     // Forehead: the hairline, lower at the temples, with peak or receding corners.
-    let mut line = -hair.line + hair.peak * (1.0 - x * x * 9.0).max(-0.6);
+    let mut line = -hair.line + 0.28 * x * x + hair.peak * (1.0 - x * x * 9.0).max(-0.6);
     if worn.style == Style::Receding {
         line -= 0.35 * step(0.9, 0.2, (x.abs() - 0.45).abs()) + 0.1;
     }
@@ -151,17 +153,15 @@ pub(super) fn shade(person: &Person, moment: &Moment, fragment: &Fragment, lamps
     let lock = noise::smooth(across * 9.0, y * 0.8, grain ^ 4);
     let albedo = person.hair.colour * (1.0 + 0.30 * strand + 0.16 * lock);
 
-    // Strands fall along the meridians of the head.
-    let outwards = V3(libm::sinf(angle), 0.25, libm::cosf(angle));
-    let down = V3(outwards.0 * 0.35, 1.0, outwards.2 * 0.35) - fragment.normal * 0.0;
-    let tangent = rotation.apply(down).unit() + fragment.normal * (0.16 * strand);
-    let tangent = tangent.unit();
-    let half = (lamps.towards + V3(0.0, 0.0, 1.0)).unit();
+    // Strands fall along the surface.
+    let normal = fragment.normal;
+    let down = V3(rotation.0[0].1, rotation.0[1].1, rotation.0[2].1);
+    let tangent = (down - normal * (down.dot(normal) - 0.16 * strand)).unit();
     let shine = |shift: f32, doublings: u32| {
-        let along = (tangent + fragment.normal * shift).unit().dot(half);
+        let along = (tangent + fragment.normal * shift).unit().dot(lamps.half);
         power((1.0 - along * along).max(0.0).sqrt(), doublings)
     };
-    let shadow = lamps.shadow(fragment.seen);
+    let shadow = fragment.lit;
     let facing = fragment.normal.dot(lamps.towards);
     let diffuse = (facing * 0.65 + 0.35).clamp(0.0, 1.0);
     let sides = step(-0.25, 0.45, facing);

@@ -73,7 +73,7 @@ impl<'a> Head<'a> {
         // Brow and eyes.
         z += bones.brow_ridge * 1.6 * hill(side - 0.4, y + 0.9 * brows.height, 0.55, 0.26);
         z -= bones.socket * hill(side - eyes.spacing + 0.03, y - 0.01, 0.42, 0.30);
-        z += 0.085 * hill(side - eyes.spacing, y + 0.005, 0.27, 0.20);
+        z += 0.085 * hill(side - eyes.spacing, y + 0.005, 0.28, 0.21);
         z -= 0.03 * self.frown * hill(side - 0.07, y + 0.2, 0.05, 0.13);
         // Cheeks.
         z += bones.cheekbones * 1.5 * hill(side - 0.66, y - 0.3, 0.5, 0.36);
@@ -81,7 +81,7 @@ impl<'a> Head<'a> {
         z += 0.075 * smile * hill(side - 0.5, y - 0.52, 0.34, 0.28);
         z -= 0.03 * (0.4 + smile) * hill(side - 0.36 - 0.25 * (y - 0.7), y - 0.78, 0.08, 0.3);
         // Mouth and chin.
-        z += 0.10 * hill(x, y - 0.97, 0.55, 0.42);
+        z += 0.075 * hill(x, y - 0.97, 0.58, 0.44);
         let lips = mouth.half_width * (1.0 + 0.16 * smile);
         z += 0.055 * hill(x, y - 1.0 + 0.6 * mouth.upper + 0.5 * self.gap, lips * 0.95, mouth.upper * 1.15 + 0.02);
         z += 0.075 * hill(x, y - 1.0 - 0.55 * mouth.lower - 0.5 * self.gap, lips * 0.85, mouth.lower * 1.05 + 0.02);
@@ -92,29 +92,29 @@ impl<'a> Head<'a> {
     }
 
     fn nose_height(&self, x: f32, y: f32, nose: &super::person::Nose) -> f32 {
-        let root = -0.16;
-        let base = nose.length + 0.075;
-        if y < root || y > base + 0.1 || x.abs() > 0.5 {
+        let root = -0.18;
+        // The nose ends lowest in the middle.
+        let end = nose.length + 0.085 - 1.1 * x * x;
+        if y < root || y > end + 0.06 || x.abs() > 0.5 {
             return 0.0;
         }
         let along = (y - root) / (nose.length - root);
         let rise = along.clamp(0.0, 1.0);
-        // The back of the nose: shallow at the root, full at the tip, gone just below it.
+        // The back of the nose: shallow at the root, highest at the tip.
         let height =
-            mix(nose.bridge, nose.projection, rise * (0.55 + 0.45 * rise)) + nose.hump * 4.0 * rise * (1.0 - rise);
-        let height = height * step(0.0, 0.16, along) * step(base + 0.03, base - 0.075, y);
-        let half = mix(nose.bridge_width, nose.width * 0.78, rise * rise) * 1.5;
+            mix(nose.bridge, nose.projection, rise * (0.45 + 0.55 * rise)) + nose.hump * 4.0 * rise * (1.0 - rise);
+        let half = mix(nose.bridge_width, nose.width * 0.84, rise * rise) * 2.1;
         let across = hill(x, 0.0, half, 1.0);
-        let tip = nose.tip * hill(x, y - nose.length + 0.02, 0.15, 0.13);
+        let tip = nose.tip * hill(x, y - nose.length + 0.02, 0.19, 0.17);
         let spread = nose.width * (1.0 + 0.1 * self.smile.max(0.0));
-        let wings = 0.15 * hill(x.abs() - spread * 0.86, y - nose.length - 0.005, 0.105, 0.115);
-        let underside = step(base + 0.035, base - 0.03, y);
-        height * across + (tip + wings) * underside
+        let wings = 0.135 * hill(x.abs() - spread * 0.80, y - nose.length + 0.005, 0.125, 0.125);
+        let underside = step(end + 0.045, end - 0.075, y);
+        (height * across * step(0.0, 0.22, along) + tip + wings) * underside
     }
 
     /// The face from ear to ear.
     pub(super) fn mesh(&self) -> Mesh {
-        const COLUMNS: usize = 77;
+        const COLUMNS: usize = 71;
         let columns: Vec<(f32, f32, f32)> = (0..COLUMNS)
             .map(|column| {
                 let place = column as f32 / (COLUMNS - 1) as f32 * 2.0 - 1.0;
@@ -138,20 +138,21 @@ impl<'a> Head<'a> {
                 mesh.address.push((angle, y));
             }
         }
+        mesh.one_sided = true;
         mesh.openness = openness(&mesh);
         mesh
     }
 
     /// Rows: coarse over the skull, 1.8 pixels over the face, denser where the chin turns under.
     fn heights(&self) -> Vec<f32> {
-        let mut heights = Vec::with_capacity(84);
-        heights.extend((0..12).map(|row| {
-            let t = row as f32 / 12.0;
+        let mut heights = Vec::with_capacity(73);
+        heights.extend((0..10).map(|row| {
+            let t = row as f32 / 10.0;
             CROWN + (-0.5 - CROWN) * t * (0.4 + 0.6 * t)
         }));
-        heights.extend((0..52).map(|row| -0.5 + 1.85 * row as f32 / 52.0));
-        heights.extend((0..=16).map(|row| {
-            let rest = 1.0 - row as f32 / 16.0;
+        heights.extend((0..48).map(|row| -0.5 + 1.85 * row as f32 / 48.0));
+        heights.extend((0..=14).map(|row| {
+            let rest = 1.0 - row as f32 / 14.0;
             self.chin - (self.chin - 1.35) * rest * rest
         }));
         heights
@@ -170,7 +171,7 @@ impl<'a> Head<'a> {
     }
 
     pub(super) fn neck(&self) -> Mesh {
-        let width = self.person.bones.width * 0.60;
+        let width = self.person.bones.width * 0.56;
         Mesh::around(Material::Skin, 33, 12, |angle, row| {
             let y = 0.7 + 2.2 * row;
             let flare = 1.0 + 0.5 * step(0.55, 1.0, row);

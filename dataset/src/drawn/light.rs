@@ -2,19 +2,22 @@
 
 use super::moment::Light;
 use super::raster::Shadow;
-use super::vector::{V3, step};
+use super::vector::{V3, power, step};
 
 /// The light of one picture.
 pub(super) struct Lamps<'a> {
     pub(super) towards: V3,
     pub(super) key: V3,
+    /// Halfway between the lamp and the camera.
+    pub(super) half: V3,
     light: &'a Light,
     shadow: Shadow,
 }
 
 impl<'a> Lamps<'a> {
     pub(super) fn new(light: &'a Light, shadow: Shadow) -> Self {
-        Self { towards: light.towards, key: light.key, light, shadow }
+        let half = (light.towards + V3(0.0, 0.0, 1.0)).unit();
+        Self { towards: light.towards, key: light.key, half, light, shadow }
     }
 
     /// How much of the key light arrives, 0 to 1.
@@ -36,10 +39,9 @@ impl<'a> Lamps<'a> {
 
     /// Diffuse light on skin: red light scatters below the surface and comes out beyond the
     /// edge of the light, so that edge is soft and warm.
-    pub(super) fn on_skin(&self, normal: V3, seen: V3, openness: f32) -> V3 {
+    pub(super) fn on_skin(&self, normal: V3, shadow: f32, openness: f32) -> V3 {
         let facing = normal.dot(self.towards);
         let wrapped = |wrap: f32| ((facing + wrap) / (1.0 + wrap)).max(0.0);
-        let shadow = self.shadow(seen);
         // Blood reddens the edge of a shadow.
         let through = V3(shadow.sqrt(), shadow, shadow);
         let key = self.key.times(V3(wrapped(0.32), wrapped(0.16), wrapped(0.10))).times(through);
@@ -48,12 +50,11 @@ impl<'a> Lamps<'a> {
     }
 
     /// Sheen of the key light on a surface, before colour; `doublings` sets its sharpness.
-    pub(super) fn sheen(&self, normal: V3, seen: V3, doublings: u32) -> f32 {
-        let half = (self.towards + V3(0.0, 0.0, 1.0)).unit();
-        let along = normal.dot(half).max(0.0);
+    pub(super) fn sheen(&self, normal: V3, shadow: f32, doublings: u32) -> f32 {
+        let along = normal.dot(self.half).max(0.0);
         if along < 0.5 {
             return 0.0;
         }
-        super::vector::power(along, doublings) * self.shadow(seen)
+        power(along, doublings) * shadow
     }
 }

@@ -27,13 +27,23 @@ pub(super) struct Mesh {
     pub(super) address: Vec<(f32, f32)>,
     /// The surface exists where this is positive; empty means everywhere.
     pub(super) cut: Vec<f32>,
+    /// Whether its back is never seen.
+    pub(super) one_sided: bool,
     /// Brightness of light that reaches into folds; empty means 1.
     pub(super) openness: Vec<f32>,
 }
 
 impl Mesh {
     pub(super) fn new(material: Material, columns: usize) -> Self {
-        Self { material, columns, points: Vec::new(), address: Vec::new(), cut: Vec::new(), openness: Vec::new() }
+        Self {
+            material,
+            columns,
+            points: Vec::new(),
+            address: Vec::new(),
+            cut: Vec::new(),
+            one_sided: false,
+            openness: Vec::new(),
+        }
     }
 
     pub(super) fn rows(&self) -> usize {

@@ -164,17 +164,17 @@ impl Light {
         let towards =
             V3(libm::sinf(azimuth) * libm::cosf(height), -libm::sinf(height), libm::cosf(azimuth) * libm::cosf(height));
         let tint = |draws: &mut Draws, warmth: f32, strength: f32| {
-            let warmth = warmth + normal(draws, 0.08);
+            let warmth = warmth + normal(draws, 0.04);
             V3(1.0 + warmth, 1.0, 1.0 - 1.2 * warmth) * strength
         };
-        let warm = normal(draws, 0.1);
+        let warm = normal(draws, 0.07);
         let ambient = mix(0.85, 0.2, hardness) * between(draws, 0.8, 1.2);
         let from_below = between(draws, 0.3, 0.6);
         let has_rim = draws.chance(0.35);
         let rim = between(draws, 0.3, 1.0);
         Self {
             towards,
-            key: tint(draws, warm, mix(0.85, 2.4, hardness)),
+            key: tint(draws, warm, mix(0.65, 1.75, hardness)),
             sky: tint(draws, -0.5 * warm - 0.04, ambient),
             ground: tint(draws, 0.1, ambient * from_below),
             rim: tint(draws, -warm, if has_rim { rim } else { 0.0 }),
@@ -190,7 +190,7 @@ impl Expression {
         let smile = match mood {
             x if x < 0.45 => between(draws, 0.35, 1.0),
             x if x < 0.9 => between(draws, -0.15, 0.3),
-            _ => between(draws, -0.7, -0.2),
+            _ => between(draws, -0.45, -0.15),
         } * EXPRESSION;
         let teeth = draws.chance(if smile > 0.35 { 0.6 } else { 0.12 });
         let gap = between(draws, 0.03, 0.14) * EXPRESSION;
@@ -198,7 +198,7 @@ impl Expression {
         let open = between(draws, 0.72, 1.15) - 0.22 * smile.max(0.0);
         Self {
             smile,
-            gap: if teeth { gap } else { 0.0 },
+            gap: if teeth && smile > -0.1 { gap } else { 0.0 },
             open: if closed { 0.06 } else { open },
             brows: normal(draws, 0.035 * EXPRESSION),
             frown: (between(draws, -0.8, 0.9) * EXPRESSION).max(0.0) * (1.0 - smile.max(0.0)),
@@ -295,10 +295,10 @@ impl Camera {
         let tint = normal(draws, 0.02 * CAMERA);
         let soft = draws.unit() as f32;
         Self {
-            exposure: libm::exp2f(normal(draws, 0.28 * CAMERA)),
+            exposure: libm::exp2f(normal(draws, 0.25 * CAMERA)),
             contrast: 1.0 + normal(draws, 0.1 * CAMERA),
             balance: V3(1.0 + balance, 1.0 + tint, 1.0 - balance),
-            blur: 0.25 + soft * soft * soft * 1.3 * CAMERA,
+            blur: 0.25 + soft * soft * soft * 0.9 * CAMERA,
             noise: (0.004 + 0.016 * draws.unit() as f32 * draws.unit() as f32) * CAMERA,
             saturation: between(draws, 0.75, 1.15),
         }

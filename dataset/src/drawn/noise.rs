@@ -1,5 +1,7 @@
 //! Smooth noise from integer hashing: skin, strands, cloth, film grain.
 
+use super::vector::floor;
+
 /// 32 well-mixed bits of three integers.
 pub(super) fn hash(x: i32, y: i32, seed: u32) -> u32 {
     let mut h = (x as u32).wrapping_mul(0x9e37_79b1) ^ (y as u32).wrapping_mul(0x85eb_ca77) ^ seed;
@@ -15,7 +17,7 @@ pub(super) fn signed(x: i32, y: i32, seed: u32) -> f32 {
 
 /// Value noise on the unit grid, in `[-1, 1]`.
 pub(super) fn smooth(x: f32, y: f32, seed: u32) -> f32 {
-    let (fx, fy) = (x.floor(), y.floor());
+    let (fx, fy) = (floor(x), floor(y));
     let (tx, ty) = (x - fx, y - fy);
     let (tx, ty) = (tx * tx * (3.0 - 2.0 * tx), ty * ty * (3.0 - 2.0 * ty));
     let (x, y) = (fx as i32, fy as i32);

@@ -195,7 +195,7 @@ impl Person {
         };
         let brows = Brows {
             height: t.feature(0.285 - 0.025 * m, 0.028).max(0.2),
-            thickness: t.feature(0.052 + 0.013 * m, 0.012).max(0.026),
+            thickness: t.feature(0.062 + 0.014 * m, 0.013).max(0.032),
             arch: t.feature(0.055 - 0.02 * m, 0.025),
             slope: t.feature(0.0, 0.07),
             inner: t.feature(0.17 - 0.01 * m, 0.025).max(0.1),
@@ -207,14 +207,14 @@ impl Person {
             width: t.bone(0.175 + 0.01 * m + 0.022 * depth, 0.018),
             bridge: t.bone(0.1 + 0.015 * m - 0.02 * depth, 0.022),
             bridge_width: t.bone(0.115 + 0.01 * m, 0.013),
-            projection: t.bone(0.29 + 0.02 * m, 0.035),
+            projection: t.bone(0.255 + 0.02 * m, 0.035),
             hump: t.bone(0.01 + 0.012 * m, 0.02),
             tip: t.feature(0.09, 0.02),
         };
         let mouth = Mouth {
-            half_width: t.feature(0.355, 0.03),
-            upper: t.feature(0.075 - 0.014 * m + 0.02 * depth, 0.014).max(0.03),
-            lower: t.feature(0.112 - 0.014 * m + 0.02 * depth, 0.017).max(0.05),
+            half_width: t.feature(0.335, 0.028),
+            upper: t.feature(0.088 - 0.014 * m + 0.02 * depth, 0.015).max(0.04),
+            lower: t.feature(0.122 - 0.014 * m + 0.02 * depth, 0.018).max(0.06),
             bow: t.feature(0.35, 0.14).clamp(0.05, 0.8),
             corners: t.feature(0.0, 0.025),
             redness: t.feature(0.45 - 0.2 * m, 0.15).clamp(0.05, 0.9),
@@ -301,7 +301,7 @@ fn hair(t: &mut Traits, masculine: f32, age: f32, depth: f32) -> Hair {
     Hair {
         style,
         colour,
-        line: t.feature(0.83 + if style == Receding { 0.2 } else { 0.0 }, 0.055),
+        line: t.feature(0.74 + if style == Receding { 0.2 } else { 0.0 }, 0.055),
         peak: t.feature(0.01, 0.03),
         volume: t.between(0.7, 1.35),
         wave: t.unit(),

@@ -41,10 +41,10 @@ impl Face<'_> {
             self.paint_mouth(x, y, &mut surface);
             self.paint_brow(x, y, &mut surface);
         }
-        let light = lamps.on_skin(fragment.normal, fragment.seen, surface.openness);
+        let light = lamps.on_skin(fragment.normal, fragment.lit, surface.openness);
         let edge = 1.0 - fragment.normal.2.clamp(0.0, 1.0);
         let fresnel = 0.6 + 2.2 * edge * edge * edge;
-        let sheen = lamps.sheen(fragment.normal, fragment.seen, surface.sharp) * surface.sheen * fresnel;
+        let sheen = lamps.sheen(fragment.normal, fragment.lit, surface.sharp) * surface.sheen * fresnel;
         let skin = surface.albedo.times(light) + lamps.key * sheen;
         if front { eyes::paint(self, fragment, lamps, skin, &surface) } else { skin }
     }
@@ -114,20 +114,27 @@ impl Face<'_> {
         // From the wings of the nose to the corners of the mouth.
         let t = ((y - 0.58) / 0.5).clamp(0.0, 1.0);
         let middle = self.person.nose.width * 1.15 + (0.24 + 0.09 * smile) * t - 0.10 * t * t + 0.02;
-        let depth = (0.10 + 0.42 * age + 0.42 * smile) * step(0.52, 0.66, y) * step(1.18, 0.95, y);
-        let fold = step(0.055, 0.0, (side - middle).abs()) * depth;
-        let mut dark = 0.45 * fold;
+        let mut dark = 0.0;
+        if (0.5..1.2).contains(&y) {
+            let depth = (0.06 + 0.40 * age + 0.26 * smile) * step(0.50, 0.72, y) * step(1.16, 0.88, y);
+            dark += 0.40 * depth * step(0.085, 0.0, (side - middle).abs());
+        }
         // Between the brows, and across the forehead.
         let frown = self.moment.face.frown.max(0.35 * age);
-        dark += 0.4 * frown * step(0.03, 0.0, (side - 0.055).abs()) * hill(0.0, y + 0.24, 1.0, 0.16);
+        dark += 0.3 * frown * step(0.035, 0.0, (side - 0.055).abs()) * hill(0.0, y + 0.24, 1.0, 0.16);
         let lift = (age - 0.25).max(0.0) + 4.0 * self.moment.face.brows.max(0.0);
-        let lines = step(0.72, 0.98, libm::sinf((y + 0.10 * x * x) * 52.0));
-        dark += 0.22 * lift * lines * hill(x, y + 0.62, 0.62, 0.2);
+        let forehead = hill(x, y + 0.62, 0.62, 0.2);
+        if forehead * lift > 0.0 {
+            dark += 0.22 * lift * forehead * step(0.72, 0.98, libm::sinf((y + 0.10 * x * x) * 52.0));
+        }
         // Beside the eyes.
-        let crow = step(0.6, 1.0, libm::sinf(libm::atan2f(y - 0.01, side - 0.52) * 9.0));
-        dark += 0.25 * (age * 0.8 + 0.5 * smile * age) * crow * hill(side - 0.78, y - 0.02, 0.15, 0.17);
+        let corner = hill(side - 0.78, y - 0.02, 0.15, 0.17);
+        if corner > 0.0 {
+            let crow = step(0.6, 1.0, libm::sinf(libm::atan2f(y - 0.01, side - 0.52) * 9.0));
+            dark += 0.25 * (age * 0.8 + 0.5 * smile * age) * crow * corner;
+        }
         // The groove above the lip.
-        dark += 0.10 * step(0.05, 0.0, (side - 0.0).abs()) * hill(0.0, y - 0.82, 1.0, 0.11);
+        dark += 0.10 * step(0.05, 0.0, side) * hill(0.0, y - 0.82, 1.0, 0.11);
         surface.openness *= 1.0 - dark.min(0.8);
     }
 
@@ -157,9 +164,9 @@ impl Face<'_> {
         let thin = 1.0 - 0.25 * face.smile.max(0.0);
         // Cupid's bow: a dip in the middle between two peaks.
         let bow = 1.0 - mouth.bow * hill(x, 0.0, half * 0.26, 1.0) * 0.55;
-        let upper_edge = middle - self.gap * 0.42 * edge - mouth.upper * thin * inside * (0.55 + 0.45 * edge) * bow;
-        let upper_inner = middle - self.gap * 0.42 * edge;
-        let lower_inner = middle + self.gap * 0.58 * edge;
+        let upper_inner = middle - self.gap * 0.30 * inside;
+        let upper_edge = upper_inner - mouth.upper * thin * inside * (0.55 + 0.45 * edge) * bow;
+        let lower_inner = middle + self.gap * 0.70 * edge * (0.6 + 0.4 * inside);
         let lower_edge = lower_inner + mouth.lower * thin * edge * (0.35 + 0.65 * inside);
         let soft = self.pixel * 0.7;
         let within = |top: f32, bottom: f32| step(-soft, soft, y - top) * step(soft, -soft, y - bottom);
@@ -181,7 +188,7 @@ impl Face<'_> {
             let open = within(upper_inner, lower_inner) * step(1.0, 0.9, t.abs());
             let teeth_end = upper_inner + (self.gap * 0.72).min(0.09) * (0.4 + 0.6 * edge);
             let between = 0.10 * step(0.75, 1.0, libm::sinf((x + 0.04) * 78.0).abs());
-            let white = V3(0.62, 0.58, 0.52) * ((0.55 + 0.45 * inside) * (1.0 - between));
+            let white = V3(0.56, 0.52, 0.46) * ((0.55 + 0.45 * inside) * (1.0 - between));
             let inner = V3(0.055, 0.014, 0.013).mix(white, within(upper_inner - 0.1, teeth_end));
             surface.albedo = surface.albedo.mix(inner, open);
             surface.openness = mix(surface.openness, 0.8, open);

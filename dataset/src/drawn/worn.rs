@@ -66,10 +66,13 @@ pub(super) fn shade(colour: V3, ribs: f32, fragment: &Fragment, lamps: &Lamps) -
     let weave = noise::smooth(angle * 40.0, y * 46.0, 21) * 0.08;
     let knit = if ribs > 0.0 { 0.20 * libm::sinf(angle * ribs) + 0.08 * libm::sinf(y * 62.0) } else { 0.0 };
     let facing = fragment.normal.dot(lamps.towards);
-    let diffuse = ((facing + 0.12) / 1.12).max(0.0) * lamps.shadow(fragment.seen);
+    let diffuse = ((facing + 0.12) / 1.12).max(0.0) * fragment.lit;
     let light = lamps.ambient(fragment.normal) * 0.85 + lamps.key * diffuse + lamps.rim(fragment.normal);
     (colour * (1.0 + weave + knit)).times(light)
 }
+
+/// Two ends, in pixels.
+type Segment = ((f32, f32), (f32, f32));
 
 /// Glasses, drawn in their own plane in front of the eyes.
 pub(super) struct Spectacles<'a> {
@@ -77,7 +80,7 @@ pub(super) struct Spectacles<'a> {
     depth: f32,
     spacing: f32,
     /// Hinge and end of each side piece, in pixels, nearer side last; `None` when hidden.
-    arms: [Option<((f32, f32), (f32, f32))>; 2],
+    arms: [Option<Segment>; 2],
     pixel: f32,
 }
 
@@ -97,10 +100,11 @@ impl<'a> Spectacles<'a> {
         Self { glasses, depth, spacing, arms: [arm(-1.0), arm(1.0)], pixel: 1.0 / view.scale() }
     }
 
-    /// Lays the glasses over one pixel.
-    pub(super) fn over(&self, view: &View, lamps: &Lamps, x: f32, y: f32, behind: V3) -> V3 {
+    /// Lays the glasses over one pixel, of which `bare` shows skin: hair and air hide the side
+    /// pieces, which run along the temples.
+    pub(super) fn over(&self, view: &View, lamps: &Lamps, at: (f32, f32), bare: f32, behind: V3) -> V3 {
         let glasses = self.glasses;
-        let (px, py) = view.on_plane((x, y), self.depth);
+        let (px, py) = view.on_plane(at, self.depth);
         let mut colour = behind;
         let soft = self.pixel * 0.6;
         let half = glasses.thickness * 0.5 + 0.006;
@@ -118,8 +122,8 @@ impl<'a> Spectacles<'a> {
             cover = cover.max(step(soft, -soft, (py - bridge_y).abs() - half));
         }
         for &(from, to) in self.arms.iter().flatten() {
-            let distance = segment_distance((x, y), from, to) * self.pixel;
-            cover = cover.max(step(soft, -soft, distance - half * 0.9));
+            let distance = segment_distance(at, from, to) * self.pixel;
+            cover = cover.max(step(soft, -soft, distance - half * 0.9) * bare);
         }
         if cover <= 0.0 {
             return colour;
