@@ -1,5 +1,6 @@
 //! FR: the frozen recognizer by which identities are judged while training.
 
+use crate::features::{features_of, first_images};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
@@ -24,9 +25,6 @@ pub struct IdentityNetwork {
     /// Normalised mean feature of each identity of the data, `(identities, 256)`.
     pub centres: Tensor,
 }
-
-/// Images of an identity that its centre is taken from.
-const IMAGES_OF_A_CENTRE: usize = 100;
 
 impl IdentityNetwork {
     /// Builds the network from its parts.
@@ -53,20 +51,11 @@ impl IdentityNetwork {
     /// # Errors
     /// An image that can't be read, or Ctrl-C.
     pub fn of_dataset(recognizer: Recognizer, dataset: &Dataset, interrupt: &Interrupt) -> Result<Self> {
-        let images = centre_images(dataset);
-        let device = recognizer.device().clone();
-        let progress = Progress::new("finding identities", images.len() as u64, "images");
-        let mut features = Features::new(FEATURE);
-        for images in images.chunks(256) {
-            if interrupt.requested() {
-                return Err(command::Error::Interrupted.into());
-            }
-            let advance = |images| progress.advance(images);
-            features.extend(recognizer::embed(&recognizer.network, &device, dataset, images, advance)?.values())?;
-        }
+        let progress = Progress::new("finding identities", first_images(dataset).len() as u64, "images");
+        let seen = features_of(&recognizer, dataset, &progress, interrupt)?;
         progress.finish();
-        let labels: Vec<u32> = images.iter().map(|&image| dataset.image_identity(image) as u32).collect();
-        let centres = features.class_centres(&labels, dataset.identities().len())?;
+        let centres = seen.features().class_centres(seen.labels(), dataset.identities().len())?;
+        let device = recognizer.device().clone();
         let centres = to_tensor(&centres, &device)?;
         let Recognizer { card, weights, .. } = recognizer;
         Self::new(card.config, card.class_names, weights, centres, DType::F32, &device)
@@ -76,14 +65,6 @@ impl IdentityNetwork {
     pub fn knows(&self, dataset: &Dataset) -> bool {
         is_trained_on(&self.class_names, self.config.classes, dataset)
     }
-}
-
-/// Images of a data set that centres are taken from.
-fn centre_images(dataset: &Dataset) -> Vec<usize> {
-    let of_identity = |identity: &dataset::Identity| {
-        identity.first_image..identity.first_image + identity.images.min(IMAGES_OF_A_CENTRE)
-    };
-    dataset.identities().iter().flat_map(of_identity).collect()
 }
 
 /// Reads a recognizer and checks that it can serve as identity network of a training on `dataset`.

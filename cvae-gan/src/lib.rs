@@ -12,7 +12,7 @@
 //!   recognizer; `class_means`: running means for one reading of feature matching;
 //! - [`trainer`]: the loop; `pictures`: what it looks like; [`state`]: its checkpoints;
 //! - [`trained`]: a checkpoint or bundle that samples faces, and what is exported;
-//! - [`judge`](mod@judge): its faces before a recognizer that took no part; [`estimate`]: what a training will
+//! - [`judge`]: its faces before a recognizer that took no part (`features`: real images); [`estimate`]: what a training will
 //!   cost.
 
 mod balance;
@@ -22,6 +22,7 @@ mod critics;
 mod draws;
 mod error;
 pub mod estimate;
+mod features;
 mod figures;
 mod frozen;
 mod generator_step;
@@ -41,9 +42,9 @@ pub mod trained;
 pub mod trainer;
 
 pub use error::{Error, Result};
+pub use features::first_images;
 pub use figures::Figures;
 pub use identity_network::IdentityNetwork;
-pub use judge::judge;
 pub use learner::Learner;
 pub use settings::{Overrides, Preset, Settings};
 pub use trained::{Exportable, Trained};

@@ -148,7 +148,7 @@ settings! { images:
     "Losses" lambda_pixel: f64, "Weight of the pixel term", 10.0, 10.0;
     // Beside a mean over pixels 0.01 is dear: a short training gives the latent up, and all images of
     // a person look the same.
-    "Losses" lambda_kl: f64, "Weight of the divergence", 0.01, 0.003;
+    "Losses" lambda_kl: f64, "Weight of the divergence; always a factor", 0.01, 0.003;
     "Losses" lambda_id: f64, "Weight of the identity term; 0 does without identity network", 1.0, 0.5;
     // 1 as printed; 10 is WGAN-GP's own.
     "Losses" lambda_gp: f64, "Weight of the gradient penalty", 1.0, 10.0;

@@ -1,10 +1,10 @@
 //! `cvae-gan evaluate`: figures of faces made.
 
 use clap::Args;
-use command::Progress;
 use command::human::{Table, count, percent};
-use cvae_gan::judge::{real_images_of, took_part};
-use cvae_gan::{Error, Trained, judge};
+use command::{Interrupt, Progress};
+use cvae_gan::judge::{Trial, took_part};
+use cvae_gan::{Error, Trained, first_images};
 use dataset::{Dataset, OpenOptions};
 use recognizer::generated::Against;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ pub(crate) struct Evaluate {
     device: String,
 }
 
-pub(crate) fn run(evaluate: &Evaluate, json: bool) -> Result<(), Error> {
+pub(crate) fn run(evaluate: &Evaluate, json: bool, interrupt: &Interrupt) -> Result<(), Error> {
     let device = nets::device::parse(&evaluate.device)?;
     let trained = Trained::open(&evaluate.weights, &device)?;
     let recognizer = recognizer::load(&evaluate.judge, &device)?;
@@ -51,10 +51,17 @@ pub(crate) fn run(evaluate: &Evaluate, json: bool) -> Result<(), Error> {
     }
 
     let per_identity = evaluate.per_identity as usize;
-    let real: usize = std::iter::once(&data).chain(&held_out).map(|data| real_images_of(data).len()).sum();
+    let real: usize = std::iter::once(&data).chain(&held_out).map(|data| first_images(data).len()).sum();
     let progress = Progress::new("judging", (real + per_identity * data.identities().len()) as u64, "images");
-    let advance = |images| progress.advance(images);
-    let report = judge(&trained, &recognizer, &data, held_out.as_ref(), per_identity, evaluate.seed, advance)?;
+    let trial = Trial {
+        trained: &trained,
+        judge: &recognizer,
+        dataset: &data,
+        held_out: held_out.as_ref(),
+        per_identity,
+        seed: evaluate.seed,
+    };
+    let report = trial.run(&progress, interrupt)?;
     progress.finish();
 
     if json {

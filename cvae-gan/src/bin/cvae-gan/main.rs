@@ -36,7 +36,7 @@ fn main() -> ExitCode {
             Verb::Train(train) => train::run(train, cli.common.dry_run, json, &context),
             _ if cli.common.dry_run => Ok(context.settings.print()?),
             Verb::Sample(sample) => sample::run(sample, json),
-            Verb::Evaluate(evaluate) => evaluate::run(evaluate, json),
+            Verb::Evaluate(evaluate) => evaluate::run(evaluate, json, &context.interrupt),
             Verb::Export(export) => export::run(export, json, &context.interrupt),
         }
     })
