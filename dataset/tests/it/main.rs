@@ -1,6 +1,7 @@
 //! What users may rely on when they point Lookalike at their data.
 
 mod augmenting;
+mod commanding;
 mod decoding;
 mod drawing;
 mod opening;
