@@ -1,6 +1,6 @@
 //! A recognizer's file: what it says of itself, and reading it back as a network.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, sentence};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use nets::checkpoint::Checkpoint;
@@ -83,7 +83,7 @@ pub fn load(run_or_file: impl AsRef<Path>, device: &Device) -> Result<Recognizer
     let mut file = Checkpoint::read(&path, KIND, device)?;
     let card: Card = file.get(CARD)?;
     let weights = file.take(NETWORK);
-    Recognizer::new(card, weights, device).map_err(|error| Error::Checkpoint(file.content(error)))
+    Recognizer::new(card, weights, device).map_err(|error| Error::Checkpoint(file.content(sentence(&error))))
 }
 
 /// Whether the file starts as a pickle (of 2017) or a zip archive (later), whatever its name says.
@@ -103,5 +103,5 @@ fn published(path: &Path, device: &Device) -> Result<Recognizer> {
     let (config, weights) =
         legacy::import_light_cnn(&tensors, Classifier::Keep).map_err(|error| refused(error.to_string()))?;
     let card = Card { config, class_names: Vec::new(), dataset: None, images_seen: 0 };
-    Recognizer::new(card, weights, device).map_err(|error| refused(error.to_string()))
+    Recognizer::new(card, weights, device).map_err(|error| refused(sentence(&error)))
 }

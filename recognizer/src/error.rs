@@ -64,10 +64,18 @@ pub enum Error {
     /// A run directory, or the world around it.
     #[error(transparent)]
     Command(#[from] command::Error),
-    /// A tensor operation.
-    #[error(transparent)]
+    /// A tensor operation, or a device that is not there.
+    #[error("{}", sentence(.0))]
     Tensor(#[from] candle_core::Error),
 }
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A tensor error without the backtrace that `RUST_BACKTRACE` adds to its text.
+pub(crate) fn sentence(error: &candle_core::Error) -> String {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => sentence(inner),
+        other => other.to_string(),
+    }
+}

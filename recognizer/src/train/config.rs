@@ -148,7 +148,7 @@ impl std::fmt::Display for Loss {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
-    /// To a tenth after 60 % of the images, and again after 85 %
+    /// To a tenth after 70 % of the images, and again after 90 %
     Drops,
     /// Times 0.457305051927326 after every eighth, as published (every 10 of 80 epochs)
     Published,
@@ -170,7 +170,7 @@ impl Schedule {
     /// The factor after `part` of the training, in [0, 1].
     pub fn factor(self, part: f64) -> f64 {
         match self {
-            Self::Drops => [0.6, 0.85].iter().filter(|&&drop| part >= drop).fold(1.0, |rate, _| rate * 0.1),
+            Self::Drops => [0.7, 0.9].iter().filter(|&&drop| part >= drop).fold(1.0, |rate, _| rate * 0.1),
             Self::Published => 0.457305051927326f64.powi((part * 8.0).floor() as i32),
             Self::Constant => 1.0,
         }

@@ -5,7 +5,7 @@ use super::config::{Loss, TrainConfig};
 use super::dropout;
 use crate::batch::Batch;
 use crate::card::NETWORK;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, sentence};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
@@ -168,8 +168,8 @@ impl Trainer {
             (false, None) => None,
             _ => return Err(checkpoint.content("expected the centres that its loss has").into()),
         };
-        self.parameters.load(&checkpoint.take(NETWORK)).map_err(|error| checkpoint.content(error))?;
-        self.optimizer.load_state(&checkpoint.take(OPTIMIZER)).map_err(|error| checkpoint.content(error))?;
+        self.parameters.load(&checkpoint.take(NETWORK)).map_err(|error| checkpoint.content(sentence(&error)))?;
+        self.optimizer.load_state(&checkpoint.take(OPTIMIZER)).map_err(|error| checkpoint.content(sentence(&error)))?;
         (self.centres, self.steps, self.images_seen) = (centres, steps, images_seen);
         Ok(())
     }

@@ -4,7 +4,8 @@ use std::process::{Command, Output};
 
 fn recognizer(place: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_recognizer"));
-    command.current_dir(place).args(args).output().unwrap()
+    // A backtrace is for those who develop, and has no place in a sentence.
+    command.current_dir(place).env("RUST_BACKTRACE", "1").args(args).output().unwrap()
 }
 
 fn refusal(place: &Path, args: &[&str]) -> (Option<i32>, String) {

@@ -82,8 +82,8 @@ fn the_usual_schedule_rises_stays_and_drops_twice() {
     let rate = |seen| config.learning_rate_at(seen) / config.learning_rate;
     assert!(rate(0) > 0.0 && rate(0) < 1e-3);
     assert!((rate(2_499) - 0.5).abs() < 1e-12);
-    assert_eq!([rate(5_000), rate(59_999)], [1.0, 1.0]);
-    assert!((rate(60_000) - 0.1).abs() < 1e-12 && (rate(85_000) - 0.01).abs() < 1e-12);
+    assert_eq!([rate(5_000), rate(69_999)], [1.0, 1.0]);
+    assert!((rate(70_000) - 0.1).abs() < 1e-12 && (rate(90_000) - 0.01).abs() < 1e-12);
 }
 
 #[test]
