@@ -133,8 +133,8 @@ settings! { images:
     "Training" beta2: f64, "Adam's decay of mean squared gradients", 0.999, 0.999;
     "Training" critic_steps: u64, "Critic steps for each step of E and G", 1, 1;
     // Critics that know nothing yet only spoil what pixels teach.
-    "Training" warm_up: u64, "First images without critics", 0, images / 3;
-    "Training" ramp: u64, "Images over which the critics' terms then grow to their weights", 0, images / 6;
+    "Training" warm_up: u64, "First images without critics", 0, images / 4;
+    "Training" ramp: u64, "Images over which the critics' terms then grow to their weights", 0, images / 8;
     "Training" flip: bool, "Mirror images with probability 1/2", true, true;
     // The served weights: an average over this many images, at most that share of those seen.
     "Training" average_half_life: u64, "Half-life of the average of E and G, in images", 20_000, 20_000;
@@ -142,14 +142,15 @@ settings! { images:
 
     "Losses" balance: Balance, "Unit of weights: weights, or gradients (shares of the pixel term's pull)",
         Balance::Weights, Balance::Gradients;
-    "Losses" lambda_adv: f64, "Weight of the adversarial term", 1.0, 0.2;
+    "Losses" lambda_adv: f64, "Weight of the adversarial term", 1.0, 0.3;
     "Losses" lambda_cls: f64, "Weight of the critics' classification term", 1.0, 0.2;
-    "Losses" lambda_fm: f64, "Weight of feature matching", 1.0, 0.2;
+    "Losses" lambda_fm: f64, "Weight of feature matching", 1.0, 0.5;
     "Losses" lambda_pixel: f64, "Weight of the pixel term", 10.0, 10.0;
     // Beside a mean over pixels 0.01 is dear: a short training gives the latent up, and all images of
     // a person look the same.
     "Losses" lambda_kl: f64, "Weight of the divergence; always a factor", 0.01, 0.003;
-    "Losses" lambda_id: f64, "Weight of the identity term; 0 does without identity network", 1.0, 0.5;
+    // Half the pixel term's pull already draws caricatures, in dots where the recognizer looks.
+    "Losses" lambda_id: f64, "Weight of the identity term; 0 does without identity network", 1.0, 0.2;
     // 1 as printed; 10 is WGAN-GP's own.
     "Losses" lambda_gp: f64, "Weight of the gradient penalty", 1.0, 10.0;
     // The printed eq. (2) rewards a critic for moving all its values.
