@@ -1,6 +1,9 @@
 //! The server's settings: one column, each with its reason.
 
-use std::path::PathBuf;
+use std::{ops::RangeInclusive, path::PathBuf};
+
+/// The largest cache: a terabyte.
+const MAX_MIB: usize = 1 << 20;
 
 /// What is served, and how much of the machine it may take.
 #[derive(Clone, Debug, clap::Args)]
@@ -24,30 +27,30 @@ pub struct Config {
 
     /// Rows the generator computes at a time [unit: images]
     // On a processor more rows bring little and make the others' turns longer; a GPU wants 64.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive, help_heading = "Network")]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = within(1..=1024), help_heading = "Network")]
     pub tile: usize,
 
     /// Decoded real images to keep [unit: MiB]
     // 32,000 grey or 10,000 colour images.
-    #[arg(long, value_name = "MIB", default_value_t = 512, help_heading = "Serving")]
+    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = within(0..=MAX_MIB), help_heading = "Serving")]
     pub gallery: usize,
 
     /// Finished batches to keep for trainers with the same spec [unit: MiB]
     // A hundred batches or so: trainers that share a stream drift apart by a few.
-    #[arg(long, value_name = "MIB", default_value_t = 256, help_heading = "Serving")]
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = within(0..=MAX_MIB), help_heading = "Serving")]
     pub shelf: usize,
 
     /// Batches made ahead for each stream
     // Two hide the assembly of one behind the generation of the next; four also hide decoding.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive, help_heading = "Serving")]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = within(1..=1024), help_heading = "Serving")]
     pub read_ahead: usize,
 
     /// Most memory for one stream's batches made ahead [unit: MiB]
-    #[arg(long, value_name = "MIB", default_value_t = 64, help_heading = "Serving")]
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = within(0..=MAX_MIB), help_heading = "Serving")]
     pub read_ahead_memory: usize,
 
     /// Streams sent at once; further ones are refused
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = positive, help_heading = "Serving")]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = within(1..=65_536), help_heading = "Serving")]
     pub max_streams: usize,
 
     /// How long streams may take to end at shutdown [unit: seconds]
@@ -67,10 +70,11 @@ impl Default for Config {
     }
 }
 
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("expected at least 1, found 0".to_owned()),
-        Ok(number) => Ok(number),
-        Err(_) => Err(format!("expected a number, found {text:?}")),
+/// Reads a number of a range. Every setting that becomes memory or threads has a largest value, so
+/// that a slip of the finger is told at once and not by the machine's last words.
+fn within(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync {
+    move |text| match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("expected a number from {} to {}, found `{text}`", range.start(), range.end())),
     }
 }

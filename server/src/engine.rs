@@ -10,6 +10,7 @@
 pub mod weights;
 
 use crate::{
+    error::device_sentence,
     scheduler::{Gate, Tile, TileWork},
     telemetry::Telemetry,
 };
@@ -69,7 +70,7 @@ pub(crate) fn run(
                 tile.deliver(&rows);
                 continue;
             }
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => device_sentence(&error),
             Err(panic) => panic_text(&*panic),
         };
         tracing::error!(reason, "the generator failed");

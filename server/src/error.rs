@@ -14,6 +14,14 @@ pub enum Error {
     /// The bundle can't be used.
     #[error(transparent)]
     Bundle(#[from] nets::checkpoint::CheckpointError),
+    /// The file holds weights, but of another kind.
+    #[error("expected a bundle, found a `{found}` in {origin}; make a bundle with `cvae-gan export`")]
+    NotABundle {
+        /// The file.
+        origin: String,
+        /// What it holds.
+        found: String,
+    },
     /// No bundle was named and none is built in.
     #[error("expected --weights FILE, found none, and this build has no demo bundle; make one with `cvae-gan export`")]
     NoBundle,
@@ -91,6 +99,11 @@ pub enum Error {
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The sentence of an error of the device, without the backtrace that may follow it.
+pub(crate) fn device_sentence(error: &impl std::fmt::Display) -> String {
+    error.to_string().lines().next().unwrap_or("an error without a name").to_owned()
+}
 
 fn bind_sentence(address: SocketAddr, reason: &std::io::Error) -> String {
     match reason.kind() {

@@ -9,8 +9,9 @@ use crate::{
 };
 use axum::{Router, http::header, routing::get};
 use proto::{limits, v1::augment_server::AugmentServer};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::net::TcpListener;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_stream::{Stream, StreamExt};
 use tonic::{service::Routes, transport::server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -26,6 +27,12 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// How long such a question waits for its answer.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long to wait before accepting connections again after that failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// How often observations are sorted into buckets; each takes 16 bytes until then.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// Listens on an address.
 ///
@@ -120,8 +127,20 @@ pub async fn serve_opened(
 /// The connections of a listener. Their settings are made on the accepted sockets: tonic's own are
 /// not applied to listeners it is handed, and with Nagle's algorithm a batch waits for delayed
 /// acknowledgements, two seconds each.
-fn accepted(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE))
+///
+/// A failure that is not one connection's own, mostly too many open files, lasts until a connection
+/// ends, and tonic would ask again without a pause.
+fn accepted(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
+    incoming.then(|connection| async {
+        if let Err(error) = &connection
+            && !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+        {
+            tracing::warn!(%error, "no connection can be accepted");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+        connection
+    })
 }
 
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
@@ -130,27 +149,40 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
     }
 }
 
-/// `GET /metrics` in Prometheus's text format.
+/// `GET /metrics` in Prometheus's text format, and the metrics' upkeep.
 async fn serve_metrics(listener: TcpListener, telemetry: Arc<Telemetry>, closing: tokio_util::sync::CancellationToken) {
-    const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+    let keeping_up = keep_up(telemetry.clone());
     let render = move || async move { ([(header::CONTENT_TYPE, TEXT)], telemetry.render()) };
     let pages = Router::new().route("/", get(|| async { "metrics are at /metrics\n" })).route("/metrics", get(render));
-    if let Err(error) = axum::serve(listener, pages).with_graceful_shutdown(closing.cancelled_owned()).await {
-        tracing::error!(%error, "the metrics server ended");
+    let serving = axum::serve(listener, pages).with_graceful_shutdown(closing.cancelled_owned());
+    tokio::select! {
+        ended = serving => if let Err(error) = ended {
+            tracing::error!(%error, "the metrics server ended");
+        },
+        () = keeping_up => {}
+    }
+}
+
+/// Keeps the metrics small for as long as it is polled.
+async fn keep_up(telemetry: Arc<Telemetry>) {
+    let mut ticks = tokio::time::interval(METRICS_UPKEEP);
+    loop {
+        ticks.tick().await;
+        telemetry.upkeep();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio_stream::StreamExt;
 
     #[tokio::test]
     async fn accepted_sockets_send_at_once() {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let _trainer = tokio::net::TcpStream::connect(address).await.unwrap();
-        let socket = accepted(listener).next().await.unwrap().unwrap();
+        let socket = std::pin::pin!(accepted(listener)).next().await.unwrap().unwrap();
         assert!(socket.nodelay().unwrap(), "Nagle's algorithm is on");
     }
 }

@@ -7,7 +7,7 @@ use crate::{
         RowGenerator,
         weights::{self, BundleGenerator},
     },
-    error::{Error, Result},
+    error::{Error, Result, device_sentence},
     gallery::{Gallery, ImageStore},
     plan::catalogue::Catalogue,
     scheduler::Scheduler,
@@ -15,7 +15,10 @@ use crate::{
     telemetry::{self, Telemetry},
 };
 use dataset::{Dataset, OpenOptions};
-use nets::bundle::{Bundle, BundleInfo};
+use nets::{
+    bundle::{Bundle, BundleInfo},
+    checkpoint::CheckpointError,
+};
 use std::{path::Path, sync::Arc};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -88,7 +91,7 @@ impl Served {
     /// # Errors
     /// When either can't be used, or they don't belong together.
     pub fn open(config: &Config) -> Result<Self> {
-        let device = nets::device::parse(&config.device).map_err(|error| Error::Device(error.to_string()))?;
+        let device = nets::device::parse(&config.device).map_err(|error| Error::Device(device_sentence(&error)))?;
         let bundle = open_bundle(config.weights.as_deref(), &device)?;
         let channels = bundle.info.generator.channels;
         let options = OpenOptions { channels, withheld: config.withhold.clone(), ..OpenOptions::default() };
@@ -125,13 +128,14 @@ impl Served {
     /// When the engine's threads can't be started.
     pub fn new(config: &Config, parts: Parts) -> Result<Self> {
         let numerics = format!("{}/{}/tile{}", env!("LOOKALIKE_BUILD"), parts.numerics, config.tile);
-        let telemetry = Arc::new(Telemetry::new(&telemetry::Identity {
+        let telemetry = Telemetry::new(&telemetry::Identity {
             bundle_digest: &parts.bundle.digest,
             architecture: &parts.bundle.architecture,
             precision: "f32",
             numerics: &numerics,
             dataset_digest: &parts.dataset_digest,
-        }));
+        })?;
+        let telemetry = Arc::new(telemetry);
         let catalogue = Arc::new(Catalogue::new(parts.image_counts));
         let gallery = Gallery::new(parts.images, catalogue.clone(), config.gallery << 20, telemetry.clone());
         let scheduler = Scheduler::start((parts.generator)(telemetry.clone()), config.tile, telemetry.clone())?;
@@ -171,11 +175,15 @@ impl Served {
 /// # Errors
 /// When it can't be used, or there is none.
 pub fn open_bundle(path: Option<&Path>, device: &candle_core::Device) -> Result<Bundle> {
-    match (path, DEMO_BUNDLE) {
-        (Some(path), _) => Ok(Bundle::open(path, device)?),
-        (None, Some(bytes)) => Ok(Bundle::from_bytes(bytes, "the built-in demo bundle", device)?),
-        (None, None) => Err(Error::NoBundle),
-    }
+    let opened = match (path, DEMO_BUNDLE) {
+        (Some(path), _) => Bundle::open(path, device),
+        (None, Some(bytes)) => Bundle::from_bytes(bytes, "the built-in demo bundle", device),
+        (None, None) => return Err(Error::NoBundle),
+    };
+    opened.map_err(|error| match error {
+        CheckpointError::Kind { origin, found, .. } => Error::NotABundle { origin, found },
+        error => Error::Bundle(error),
+    })
 }
 
 /// What a bundle's networks are, in words.

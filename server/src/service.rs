@@ -155,7 +155,7 @@ impl Augment for Service {
         let answer = async {
             let (trainer, waits) = request::report(&request)?;
             let trainer = self.served.telemetry.trainer(trainer);
-            waits.iter().for_each(|&wait| self.served.telemetry.trainer_waited(&trainer, wait.into()));
+            waits.iter().for_each(|&wait| trainer.waited(wait.into()));
             Ok(v1::ReportResponse {})
         };
         self.answer("lookalike.v1.Augment/Report", answer).await

@@ -64,23 +64,23 @@ async fn run(
 ) {
     let begun = Instant::now();
     let telemetry = served.telemetry.clone();
-    let _active = Raised::new(telemetry.active(&stream.trainer));
+    let _active = stream.trainer.active();
     let credit = stream.credit(&served);
     let key = StreamKey::new(stream.planner.spec(), &stream.rows);
     let mut indices = stream.indices.clone();
-    let mut making: VecDeque<Making> = VecDeque::with_capacity(credit);
+    let mut making: VecDeque<Making> = VecDeque::new();
     loop {
         while making.len() < credit
             && let Some(index) = indices.next()
         {
-            let (served, stream, pending) = (served.clone(), stream.clone(), telemetry.pending(&stream.trainer));
+            let (served, stream, pending) = (served.clone(), stream.clone(), stream.trainer.pending());
             let batch = tokio::spawn(async move {
                 match stream.content {
                     Content::Whole => served.shelf.get_or_make(key, index, stream.make(&served, index)).await,
                     Content::PlanOnly => Ok((Arc::new(stream.plan(&served, index)), Mode::Made)),
                 }
             });
-            making.push_back(Making { batch: AbortOnDropHandle::new(batch), _pending: Raised::new(pending) });
+            making.push_back(Making { batch: AbortOnDropHandle::new(batch), _pending: pending });
         }
         let Some(front) = making.front_mut() else { return };
         let batch = tokio::select! {
@@ -102,9 +102,9 @@ async fn run(
             () = served.closing.cancelled() => return last_words(&sender, Error::ShuttingDown).await,
         };
         let Ok(permit) = permit else { return };
-        telemetry.send_blocked(&stream.trainer, finished.elapsed());
+        stream.trainer.send_blocked(finished.elapsed());
         if stream.content == Content::Whole {
-            telemetry.sent(&stream.trainer, mode, &batch.sources, batch.pixels.len());
+            stream.trainer.sent(mode, &batch.sources, batch.pixels.len());
         }
         permit.send(Ok(batch));
         making.pop_front();

@@ -9,10 +9,10 @@ use std::{net::SocketAddr, sync::Arc};
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
     /// Address for trainers; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051", help_heading = "Serving")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051", value_parser = address, help_heading = "Serving")]
     listen: SocketAddr,
     /// Address of the Prometheus metrics, at /metrics
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464", help_heading = "Serving")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464", value_parser = address, help_heading = "Serving")]
     metrics: SocketAddr,
     #[command(flatten)]
     config: Config,
@@ -24,6 +24,10 @@ pub(crate) fn run(
     common: &CommonArgs,
     interrupt: &Interrupt,
 ) -> Result<(), Box<dyn std::error::Error>> {
+    if args.listen == args.metrics && args.listen.port() != 0 {
+        let address = args.listen;
+        return Err(format!("expected different addresses for --listen and --metrics, found {address} twice").into());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // Bound before the dataset is opened, which may take minutes: a wrong address shows at once.
@@ -53,4 +57,9 @@ pub(crate) fn run(
         say("stopped");
         Ok(())
     })
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let expected = "expected an IP address and a port, as in 127.0.0.1:50051, or 0.0.0.0:50051 for every network";
+    text.parse().map_err(|_| format!("{expected}, found `{text}`"))
 }

@@ -147,7 +147,7 @@ impl Spec {
             })?;
         }
         let sum = real + existing + blended;
-        require(sum > 0.0 && sum.is_finite(), || format!("expected a mix with a sum above zero, found {sum}"))?;
+        require(sum > 0.0 && sum.is_finite(), || format!("expected a mix with a finite sum above zero, found {sum}"))?;
         if (real > 0.0 || existing > 0.0) && catalogue.present().is_empty() {
             return Err(SpecError::Unsuited(
                 "real or existing rows are asked for, but the dataset served has no images".into(),

@@ -279,7 +279,7 @@ fn what_no_stream_can_be_made_of_is_refused_with_a_sentence() {
     let cases: [(Change<'_>, &str); 18] = [
         (&|s| s.batch_size = 0, "expected a batch size of 1 to 1024, found 0"),
         (&|s| s.batch_size = 1025, "found 1025"),
-        (&|s| s.mix = Mix { real: 0.0, existing: 0.0, blended: 0.0 }, "a sum above zero"),
+        (&|s| s.mix = Mix { real: 0.0, existing: 0.0, blended: 0.0 }, "a finite sum above zero"),
         (&|s| s.mix.real = -1.0, "found real=-1"),
         (&|s| s.mix.blended = f64::NAN, "found blended=NaN"),
         (&|s| s.mix = Mix { real: f64::MAX, existing: f64::MAX, blended: 0.0 }, "found inf"),

@@ -73,7 +73,7 @@ fn spec(served: &Served, wire: v1::StreamSpec) -> Result<Spec> {
         augmented: match v1::Augmentation::try_from(wire.augmentation) {
             Ok(v1::Augmentation::Unspecified | v1::Augmentation::Standard) => true,
             Ok(v1::Augmentation::Off) => false,
-            Err(_) => return Err(unknown("augmentation", wire.augmentation)),
+            Err(_) => return Err(unknown("an augmentation", wire.augmentation)),
         },
         channels: channels(served, wire.pixel_format)?,
     })
@@ -105,7 +105,7 @@ fn channels(served: &Served, format: i32) -> Result<usize> {
         Ok(v1::PixelFormat::Unspecified) => Ok(served.bundle.channels),
         Ok(v1::PixelFormat::Grey) => Ok(1),
         Ok(v1::PixelFormat::Rgb) => Ok(3),
-        Err(_) => Err(unknown("pixel format", format)),
+        Err(_) => Err(unknown("a pixel format", format)),
     }
 }
 
@@ -202,11 +202,12 @@ fn latent_of(nth: usize, wire: v1::face::Latent) -> Result<LatentOf> {
             Ok(LatentOf::Counter { seed, index, row, truncation })
         }
         v1::face::Latent::Vector(v1::LatentVector { values }) => {
-            if values.len() != LATENT || !values.iter().all(|value| value.is_finite()) {
+            if values.len() != LATENT {
                 let found = values.len();
-                return Err(Error::Request(format!(
-                    "face {nth}: expected {LATENT} finite latent values, found {found}"
-                )));
+                return Err(Error::Request(format!("face {nth}: expected {LATENT} latent values, found {found}")));
+            }
+            if let Some(found) = values.iter().find(|value| !value.is_finite()) {
+                return Err(Error::Request(format!("face {nth}: expected finite latent values, found {found}")));
             }
             Ok(LatentOf::Vector(values))
         }
@@ -228,7 +229,8 @@ pub(super) fn trainer(name: &str) -> Result<&str> {
     if name.len() > limits::MAX_TRAINER_NAME || !name.chars().all(allowed) {
         let max = limits::MAX_TRAINER_NAME;
         return Err(Error::Request(format!(
-            "expected a trainer name of at most {max} letters, digits, `-`, `_` and `.`, found {name:?}"
+            "expected a trainer name of at most {max} letters, digits, `-`, `_` and `.`, found {:?}",
+            quoted(name)
         )));
     }
     Ok(name)
@@ -256,9 +258,19 @@ fn expect(what: &'static str, expected: &str, found: &str, remedy: &'static str)
     if expected.is_empty() || expected == found {
         return Ok(());
     }
-    Err(Error::Expectation { what, expected: expected.into(), found: found.into(), remedy })
+    Err(Error::Expectation { what, expected: quoted(expected), found: found.into(), remedy })
+}
+
+/// What a trainer sent, as far as an answer can repeat it: a status travels in a header, and
+/// receivers refuse headers of more than 8 KiB, sentence and all.
+fn quoted(text: &str) -> String {
+    const MOST_LETTERS: usize = 100;
+    match text.char_indices().nth(MOST_LETTERS) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}... ({} bytes)", text.get(..end).unwrap_or_default(), text.len()),
+    }
 }
 
 fn unknown(what: &str, found: i32) -> Error {
-    Error::Request(format!("expected a {what} that this server knows, found number {found}"))
+    Error::Request(format!("expected {what} that this server knows, found number {found}"))
 }

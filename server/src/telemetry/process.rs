@@ -1,43 +1,21 @@
 //! The `process_*` metrics that Prometheus users expect of every program, from Linux's /proc;
 //! nothing elsewhere.
 
-use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
-    registry::Unit,
-};
-use std::fmt;
-
-/// Reads the figures at each scrape.
-#[derive(Debug)]
-pub(crate) struct Process;
-
 /// Clock ticks a second in /proc, the same on every architecture Linux runs on today.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-impl Collector for Process {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        if let Some(seconds) = cpu_seconds() {
-            let metric = ConstCounter::new(seconds);
-            let help = "User and system processor time";
-            let descriptor =
-                encoder.encode_descriptor("process_cpu", help, Some(&Unit::Seconds), metric.metric_type())?;
-            metric.encode(descriptor)?;
-        }
-        if let Some(bytes) = resident_bytes() {
-            let metric = ConstGauge::new(bytes);
-            let (name, help) = ("process_resident_memory", "Memory in use");
-            let descriptor = encoder.encode_descriptor(name, help, Some(&Unit::Bytes), metric.metric_type())?;
-            metric.encode(descriptor)?;
-        }
-        if let Some(files) = open_files() {
-            let metric = ConstGauge::new(files);
-            let descriptor = encoder.encode_descriptor("process_open_fds", "Open files", None, metric.metric_type())?;
-            metric.encode(descriptor)?;
-        }
-        Ok(())
-    }
+/// The figures of this moment in Prometheus's text format. They are read, not counted, and
+/// processor time has fractions, which the registry's counters don't; so they are written here.
+pub(super) fn render() -> String {
+    let figures = [
+        ("process_cpu_seconds_total", "counter", "User and system processor time", cpu_seconds()),
+        ("process_resident_memory_bytes", "gauge", "Memory in use", resident_bytes()),
+        ("process_open_fds", "gauge", "Open files", open_files()),
+    ];
+    let known = figures.into_iter().filter_map(|(name, kind, help, value)| Some((name, kind, help, value?)));
+    known
+        .map(|(name, kind, help, value)| format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n\n"))
+        .collect()
 }
 
 fn cpu_seconds() -> Option<f64> {
@@ -49,13 +27,13 @@ fn cpu_seconds() -> Option<f64> {
     Some((user + system) / TICKS_PER_SECOND)
 }
 
-fn resident_bytes() -> Option<i64> {
+fn resident_bytes() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: i64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
+    let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024.0)
 }
 
-fn open_files() -> Option<i64> {
-    Some(std::fs::read_dir("/proc/self/fd").ok()?.count() as i64)
+fn open_files() -> Option<f64> {
+    Some(std::fs::read_dir("/proc/self/fd").ok()?.count() as f64)
 }

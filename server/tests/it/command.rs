@@ -40,9 +40,19 @@ fn what_is_wrong_is_one_sentence_and_an_exit_code() {
     assert_eq!(code, Some(1));
     assert!(stderr.contains("/nowhere/at/all"), "{stderr}");
 
-    let (code, _, stderr) = run(&["serve", "--tile", "0"]);
+    for (flag, value) in [("--tile", "0"), ("--gallery", "18446744073709551615"), ("--max-streams", "many")] {
+        let (code, _, stderr) = run(&["serve", flag, value]);
+        assert_eq!(code, Some(2));
+        assert!(stderr.contains(&format!(", found `{value}`")), "{stderr}");
+    }
+
+    let (code, _, stderr) = run(&["serve", "--listen", "here:1"]);
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("expected at least 1, found 0"), "{stderr}");
+    assert!(stderr.contains("expected an IP address and a port"), "{stderr}");
+
+    let (code, _, stderr) = run(&["serve", "--listen", &address, "--metrics", &address]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("expected different addresses for --listen and --metrics"), "{stderr}");
 
     let (code, stdout, _) = run(&["serve", "--dry-run", "--listen", &address]);
     assert_eq!(code, Some(0));

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 fn scheduler(tile: usize) -> Scheduler {
     let identity = Identity { bundle_digest: "", architecture: "", precision: "", numerics: "", dataset_digest: "" };
-    let telemetry = Arc::new(Telemetry::new(&identity));
+    let telemetry = Arc::new(Telemetry::new(&identity).unwrap());
     let bundle = Bundle::from_bytes(&tiny_bundle(&["a", "b", "c"]), "a test", &Device::Cpu).unwrap();
     let generator = BundleGenerator::new(bundle, Device::Cpu, telemetry.clone());
     Scheduler::start(Box::new(generator), tile, telemetry).unwrap()
@@ -69,7 +69,7 @@ fn bytes_do_not_depend_on_the_thread_count() {
     use server::engine::RowGenerator;
     let bundle = || Bundle::from_bytes(&tiny_bundle(&["a", "b", "c"]), "a test", &Device::Cpu).unwrap();
     let identity = Identity { bundle_digest: "", architecture: "", precision: "", numerics: "", dataset_digest: "" };
-    let telemetry = Arc::new(Telemetry::new(&identity));
+    let telemetry = Arc::new(Telemetry::new(&identity).unwrap());
     let faces = faces();
     let latents: Vec<f32> = faces.iter().flat_map(|face| face.latent.clone()).collect();
     let labels: Vec<f32> = faces

@@ -74,7 +74,7 @@ async fn every_stage_is_measured() {
         "lookalike_compose_seconds_count 5",
         "lookalike_encode_seconds_count 5",
         "lookalike_plan_seconds_count 5",
-        "lookalike_device_batch_images_sum 50.0",
+        "lookalike_device_batch_images_sum 50",
         "lookalike_first_batch_seconds_count 1",
         r#"lookalike_send_blocked_seconds_count{trainer="one"} 5"#,
         r#"lookalike_trainer_wait_seconds_sum{trainer="one"} 0.75"#,
@@ -93,6 +93,47 @@ async fn every_stage_is_measured() {
     if cfg!(target_os = "linux") {
         assert!(page.contains("process_resident_memory_bytes"), "{page}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_has_a_type_a_help_text_and_a_name_that_fits() {
+    let server = Running::ordinary().await;
+    server.read(request(1, 20, 2)).await.unwrap();
+    let page = server.page("/metrics").await;
+    assert!(page.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{page}");
+    let (_, page) = page.split_once("\r\n\r\n").unwrap();
+    let mut kinds = std::collections::BTreeMap::new();
+    for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+        assert!(page.contains(&format!("# HELP {name} ")), "no help text for {name}");
+        assert_eq!(kinds.insert(name, kind), None, "{name} twice");
+    }
+    assert!(page.lines().filter(|line| line.starts_with("# HELP lookalike")).is_sorted(), "{page}");
+    for line in page.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let histogram = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part));
+        let known = kinds.contains_key(name) || histogram.is_some_and(|name| kinds.get(name) == Some(&"histogram"));
+        assert!(known, "no type for {line}");
+    }
+    for bound in [
+        r#"lookalike_plan_seconds_bucket{le="0.0001"}"#,
+        r#"lookalike_plan_seconds_bucket{le="13.1072"} 2"#,
+        r#"lookalike_device_batch_images_bucket{le="16"}"#,
+        r#"grpc_status="OK",le="67108.864"} 1"#,
+        r#"grpc_status="OK",le="+Inf"} 1"#,
+    ] {
+        assert!(page.contains(bound), "no {bound} in\n{page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_in_one_process_count_apart() {
+    let (busy, idle) = (Running::ordinary().await, Running::ordinary().await);
+    busy.read(request(1, 20, 3)).await.unwrap();
+    assert_eq!(busy.metric("lookalike_compose_seconds_count").await, 3.0);
+    assert_eq!(idle.metric("lookalike_compose_seconds_count").await, 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ use nets::{
     Downsampling, Encoder, EncoderConfig, FEATURE, Generator, GeneratorConfig, Initialization, LightCnn,
     LightCnnConfig, LightCnnKind, Parameters, Width,
     bundle::{Bundle, BundleInfo, BundleTensors, Precision},
+    checkpoint::Checkpoint,
 };
 use proto::v1;
 use server::{Config, Error, Served};
@@ -87,6 +88,8 @@ fn what_cannot_be_served_is_told_before_serving() {
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     assert!(refusal(&config(&path)).contains("cut short"));
+    std::fs::write(&path, Checkpoint::new("cvae-gan run").to_bytes().unwrap()).unwrap();
+    assert!(refusal(&config(&path)).contains("expected a bundle, found a `cvae-gan run` in"));
     let mut device = config(&path);
     device.device = "abacus".into();
     assert!(refusal(&device).contains("expected a device cpu or cuda:N, found `abacus`"));
