@@ -152,9 +152,10 @@ fn surfaces(person: &Person, moment: &Moment, head: &Head) -> Vec<Mesh> {
 }
 
 fn shade(face: &Face, meshes: &[Placed], fragment: &Fragment, lamps: &Lamps, rotation: &Rotation) -> V3 {
-    // Thin shells are seen from both sides.
+    // Thin shells are seen from both sides. Shadows are asked for a little above the surface, so
+    // that it doesn't shade itself where light grazes it.
     let normal = if fragment.normal.2 < 0.0 { fragment.normal * -1.0 } else { fragment.normal };
-    let fragment = Fragment { normal, lit: lamps.shadow(fragment.seen), ..*fragment };
+    let fragment = Fragment { normal, lit: lamps.shadow(fragment.seen + normal * 0.045), ..*fragment };
     match meshes[fragment.mesh].mesh.material {
         Material::Skin => face.shade(&fragment, lamps),
         Material::Hair => hair::shade(face.person, face.moment, &fragment, lamps, rotation),

@@ -182,7 +182,7 @@ impl<'a> Head<'a> {
     pub(super) fn shoulders(&self, colour: V3) -> Mesh {
         Mesh::around(Material::Cloth { colour, ribs: 0.0 }, 41, 12, |angle, row| {
             let spread = 0.72 + 1.9 * step(0.0, 0.8, row);
-            let y = self.chin + 0.42 + 1.3 * row * row;
+            let y = self.chin + 0.38 + 0.45 * row + 0.85 * row * row;
             V3(spread * libm::sinf(angle), y, -0.25 + (0.72 + 0.4 * row) * libm::cosf(angle))
         })
     }

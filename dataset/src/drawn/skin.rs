@@ -92,7 +92,7 @@ impl Face<'_> {
         let arch = 4.0 * brows.arch * t * (1.0 - 0.75 * t) * (1.0 + 0.2 * (t - 0.6));
         let middle = -brows.height - face.brows - arch
             + brows.slope * (0.5 - t)
-            + 0.075 * face.frown * (1.0 - t) * (1.0 - t)
+            + 0.055 * face.frown * (1.0 - t) * (1.0 - t)
             + 0.07 * t * t;
         let half = brows.thickness * (0.80 + 0.35 * t - 0.95 * t * t) * 0.5 + 0.004;
         // Hairs lean outwards: noise stretched along the leaning direction.
