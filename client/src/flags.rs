@@ -27,7 +27,7 @@ pub struct StreamFlags {
     /// Batches read ahead
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Input")]
     pub prefetch: u32,
-    /// Name for the server's metrics and fair shares: letters, digits, -, _ and .
+    /// Name for fair shares and the server's metrics, of letters, digits, ., - and _
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, help_heading = "Input")]
     pub trainer: String,
     /// Digest of the bundle to insist on [default: the one served]

@@ -142,7 +142,9 @@ impl std::fmt::Display for Figures {
         let count = human::count;
         let rate = human::rate(self.images_per_second);
         let last = (first + batches).saturating_sub(1);
-        let mut table = Table::new(["stream", ""]);
+        let speed = format!("{rate} images/s, {}/s", human::bytes(self.bytes_per_second as u64));
+        // What a probe is asked for comes first.
+        let mut table = Table::new(["rate", &speed]);
         table
             .row(["batches", &format!("{}, number {first} to {last}", count(*batches))])
             .row(["images", &format!("{} {colour}", count(*images))])
@@ -159,7 +161,6 @@ impl std::fmt::Display for Figures {
                     count((self.classes - self.identities) as u64)
                 ),
             ])
-            .row(["rate", &format!("{rate} images/s, {}/s", human::bytes(self.bytes_per_second as u64))])
             .row(["first batch", &format!("after {}", milliseconds(self.first_batch_seconds))])
             .row([
                 "waits",

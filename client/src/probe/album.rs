@@ -4,16 +4,19 @@ use crate::Received;
 use command::picture::{Grid, Picture};
 use nets::pixels::IMAGE_SIZE;
 use recognizer::Source;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// Images in a line.
 const COLUMNS: usize = 8;
-/// People of the dataset, each with a line of real and a line of existing images.
+/// People of the dataset who are shown, each on a line of real and a line of existing images.
 const IDENTITIES: usize = 6;
-/// Blended people.
+/// Blended people who are shown.
 const BLENDED: usize = 4;
+/// People of either kind who are gathered: those of whom most came are shown. It bounds memory.
+const GATHERED: usize = 48;
 
-/// Gathers the first images of the first few people of a stream.
+/// Gathers images of the first people of a stream, and shows those of whom most came.
 #[derive(Clone, Debug)]
 pub struct Album {
     names: Vec<String>,
@@ -69,26 +72,45 @@ impl Album {
     /// # Errors
     /// When nothing was added whose shape fits, which is a bug.
     pub fn picture(&self, title: &str) -> command::Result<Picture> {
-        let captions: Vec<&str> = self.lines.values().map(|line| line.caption.as_str()).collect();
-        let mut grid = Grid::new(IMAGE_SIZE, self.channels, COLUMNS)?.title(title).row_captions(captions);
         let tile = IMAGE_SIZE * IMAGE_SIZE * self.channels;
-        for line in self.lines.values() {
+        let shown = [self.best(IDENTITIES, false), self.best(BLENDED, true)].concat();
+        let lines = || self.lines.iter().filter(|((label, _), _)| shown.contains(label)).map(|(_, line)| line);
+        let columns = lines().map(|line| line.pixels.len() / tile).max().unwrap_or(0).max(1);
+        let captions = lines().map(|line| line.caption.as_str());
+        let mut grid = Grid::new(IMAGE_SIZE, self.channels, columns)?.title(title).row_captions(captions);
+        for line in lines() {
             grid.push(&line.pixels)?;
-            for _ in line.pixels.len() / tile..COLUMNS {
+            for _ in line.pixels.len() / tile..columns {
                 grid.skip();
             }
         }
         Ok(grid.render())
     }
 
-    /// Whether a row of this person belongs in here: of people already shown, or of new ones while
-    /// there are few.
+    /// The people to show: first those with images of every source, then those with many.
+    fn best(&self, count: usize, blended: bool) -> Vec<u32> {
+        let mut people = BTreeMap::<u32, Vec<usize>>::new();
+        for ((label, source), line) in &self.lines {
+            if (*source == Source::Blended) == blended {
+                people.entry(*label).or_default().push(line.pixels.len());
+            }
+        }
+        let mut people: Vec<_> = people.into_iter().collect();
+        people.sort_by_key(|(label, images)| {
+            let fewest = images.iter().min().copied();
+            (Reverse((images.len(), fewest, images.iter().sum::<usize>())), *label)
+        });
+        people.into_iter().take(count).map(|(label, _)| label).collect()
+    }
+
+    /// Whether a row of this person belongs in here: of people already gathered, or of new ones
+    /// while there are few.
     fn has_room(&self, label: u32, source: Source) -> bool {
         let is_blended = |source: Source| source == Source::Blended;
-        let mut shown: Vec<u32> =
+        let mut gathered: Vec<u32> =
             self.lines.keys().filter(|key| is_blended(key.1) == is_blended(source)).map(|key| key.0).collect();
-        shown.dedup();
-        shown.contains(&label) || shown.len() < if is_blended(source) { BLENDED } else { IDENTITIES }
+        gathered.dedup();
+        gathered.contains(&label) || gathered.len() < GATHERED
     }
 
     fn name(&self, identity: u32) -> String {

@@ -1,3 +1,5 @@
+//! Streams from the real server, in this process, over real sockets.
+
 mod between;
 mod commands;
 mod fixture;

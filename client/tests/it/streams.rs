@@ -229,13 +229,14 @@ fn a_wait_ends_when_no_more_batches_are_wanted() {
 #[test]
 fn a_spec_that_no_server_can_follow_is_refused_in_its_words() {
     let server = Running::ordinary();
-    let refusal = |change: fn(&mut StreamSettings)| {
+    type Change = fn(&mut StreamSettings);
+    let refusal = |change: Change| {
         let mut asked = settings(&[server.url()], 7);
         change(&mut asked);
         try_connect(asked).unwrap_err().to_string().replace(&server.url(), "URL")
     };
     let begin = "the server at URL can't send this stream: ";
-    let cases: [(fn(&mut StreamSettings), &str); 4] = [
+    let cases: [(Change, &str); 4] = [
         (|asked| asked.recipe.batch_size = 5000, "expected a batch size of 1 to 1024, found 5000"),
         (|asked| asked.recipe.mix.real = -1.0, "expected mix weights that are finite and not negative, found real=-1"),
         (

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Probe, json: bool, context: &Context) -> Result<(), Err
     let settings =
         StreamSettings { first: args.first, end: Some(args.first + args.batches), ..args.stream.settings(args.seed)? };
     let mut source = StreamSource::connect(settings, &context.interrupt)?;
-    command::say(format!("{} {}", args.batches, source.describe()));
+    command::say(format!("{} batches of {}", command::human::count(args.batches), source.describe()));
     let mut album = Album::new(source.class_names(), source.channels());
     let figures = probe::run(&mut source, args.batches, &context.interrupt, |received| {
         if args.save.is_some() {
