@@ -58,7 +58,9 @@ impl Generator {
             start,
             start_channels: widths[0],
             hidden,
-            last: filters(&vb, [widths[5], 4, 4, config.channels], weights(widths[5], 1.0))?,
+            // Starts near grey. Where many taps overlap, in the middle, a full signal would saturate
+            // tanh, which then lets no gradient through: speckle on every nose, for thousands of steps.
+            last: filters(&vb, [widths[5], 4, 4, config.channels], weights(widths[5], 0.01))?,
             last_bias: zeros(&vb, config.channels, "bias")?,
             classes: config.classes,
         })
