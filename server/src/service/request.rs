@@ -262,13 +262,13 @@ fn expect(what: &'static str, expected: &str, found: &str, remedy: &'static str)
 }
 
 /// What a trainer sent, as far as an answer can repeat it: a status travels in a header, and
-/// receivers refuse headers of more than 8 KiB, sentence and all.
+/// receivers refuse headers of more than 8 KiB, sentence and all. Line ends and the like become
+/// `?`, so that a sentence stays one line of a log.
 fn quoted(text: &str) -> String {
     const MOST_LETTERS: usize = 100;
-    match text.char_indices().nth(MOST_LETTERS) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}... ({} bytes)", text.get(..end).unwrap_or_default(), text.len()),
-    }
+    let letters: String = text.chars().take(MOST_LETTERS).collect();
+    let cut = if letters.len() < text.len() { format!("... ({} bytes)", text.len()) } else { String::new() };
+    letters.replace(char::is_control, "?") + &cut
 }
 
 fn unknown(what: &str, found: i32) -> Error {

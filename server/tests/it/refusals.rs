@@ -163,6 +163,7 @@ async fn a_refusal_of_something_endless_is_short() {
         let (code, message) = refused(&server, change).await;
         assert!([Code::InvalidArgument, Code::FailedPrecondition].contains(&code), "{message}");
         assert!(message.contains("... (4194304 bytes)"), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
     }
 }
 
