@@ -15,7 +15,7 @@
 //! * [`augment`]: the standard augmentation, the same for real and synthetic rows;
 //! * [`drawn`]: faces without data: a procedural person and a procedural moment make an image;
 //! * [`demo`]: which drawn faces the demo trains and is judged on;
-//! * [`write`]: drawn faces as files.
+//! * [`mod@write`]: drawn faces as files.
 //!
 //! Every image is 128 x 128 bytes, grey or RGB, in LightCNN's geometry: the midpoint of the eyes
 //! at (64, 40), the midpoint of the mouth 48 pixels below (Wu et al. 2018).

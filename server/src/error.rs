@@ -22,9 +22,6 @@ pub enum Error {
         /// What it holds.
         found: String,
     },
-    /// No bundle was named and none is built in.
-    #[error("expected --weights FILE, found none, and this build has no demo bundle; make one with `cvae-gan export`")]
-    NoBundle,
     /// The bundle generates other people than the dataset holds.
     #[error("the bundle and the dataset name different identities: {0}; serve the dataset the bundle was trained on")]
     Names(String),
