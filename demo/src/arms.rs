@@ -80,6 +80,9 @@ pub(crate) fn train(
     let mut source = connect(arm.mix(), seed, arm.slug(), server, interrupt)?;
     let mut config = TrainConfig::new(LightCnnKind::Nine, Width::Tiny, rehearsal.images, BATCH as usize);
     config.seed = seed;
+    // A few hundred steps must do: twice the usual rate leaves the plateau of guessing in time.
+    config.learning_rate *= 2.0;
+    config.warm_up = rehearsal.images / 10;
     let name = format!("{}-{seed}", arm.slug());
     let run = RunDirectory::create_at(directory.path().join(&name), &format!("# {}\n", source.describe()))?;
     let device = nets::device::parse("cpu").map_err(recognizer::Error::from)?;
