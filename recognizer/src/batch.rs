@@ -79,8 +79,8 @@ pub trait BatchSource: Send {
     /// Rows of every batch.
     fn batch_size(&self) -> usize;
 
-    /// The next batch. Blocks while there is none yet; a source that may wait long must give up
-    /// when its program is asked to end, since a training ends only after its source returns.
+    /// The next batch. Blocks while there is none yet; one that may block long has a
+    /// [`BatchSource::stopper`].
     fn next(&mut self) -> Result<Batch, SourceError>;
 
     /// Where [`BatchSource::next`] goes on, with whatever tells this stream from another. Kept in
