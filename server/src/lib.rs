@@ -4,7 +4,7 @@
 //! A batch is a function of (spec, dataset, bundle, index): nothing about a stream is remembered
 //! here. The way of one request:
 //!
-//! 1. [`serve`]: sockets, health, reflection, metrics, shutdown;
+//! 1. [`mod@serve`]: sockets, health, reflection, metrics, shutdown;
 //! 2. [`service`]: checks the request; the only room that names wire types;
 //! 3. [`session`]: one trainer's cursor and credit;
 //! 4. [`plan`]: which rows batch `index` has; pure;
