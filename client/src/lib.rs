@@ -18,8 +18,8 @@
 //! [`probe`] reads a stream for its own sake: how fast, how evenly, and what it looks like.
 //!
 //! Invariants: batches come out in order of index, each once, each with the digest that its server
-//! took of it. What is read ahead is bounded. Only the recipe's and the checks' files know the wire
-//! types.
+//! took of it. What is read ahead is bounded. A stream never changes silently: what a server says it
+//! is made from is held against what it began with, at every connection.
 
 mod attempts;
 mod check;

@@ -42,9 +42,12 @@ fn a_training_ends_with_the_same_bits_whatever_crashed_on_the_way() {
         assert_eq!(bytes(&run.join("stats.jsonl")), bytes(&quiet.join("stats.jsonl")));
     };
 
-    // The trainer dies between two checkpoints, and goes on with another server.
+    // The stream fails for good between two checkpoints; what was learned is kept, and goes on with
+    // another server.
     let mut cut_short = try_connect(StreamSettings { end: Some(5), ..settings(&[server.url()], 7) }).unwrap();
     train(&crashed, &mut cut_short, false).unwrap_err();
+    let kept = RunDirectory::open(&crashed).unwrap().checkpoints().list().unwrap();
+    assert_eq!(kept.last().unwrap().images_seen, 40);
     let other = Running::ordinary();
     same_bits(train(&crashed, &mut whole(&[other.url()]), true).unwrap(), &crashed);
 
