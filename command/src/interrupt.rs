@@ -64,7 +64,7 @@ impl Interrupt {
                 if interrupt.requested() {
                     std::process::exit(i32::from(EXIT_INTERRUPTED));
                 }
-                terminal::say("stopping after this step; Ctrl-C again stops at once");
+                terminal::say("stopping in good order; Ctrl-C again stops at once");
                 interrupt.request();
             }
         };

@@ -76,8 +76,8 @@ pub enum Error {
     /// A run directory, a picture, or the world around them.
     #[error(transparent)]
     Command(#[from] command::Error),
-    /// A tensor operation.
-    #[error(transparent)]
+    /// A tensor operation, or a device that is not there.
+    #[error("{}", nets::sentence(.0))]
     Tensor(#[from] candle_core::Error),
 }
 

@@ -14,8 +14,8 @@ use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use command::RunDirectory;
 use dataset::Dataset;
-use nets::LightCnnConfig;
 use nets::checkpoint::Checkpoint;
+use nets::{LightCnnConfig, sentence};
 use recognizer::{BatchSource, FolderSource};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -156,7 +156,7 @@ pub fn restore(
         }
         Ok(())
     };
-    restore().map_err(|error| checkpoint.content(error))?;
+    restore().map_err(|error| checkpoint.content(sentence(&error)))?;
     learner.pulls = Pulls::from_tensors(&checkpoint.take(PULLS))?;
     learner.class_means = ClassMeans::from_tensors(&checkpoint.take(CLASS_MEANS), DType::F32, device)?;
     learner.code = code;

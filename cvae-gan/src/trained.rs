@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use command::run_directory::find;
 use nets::bundle::{Bundle, BundleInfo, BundleTensors, Precision};
-use nets::checkpoint::CheckpointError;
+use nets::checkpoint::{CheckpointError, digest_of};
 use nets::{Encoder, Generator};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,8 +25,8 @@ pub struct Trained {
     pub names: Vec<String>,
     /// Images that training had seen.
     pub images_seen: u64,
-    /// Weights of the identity network it was trained against; empty where they aren't known.
-    pub identity_weights: BTreeMap<String, Tensor>,
+    /// Digest of the weights of the identity network it was trained against, where it had one.
+    pub identity_digest: Option<String>,
     device: Device,
 }
 
@@ -49,14 +49,14 @@ impl Trained {
             Ok(parts) => parts.build(device),
             Err(Error::Checkpoint(CheckpointError::Kind { found, .. })) if found == "bundle" => {
                 let bundle = Bundle::open(&path, device)?;
-                let BundleInfo { generator, names, images_seen, .. } = bundle.info;
+                let BundleInfo { generator, names, images_seen, identity_digest, .. } = bundle.info;
                 Ok(Self {
                     generator: bundle.generator,
                     encoder: bundle.encoder,
                     channels: generator.channels,
                     names,
                     images_seen,
-                    identity_weights: BTreeMap::new(),
+                    identity_digest: Some(identity_digest),
                     device: device.clone(),
                 })
             }
@@ -121,7 +121,7 @@ impl Exportable {
             channels: settings.channels,
             names,
             images_seen,
-            identity_weights: self.identity.map(|identity| identity.weights).unwrap_or_default(),
+            identity_digest: self.identity.map(|identity| digest_of(&identity.weights)).transpose()?,
             device: device.clone(),
         })
     }
@@ -157,6 +157,7 @@ impl Exportable {
             generator: settings.generator_config(names.len()),
             encoder: with_encoder.then(|| settings.encoder_config()),
             identity: identity.config.clone(),
+            identity_digest: digest_of(&identity.weights)?,
             names: names.clone(),
             images_seen: *images_seen,
             dataset_digest: dataset_digest.clone(),

@@ -2,6 +2,7 @@
 
 use crate::drawn::DrawnSet;
 use crate::error::{Error, Result};
+use std::collections::BTreeSet;
 
 /// Seed of all demo faces.
 pub const SEED: u64 = 1;
@@ -28,10 +29,14 @@ pub fn parse(text: &str) -> Option<Result<DrawnSet>> {
 
 fn parse_settings(settings: &str) -> Result<DrawnSet, String> {
     let mut set = TRAINING;
+    let mut given = BTreeSet::new();
     for setting in settings.split(',') {
         let (key, value) = setting.split_once('=').ok_or_else(|| format!("`{setting}` has no `=`"))?;
         let number: u64 = value.trim().parse().map_err(|_| format!("`{value}` is not a whole number"))?;
         let small = u32::try_from(number).map_err(|_| format!("{number} is too large"));
+        if !given.insert(key.trim()) {
+            return Err(format!("`{}` stands there twice", key.trim()));
+        }
         match key.trim() {
             "seed" => set.seed = number,
             "first" => set.first = small?,

@@ -5,7 +5,7 @@
 //! digest of its bytes names it everywhere.
 
 use crate::checkpoint::{Checkpoint, CheckpointError, read_file};
-use crate::{Encoder, EncoderConfig, FEATURE, Generator, GeneratorConfig, LightCnn, LightCnnConfig};
+use crate::{Encoder, EncoderConfig, FEATURE, Generator, GeneratorConfig, LightCnn, LightCnnConfig, sentence};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,9 @@ pub struct BundleInfo {
     pub encoder: Option<EncoderConfig>,
     /// Shape of the identity network.
     pub identity: LightCnnConfig,
+    /// Digest of the identity network's weights as training had them, before any rounding
+    /// ([`digest_of`](crate::checkpoint::digest_of)): whoever judges the faces made must be another.
+    pub identity_digest: String,
     /// Names of the identities; the position is the class.
     pub names: Vec<String>,
     /// Images that training had seen.
@@ -103,7 +106,7 @@ impl Bundle {
             let digest = blake3::hash(bytes).to_hex().to_string();
             Ok(Self { generator, encoder, identity, centres, info: info.clone(), digest })
         };
-        build().map_err(|reason| file.content(reason))
+        build().map_err(|error| file.content(sentence(&error)))
     }
 
     /// The bytes of a bundle file, proven readable.
@@ -128,7 +131,7 @@ impl Bundle {
             (CENTRES, centres),
         ];
         for (group, tensors) in groups {
-            let tensors = stored(tensors).map_err(|error| file.content(error))?;
+            let tensors = stored(tensors).map_err(|error| file.content(sentence(&error)))?;
             file.put(group, tensors);
         }
         let bytes = file.to_bytes()?;
@@ -186,7 +189,7 @@ fn build<N>(
         counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         name.to_owned()
     });
-    let network = network(vb).map_err(|error| candle_core::Error::Msg(format!("{what}: {error}")))?;
+    let network = network(vb).map_err(|error| candle_core::Error::Msg(format!("{what}: {}", sentence(&error))))?;
     let asked = asked.load(std::sync::atomic::Ordering::Relaxed);
     if asked != count {
         candle_core::bail!("{what}: expected {asked} tensors, found {count}")
@@ -205,6 +208,7 @@ mod tests {
             generator: GeneratorConfig { channels: 1, width, classes: 3, initialization },
             encoder: Some(EncoderConfig { channels: 1, width, downsampling: Downsampling::Strided, initialization }),
             identity: LightCnnConfig { kind: LightCnnKind::Nine, width, classes: 3 },
+            identity_digest: "0".into(),
             names: ["a", "b", "c"].map(String::from).to_vec(),
             images_seen: 7,
             dataset_digest: "0".into(),

@@ -202,6 +202,16 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, CheckpointError> {
     std::fs::read(path).map_err(failed)
 }
 
+/// BLAKE3 over the names, types, shapes and values of tensors, in hexadecimal: equal for equal
+/// weights, whatever file they are in.
+///
+/// # Errors
+/// When a tensor cannot be brought to the host.
+pub fn digest_of(tensors: &BTreeMap<String, Tensor>) -> candle_core::Result<String> {
+    let bytes = safetensors::serialize(tensors, None)?;
+    Ok(content_digest(&SafeTensors::deserialize(&bytes)?))
+}
+
 /// BLAKE3 over names, types, shapes and bytes in name order.
 fn content_digest(container: &SafeTensors) -> String {
     let mut tensors = container.tensors();

@@ -1,6 +1,6 @@
 //! Where tensors live, by name.
 
-use candle_core::{Device, Result, bail};
+use candle_core::{Device, Error, Result};
 
 /// `cpu`, `cuda` (the first) or `cuda:N`.
 ///
@@ -13,9 +13,13 @@ pub fn parse(name: &str) -> Result<Device> {
         Some(("cuda", ordinal)) => ordinal.parse().ok(),
         _ => None,
     };
-    let Some(ordinal) = ordinal else { bail!("expected a device cpu or cuda:N, found `{name}`") };
+    // Plain messages: candle's `bail!` would append a backtrace to a sentence for the user.
+    let Some(ordinal) = ordinal else {
+        return Err(Error::Msg(format!("expected a device cpu or cuda:N, found `{name}`")));
+    };
     if !cfg!(feature = "cuda") {
-        bail!("`{name}` needs a program built with `--features cuda`; this one computes on the CPU")
+        let reason = "needs a program built with `--features cuda`; this one computes on the CPU";
+        return Err(Error::Msg(format!("`{name}` {reason}")));
     }
     Device::new_cuda(ordinal)
 }

@@ -13,6 +13,8 @@
 //! - [`legacy`]: files that PyTorch wrote, published LightCNN weights among them;
 //! - [`chance`]: every random number as a function of `(seed, purpose, index, row)`;
 //! - [`gradient_check`]: the proof that each op and loss must pass.
+//!
+//! Beside them [`device`] names where tensors live, and [`sentence`] says what went wrong with one.
 
 pub mod blocks;
 pub mod bundle;
@@ -30,6 +32,7 @@ pub mod ops;
 pub mod optim;
 pub mod parameters;
 pub mod pixels;
+mod sentence;
 
 pub use blocks::{Initialization, Width};
 pub use bundle::{Bundle, BundleInfo};
@@ -38,6 +41,7 @@ pub use encoder::{Downsampling, Encoder, EncoderConfig, Posterior};
 pub use generator::{Generator, GeneratorConfig};
 pub use light_cnn::{LightCnn, LightCnnConfig, LightCnnKind};
 pub use parameters::Parameters;
+pub use sentence::sentence;
 
 /// Values in a latent.
 pub const LATENT: usize = 256;

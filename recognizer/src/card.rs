@@ -1,10 +1,11 @@
 //! A recognizer's file: what it says of itself, and reading it back as a network.
 
-use crate::error::{Error, Result, sentence};
+use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use nets::checkpoint::Checkpoint;
 use nets::legacy::{self, Classifier};
+use nets::sentence;
 use nets::{LightCnn, LightCnnConfig, Parameters};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

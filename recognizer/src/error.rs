@@ -65,17 +65,9 @@ pub enum Error {
     #[error(transparent)]
     Command(#[from] command::Error),
     /// A tensor operation, or a device that is not there.
-    #[error("{}", sentence(.0))]
+    #[error("{}", nets::sentence(.0))]
     Tensor(#[from] candle_core::Error),
 }
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// A tensor error without the backtrace that `RUST_BACKTRACE` adds to its text.
-pub(crate) fn sentence(error: &candle_core::Error) -> String {
-    match error {
-        candle_core::Error::WithBacktrace { inner, .. } => sentence(inner),
-        other => other.to_string(),
-    }
-}

@@ -3,6 +3,8 @@
 //! Every figure stands beside the same figure of real images that were held out, at equal sample
 //! size: without it none of them means much.
 
+mod table;
+
 use crate::card::Recognizer;
 use crate::embed::classify;
 use crate::error::Result;

@@ -83,7 +83,7 @@ fn the_first_signal_asks_politely() {
         signal(&child, name);
         let mut rest = String::new();
         stderr.read_to_string(&mut rest).unwrap();
-        assert!(rest.contains("stopping after this step"), "{rest}");
+        assert!(rest.contains("stopping in good order"), "{rest}");
         assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
     }
 }
@@ -107,7 +107,7 @@ fn the_second_signal_ends_at_once() {
     signal(&child, "INT");
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
-    assert!(line.starts_with("stopping after this step"), "{line}");
+    assert!(line.starts_with("stopping in good order"), "{line}");
     signal(&child, "INT");
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }

@@ -79,8 +79,11 @@ fn a_run_is_trained_sampled_judged_and_exported() {
     ]);
     let evaluated: serde_json::Value = serde_json::from_str(&stdout(&evaluated)).unwrap();
     assert!(evaluated["images"]["generated"]["top1"].is_number(), "{evaluated}");
-    let flattered = cvae_gan(&["evaluate", text(&run), "--judge", text(&weights), "--data", FACES, "--json"]);
-    assert!(String::from_utf8_lossy(&flattered.stderr).contains("its figures flatter"));
+    assert_eq!(evaluated["judge_took_part"], false);
+    for trained in [&run, &bundle] {
+        let flattered = cvae_gan(&["evaluate", text(trained), "--judge", text(&weights), "--data", FACES, "--json"]);
+        assert!(String::from_utf8_lossy(&flattered.stderr).contains("its figures flatter"), "{}", trained.display());
+    }
 }
 
 #[test]

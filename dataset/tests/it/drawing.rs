@@ -64,6 +64,7 @@ fn descriptions_that_make_no_sense_say_why() {
         ("demo:", "has no `=`"),
         ("demo:faces=3", "`faces` is none of"),
         ("demo:images=many", "not a whole number"),
+        ("demo:seed=1,seed=2", "stands there twice"),
         ("demo:images=0", "found 0"),
         ("demo:identities=4000000000", "between 1 and"),
         ("demo:first=4294967295", "too large"),

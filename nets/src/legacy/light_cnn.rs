@@ -1,7 +1,7 @@
 //! A published LightCNN (Wu et al., 2018) in this program's layout.
 
 use super::{LegacyError, Outcome};
-use crate::{LightCnn, LightCnnConfig, LightCnnKind, Parameters, Width};
+use crate::{LightCnn, LightCnnConfig, LightCnnKind, Parameters, Width, sentence};
 use candle_core::{DType, Device, Tensor};
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ pub fn import_light_cnn(
     classifier: Classifier,
 ) -> Result<(LightCnnConfig, BTreeMap<String, Tensor>), LegacyError> {
     let refused = |reason: String| LegacyError::Network { reason };
-    let tensor_error = |error: candle_core::Error| refused(error.to_string());
+    let tensor_error = |error: candle_core::Error| refused(sentence(&error));
     let mut named = BTreeMap::new();
     for (name, tensor) in published {
         let name = name.strip_prefix(WRAPPER).unwrap_or(name);

@@ -5,13 +5,14 @@ use super::config::{Loss, TrainConfig};
 use super::dropout;
 use crate::batch::Batch;
 use crate::card::NETWORK;
-use crate::error::{Error, Result, sentence};
+use crate::error::{Error, Result};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use nets::chance::Chance;
 use nets::checkpoint::Checkpoint;
 use nets::optim::{Multipliers, Sgd, SgdConfig, clip_factor, gradient_norm};
+use nets::sentence;
 use nets::{FEATURE, LightCnn, LightCnnConfig, Parameters, pixels};
 
 /// A recognizer in training: everything that a step changes.

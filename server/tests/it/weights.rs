@@ -21,6 +21,7 @@ pub(crate) fn tiny_bundle(names: &[&str]) -> Vec<u8> {
         generator: GeneratorConfig { channels: 1, width, classes, initialization },
         encoder: Some(EncoderConfig { channels: 1, width, downsampling: Downsampling::Strided, initialization }),
         identity: LightCnnConfig { kind: LightCnnKind::Nine, width, classes },
+        identity_digest: "0".repeat(64),
         names: names.iter().map(|&name| name.to_owned()).collect(),
         images_seen: 0,
         dataset_digest: "0".repeat(64),

@@ -1,12 +1,11 @@
 //! `cvae-gan evaluate`: figures of faces made.
 
 use clap::Args;
-use command::human::{Table, count, percent};
+use command::human::{count, percent};
 use command::{Interrupt, Progress};
 use cvae_gan::judge::{Trial, took_part};
 use cvae_gan::{Error, Trained, first_images};
 use dataset::{Dataset, OpenOptions};
-use recognizer::generated::Against;
 use std::path::PathBuf;
 
 /// Judge faces made by a recognizer that took no part in training
@@ -78,11 +77,6 @@ pub(crate) fn run(evaluate: &Evaluate, json: bool, interrupt: &Interrupt) -> Res
         println!("{object}");
         return Ok(());
     }
-    let header =
-        ["", "images", "top-1", "inception score", "FID", "KID", "own cosine", "margin", "recognized as themselves"];
-    let mut table = Table::new(header);
-    row(&mut table, "made", &report.generated);
-    row(&mut table, "held-out real", &report.held_out);
     println!(
         "{} after {} images seen, judged by {} ({} {}); chance is {}",
         evaluate.weights.display(),
@@ -92,24 +86,6 @@ pub(crate) fn run(evaluate: &Evaluate, json: bool, interrupt: &Interrupt) -> Res
         recognizer.card.config.width,
         percent(1.0 / trained.names.len() as f64)
     );
-    println!("{table}");
-    println!(
-        "spread within identities {:.2} of real; nearest real image {:.2} times as far as for held-out ones",
-        report.diversity.spread_ratio, report.memorisation.ratio
-    );
+    println!("{}", report.table("made"));
     Ok(())
-}
-
-fn row(table: &mut Table, name: &str, figures: &Against) {
-    table.row([
-        name.to_owned(),
-        figures.answers.images.to_string(),
-        figures.answers.top1.map_or("-".to_owned(), percent),
-        format!("{:.3}", figures.answers.inception_score),
-        format!("{:.3}", figures.frechet_distance),
-        format!("{:.4}", figures.kernel_distance),
-        format!("{:.3}", figures.identity.own_cosine),
-        format!("{:+.3}", figures.identity.margin),
-        percent(figures.identity.consistency),
-    ]);
 }

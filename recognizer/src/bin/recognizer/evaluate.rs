@@ -5,7 +5,7 @@ use command::human::{Table, percent};
 use command::{Context, Progress};
 use dataset::{Dataset, OpenOptions};
 use recognizer::evaluate::PairFigures;
-use recognizer::generated::{self, Against, Labelled};
+use recognizer::generated::{self, Labelled};
 use recognizer::metrics::Features;
 use recognizer::{Error, PairSet, Recognizer};
 use serde_json::{Value, json};
@@ -145,16 +145,7 @@ fn on_images(
     if json {
         return Ok(());
     }
-    let header =
-        ["", "images", "top-1", "inception score", "FID", "KID", "own cosine", "margin", "recognized as themselves"];
-    let mut table = Table::new(header);
-    image_row(&mut table, "these", &report.generated);
-    image_row(&mut table, "held-out real", &report.held_out);
-    println!("{} against half of {}\n{table}", path.display(), real.display());
-    println!(
-        "spread within identities {:.2} of real; nearest real image {:.2} times as far as for held-out ones",
-        report.diversity.spread_ratio, report.memorisation.ratio
-    );
+    println!("{} against half of {}\n{}", path.display(), real.display(), report.table("these"));
     Ok(())
 }
 
@@ -186,19 +177,5 @@ fn pair_row(table: &mut Table, similarity: &str, figures: &PairFigures) {
         percent(figures.equal_error_rate),
         format!("{:.4}", figures.area_under_curve),
         figures.acceptance.iter().map(accepts).collect::<Vec<_>>().join(", "),
-    ]);
-}
-
-fn image_row(table: &mut Table, name: &str, figures: &Against) {
-    table.row([
-        name.to_owned(),
-        figures.answers.images.to_string(),
-        figures.answers.top1.map_or("-".to_owned(), percent),
-        format!("{:.3}", figures.answers.inception_score),
-        format!("{:.3}", figures.frechet_distance),
-        format!("{:.4}", figures.kernel_distance),
-        format!("{:.3}", figures.identity.own_cosine),
-        format!("{:+.3}", figures.identity.margin),
-        percent(figures.identity.consistency),
     ]);
 }
