@@ -8,6 +8,7 @@ use command::human::Table;
 use command::picture::Plot;
 use recognizer::evaluate::Comparison;
 use recognizer::metrics::Features;
+use recognizer::metrics::paired::Difference;
 use recognizer::{Evaluation, PairSet, Recognizer};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -35,30 +36,35 @@ impl Judge {
         Ok(())
     }
 
-    /// Compares each arm with real rows alone, seed by seed.
+    /// Compares each arm with real rows alone, seed by seed and over all seeds.
     pub(crate) fn decide(self) -> Result<Verdict, Error> {
-        let mut arms = Vec::new();
-        for arm in Arm::ALL {
-            let mut seeds = Vec::new();
-            for ((heard, seed), (features, evaluation)) in &self.heard {
-                if *heard != arm {
-                    continue;
+        let arms: Result<_, Error> = Arm::ALL.into_iter().map(|arm| self.decide_on(arm)).collect();
+        Ok(Verdict { pairs: self.pairs.pairs(), arms: arms? })
+    }
+
+    fn decide_on(&self, arm: Arm) -> Result<ArmVerdict, Error> {
+        let (mut seeds, mut repetitions) = (Vec::new(), Vec::new());
+        for ((_, seed), (features, evaluation)) in self.heard.iter().filter(|((heard, _), _)| *heard == arm) {
+            let real_only = self.heard.get(&(Arm::RealOnly, *seed)).filter(|_| arm != Arm::RealOnly);
+            let against = match real_only {
+                Some((real, _)) => {
+                    repetitions.push((real, features));
+                    Some(self.pairs.compare(real, features, *seed)?)
                 }
-                let against = match self.heard.get(&(Arm::RealOnly, *seed)) {
-                    Some((real, _)) if arm != Arm::RealOnly => Some(self.pairs.compare(real, features, *seed)?),
-                    _ => None,
-                };
-                seeds.push(Judged { seed: *seed, evaluation: evaluation.clone(), against_real_only: against });
-            }
-            arms.push(ArmVerdict { arm, seeds });
+                None => None,
+            };
+            seeds.push(Judged { seed: *seed, evaluation: evaluation.clone(), against_real_only: against });
         }
-        Ok(Verdict { arms })
+        let gain = if repetitions.is_empty() { None } else { Some(self.pairs.gain(&repetitions, 1)?) };
+        Ok(ArmVerdict { arm, seeds, gain })
     }
 }
 
 /// All figures; `--json` prints them as they are.
 #[derive(Serialize)]
 pub(crate) struct Verdict {
+    /// Held-out pairs that all were judged on.
+    pairs: usize,
     arms: Vec<ArmVerdict>,
 }
 
@@ -66,6 +72,8 @@ pub(crate) struct Verdict {
 struct ArmVerdict {
     arm: Arm,
     seeds: Vec<Judged>,
+    /// Over real rows alone: over all seeds, people and seeds resampled.
+    gain: Option<Difference>,
 }
 
 #[derive(Serialize)]
@@ -101,9 +109,12 @@ impl Verdict {
 
     fn conclusion(&self) -> String {
         let seeds = self.arms.first().map_or(0, |arm| arm.seeds.len());
-        let clear = |arm: &&ArmVerdict| arm.seeds.iter().all(|judged| judged.against_real_only.is_some_and(is_clear));
-        let sure: Vec<String> =
-            self.arms.iter().filter(|arm| arm.arm != Arm::RealOnly).filter(clear).map(describe).collect();
+        let clear = |gain: &Difference| gain.interval.0 > 0.0 || gain.interval.1 < 0.0;
+        let told = |arm: &ArmVerdict| {
+            let gain = arm.gain.filter(clear)?;
+            Some(format!("{} {}", arm.arm, points(&gain)))
+        };
+        let sure: Vec<String> = self.arms.iter().filter_map(told).collect();
         let found = if sure.is_empty() {
             "No difference here is larger than its uncertainty.".to_owned()
         } else {
@@ -125,17 +136,22 @@ impl fmt::Display for Verdict {
             Table::new(["trained on", "seed", "held-out accuracy", "difference to real only (95 % interval)"]);
         for arm in &self.arms {
             for judged in &arm.seeds {
-                let difference = judged.against_real_only.map_or_else(String::new, |comparison| points(&comparison));
+                let difference = judged.against_real_only.map_or_else(String::new, |c| points(&c.difference));
                 table.row([arm.arm.to_string(), judged.seed.to_string(), accuracy(&judged.evaluation), difference]);
+            }
+            if arm.seeds.len() > 1 {
+                let accuracies = arm.seeds.iter().map(|judged| judged.evaluation.cosine.verification.accuracy);
+                let mean = accuracies.sum::<f64>() / arm.seeds.len() as f64;
+                let gain = arm.gain.as_ref().map_or_else(String::new, points);
+                table.row([arm.arm.to_string(), "all".to_owned(), format!("{:.1} %", 100.0 * mean), gain]);
             }
         }
         writeln!(f, "{table}")?;
-        let pairs = self.arms.first().and_then(|arm| arm.seeds.first()).map_or(0, |judged| judged.evaluation.pairs);
         writeln!(
             f,
             "Accuracy on {} pairs of drawn people that nobody trained on, by LFW's protocol (10 folds, cosine); the \
-             interval is over resampled people.",
-            command::human::count(pairs as u64)
+             interval is over resampled people and, where there are several, seeds.",
+            command::human::count(self.pairs as u64)
         )?;
         writeln!(f, "{}", self.conclusion())
     }
@@ -146,19 +162,7 @@ fn accuracy(evaluation: &Evaluation) -> String {
     format!("{:.1} +- {:.1} %", 100.0 * verification.accuracy, 100.0 * verification.standard_error)
 }
 
-fn points(comparison: &Comparison) -> String {
-    let difference = comparison.difference;
+fn points(difference: &Difference) -> String {
     let (low, high) = difference.interval;
     format!("{:+.1} points ({:+.1} to {:+.1})", 100.0 * difference.mean, 100.0 * low, 100.0 * high)
-}
-
-fn is_clear(comparison: Comparison) -> bool {
-    let (low, high) = comparison.difference.interval;
-    low > 0.0 || high < 0.0
-}
-
-fn describe(arm: &ArmVerdict) -> String {
-    let differences: Vec<String> =
-        arm.seeds.iter().filter_map(|judged| judged.against_real_only).map(|c| points(&c)).collect();
-    format!("{} {}", arm.arm, differences.join(", "))
 }

@@ -84,6 +84,11 @@ impl PairSet {
         self.images.len()
     }
 
+    /// Pairs that are judged.
+    pub fn pairs(&self) -> usize {
+        self.pairs.len()
+    }
+
     /// The data set that the pairs are of.
     pub fn dataset(&self) -> &Dataset {
         &self.dataset
@@ -119,6 +124,26 @@ impl PairSet {
     /// # Errors
     /// As [`PairSet::judge`].
     pub fn compare(&self, first: &Features, second: &Features, seed: u64) -> Result<Comparison> {
+        let judged = self.judged(first, second)?;
+        let calls = |who: fn(&JudgedPair) -> bool| judged.iter().map(who).collect::<Vec<bool>>();
+        let mcnemar = paired::mcnemar(&calls(|pair| pair.first), &calls(|pair| pair.second))?;
+        Ok(Comparison { difference: paired::bootstrap(&[judged], ROUNDS, seed)?, mcnemar })
+    }
+
+    /// What one way of training gains over another, from several repetitions: each gives the
+    /// features of a recognizer trained the first way and of one trained the second. The interval
+    /// is over resampled people and repetitions. `seed` is the bootstrap's.
+    ///
+    /// # Errors
+    /// As [`PairSet::judge`].
+    pub fn gain(&self, repetitions: &[(&Features, &Features)], seed: u64) -> Result<Difference> {
+        let judged: Result<Vec<_>> =
+            repetitions.iter().map(|(first, second)| Ok(self.judged(first, second)?)).collect();
+        Ok(paired::bootstrap(&judged?, ROUNDS, seed)?)
+    }
+
+    /// Both recognizers' calls by cosine, each at thresholds of its own.
+    fn judged(&self, first: &Features, second: &Features) -> Result<Vec<JudgedPair>, MetricError> {
         let calls = |features| {
             let scored = self.scored(features, Similarity::Cosine)?;
             let verification = verify(&scored)?;
@@ -126,22 +151,13 @@ impl PairSet {
         };
         let (first, second) = (calls(first)?, calls(second)?);
         let identity = |image| self.dataset.image_identity(image) as u32;
-        let judged: Vec<JudgedPair> = self
-            .pairs
-            .folds
-            .iter()
-            .flatten()
-            .zip(first.iter().zip(&second))
-            .map(|(pair, (&first, &second))| JudgedPair {
-                identities: (identity(pair.first), identity(pair.second)),
-                first,
-                second,
-            })
-            .collect();
-        Ok(Comparison {
-            difference: paired::bootstrap(&judged, ROUNDS, seed)?,
-            mcnemar: paired::mcnemar(&first, &second)?,
-        })
+        let pairs = self.pairs.folds.iter().flatten().zip(first.iter().zip(&second));
+        let judged = pairs.map(|(pair, (&first, &second))| JudgedPair {
+            identities: (identity(pair.first), identity(pair.second)),
+            first,
+            second,
+        });
+        Ok(judged.collect())
     }
 
     fn scored(&self, features: &Features, similarity: Similarity) -> Result<Vec<Vec<ScoredPair>>, MetricError> {

@@ -66,23 +66,26 @@ pub struct Difference {
 /// forgets this is too sure. Each round draws identities with replacement; a pair counts as often
 /// as its identities were drawn (the product of both, for two people).
 ///
-/// A function of `seed`, like everything random here.
+/// Where each recognizer was trained several times, with other seeds, `trainings` holds the judged
+/// pairs of each repetition, and each round draws repetitions as well: their luck is part of the
+/// uncertainty. A function of `seed`, like everything random here.
 ///
 /// # Errors
 /// Fewer than two identities or two rounds.
-pub fn bootstrap(pairs: &[JudgedPair], rounds: u64, seed: u64) -> Result<Difference, MetricError> {
+pub fn bootstrap(trainings: &[Vec<JudgedPair>], rounds: u64, seed: u64) -> Result<Difference, MetricError> {
     const FIGURE: &str = "a bootstrap over identities";
-    let mut identities: Vec<u32> = pairs.iter().flat_map(|pair| [pair.identities.0, pair.identities.1]).collect();
+    let pairs = || trainings.iter().flatten();
+    let mut identities: Vec<u32> = pairs().flat_map(|pair| [pair.identities.0, pair.identities.1]).collect();
     identities.sort_unstable();
     identities.dedup();
     need(FIGURE, "identities", 2, identities.len())?;
     need(FIGURE, "rounds", 2, rounds as usize)?;
-    let positions: Vec<(usize, usize, f64)> = pairs
+    let position = |identity| identities.partition_point(|&other| other < identity);
+    let positions: Vec<Vec<(usize, usize, f64)>> = trainings
         .iter()
-        .map(|pair| {
-            let position = |identity| identities.partition_point(|&other| other < identity);
-            let gain = f64::from(u8::from(pair.second)) - f64::from(u8::from(pair.first));
-            (position(pair.identities.0), position(pair.identities.1), gain)
+        .map(|pairs| {
+            let place = |pair: &JudgedPair| (position(pair.identities.0), position(pair.identities.1), pair.gain());
+            pairs.iter().map(place).collect()
         })
         .collect();
     let chance = Chance::new(seed, "bootstrap/identities");
@@ -94,10 +97,12 @@ pub fn bootstrap(pairs: &[JudgedPair], rounds: u64, seed: u64) -> Result<Differe
             times[draws.below(identities.len() as u64) as usize] += 1;
         }
         let (mut gain, mut weight) = (0.0, 0.0);
-        for &(left, right, pair_gain) in &positions {
-            let copies = f64::from(if left == right { times[left] } else { times[left] * times[right] });
-            gain += copies * pair_gain;
-            weight += copies;
+        for _ in 0..positions.len() {
+            for &(left, right, pair_gain) in &positions[draws.below(positions.len() as u64) as usize] {
+                let copies = f64::from(if left == right { times[left] } else { times[left] * times[right] });
+                gain += copies * pair_gain;
+                weight += copies;
+            }
         }
         // A round that drew no pair says nothing.
         if weight > 0.0 {
@@ -110,8 +115,15 @@ pub fn bootstrap(pairs: &[JudgedPair], rounds: u64, seed: u64) -> Result<Differe
     let squares: f64 = differences.iter().map(|value| (value - centre).powi(2)).sum();
     let quantile = |share: f64| differences[((differences.len() - 1) as f64 * share).round() as usize];
     Ok(Difference {
-        mean: mean(positions.iter().map(|&(_, _, gain)| gain)),
+        mean: mean(pairs().map(JudgedPair::gain)),
         standard_error: (squares / (differences.len() as f64 - 1.0)).sqrt(),
         interval: (quantile(0.025), quantile(0.975)),
     })
+}
+
+impl JudgedPair {
+    /// 1 where only the second was right, -1 where only the first was, else 0.
+    fn gain(&self) -> f64 {
+        f64::from(u8::from(self.second)) - f64::from(u8::from(self.first))
+    }
 }

@@ -269,11 +269,24 @@ fn a_bootstrap_over_identities_is_less_sure_than_one_over_pairs() {
             (0..50).map(move |_| JudgedPair { identities: (person, person), first: false, second: person == 0 })
         })
         .collect();
+    let pairs = [pairs];
     let difference = bootstrap(&pairs, 400, 5).unwrap();
     assert!((difference.mean - 0.05).abs() < 1e-12);
     assert!(difference.standard_error > 0.03, "{difference:?}");
     assert_eq!(difference.interval.0, 0.0);
     assert_eq!(bootstrap(&pairs, 400, 5).unwrap(), difference);
+}
+
+#[test]
+fn repetitions_that_disagree_make_a_bootstrap_less_sure() {
+    let training = |better: bool| -> Vec<JudgedPair> {
+        (0..40).map(|person| JudgedPair { identities: (person, person), first: !better, second: better }).collect()
+    };
+    let agreed = bootstrap(&[training(true), training(true), training(true)], 400, 5).unwrap();
+    assert_eq!((agreed.mean, agreed.interval), (1.0, (1.0, 1.0)));
+    let split = bootstrap(&[training(true), training(true), training(false)], 400, 5).unwrap();
+    assert!((split.mean - 1.0 / 3.0).abs() < 1e-12);
+    assert!(split.interval.0 < 0.0 && split.interval.1 == 1.0, "{split:?}");
 }
 
 #[test]
