@@ -43,7 +43,7 @@ pub(crate) fn arrange<P>(listing: Listing<P>) -> Arranged<P> {
     files.retain(|file| !is_hidden(&file.path));
     let hidden = before - files.len();
     while let Some(wrapper) = wrapper(&files) {
-        // What stands beside the wrapper, or is the wrapper, keeps its name.
+        // What stands beside the wrapper keeps its name.
         let unwrap = |path: &mut String| {
             if path.starts_with(&wrapper) {
                 path.drain(..wrapper.len());
