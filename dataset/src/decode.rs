@@ -2,8 +2,9 @@
 //!
 //! Every file passes two checks: [`inspect`](header::inspect) walks its structure when the set is
 //! opened, cheaply, and finds other formats, other sizes and files that are cut short; [`decode`]
-//! unpacks the pixels when the image is read. A picture of another size is never unpacked, so no
-//! file can make the decoder allocate more than a 128 x 128 picture needs.
+//! unpacks the pixels when the image is read. A picture of another size is never unpacked: the first
+//! check refuses it, and the decoders are held to the same size, so no file can make them allocate
+//! more than a 128 x 128 picture needs.
 
 mod header;
 
@@ -15,7 +16,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-pub(crate) use header::{Format, Header, inspect};
+pub(crate) use header::{Adobe, Format, Header, inspect};
 
 use crate::image::{Image, grey};
 
@@ -84,15 +85,20 @@ fn decode_jpeg(file: &[u8], header: &Header, channels: usize) -> Result<Image, F
     // Strict, because the lenient mode paints over damaged data with grey and says nothing.
     let out = match header.components {
         1 => ColorSpace::Luma,
-        4 => ColorSpace::CMYK,
+        // Of luma, chroma and black the decoder itself makes the product below.
+        4 if header.adobe != Some(Adobe::LUMA_CHROMA_BLACK) => ColorSpace::CMYK,
         _ => ColorSpace::RGB,
     };
-    let options = DecoderOptions::default().set_strict_mode(true).jpeg_set_out_colorspace(out);
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(IMAGE_SIZE)
+        .set_max_height(IMAGE_SIZE)
+        .jpeg_set_out_colorspace(out);
     let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(file), options);
     let mut pixels = decoder.decode().map_err(|error| Flaw::Damaged { detail: error.to_string() })?;
     if out == ColorSpace::CMYK {
         // Adobe's programs store ink inverted, and say so by their marker.
-        let inverted = header.adobe;
+        let inverted = header.adobe.is_some();
         let light = |ink: u8| if inverted { u32::from(ink) } else { 255 - u32::from(ink) };
         pixels = pixels
             .chunks_exact(4)

@@ -13,9 +13,6 @@ pub const TRAINING: DrawnSet = DrawnSet { first: 0, identities: 32, images: 20, 
 /// Identities that nobody trains on, with pairs: the set `demo:held-out`.
 pub const HELD_OUT: DrawnSet = DrawnSet { first: 1000, identities: 80, images: 8, seed: SEED };
 
-/// Most images that one drawn set may have.
-const MOST_IMAGES: u64 = 10_000_000;
-
 /// Understands `demo`, `demo:held-out` and `demo:identities=32,images=20,seed=1,first=0`; `None`
 /// when the text doesn't speak of drawn faces.
 pub fn parse(text: &str) -> Option<Result<DrawnSet>> {
@@ -45,12 +42,6 @@ fn parse_settings(settings: &str) -> Result<DrawnSet, String> {
             other => return Err(format!("`{other}` is none of identities, images, seed, first")),
         }
     }
-    let images = u64::from(set.identities) * u64::from(set.images);
-    if images == 0 || images > MOST_IMAGES {
-        return Err(format!("expected between 1 and {MOST_IMAGES} images in all, found {images}"));
-    }
-    if set.first.checked_add(set.identities).is_none() {
-        return Err("the last identity's number is too large".into());
-    }
+    set.check()?;
     Ok(set)
 }

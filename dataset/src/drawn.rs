@@ -3,17 +3,21 @@
 //! An image is a function of `(identity, image, seed)` and of nothing else. It goes through these
 //! files in order:
 //!
-//! 1. `person` draws who it is and `moment` the circumstances: pose, light, expression, things
-//!    worn, camera. `difficulty` holds how far both may wander.
+//! 1. `person` draws who it is, of `traits`, and `moment` the circumstances: pose, light,
+//!    expression, things worn (`attire`), camera. `difficulty` holds how far both may wander.
 //! 2. `head`, `hair` and `worn` build surfaces as grids of points (`mesh`).
 //! 3. `raster` finds what each pixel shows and what the lamp sees; `light` is the lamps.
 //! 4. `skin`, `eyes`, `hair` and `worn` give each visible place its colour.
 //! 5. `camera` adds the background and turns light into bytes.
 //!
+//! [`circumstances()`] tells what `moment` drew for an image, without drawing the image.
+//!
 //! No table of pictures and no platform's mathematics is used, so the bytes are the same on every
 //! machine.
 
+mod attire;
 mod camera;
+mod circumstances;
 mod difficulty;
 mod eyes;
 mod hair;
@@ -25,6 +29,7 @@ mod noise;
 mod person;
 mod raster;
 mod skin;
+mod traits;
 mod vector;
 mod worn;
 
@@ -35,6 +40,7 @@ use nets::pixels::IMAGE_SIZE;
 use serde::{Deserialize, Serialize};
 
 use crate::image::Image;
+pub use circumstances::{Circumstances, Glasses, Hat, circumstances};
 use head::Head;
 use light::Lamps;
 use mesh::{Material, Mesh, Placed, View};
@@ -61,7 +67,22 @@ pub struct DrawnSet {
     pub seed: u64,
 }
 
+/// Most images that one drawn set may have.
+const MOST_IMAGES: u64 = 10_000_000;
+
 impl DrawnSet {
+    /// Whether it holds images at all, not too many, and every identity has a number.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let images = u64::from(self.identities) * u64::from(self.images);
+        if images == 0 || images > MOST_IMAGES {
+            return Err(format!("expected between 1 and {MOST_IMAGES} images in all, found {images}"));
+        }
+        match self.first.checked_add(self.identities) {
+            Some(_) => Ok(()),
+            None => Err("the last identity's number is too large".into()),
+        }
+    }
+
     /// Draws one of the set's images, RGB.
     pub fn draw(&self, identity: u32, image: u32) -> Image {
         draw(identity, image, self.seed)
@@ -97,9 +118,16 @@ impl fmt::Display for DrawnSet {
 
 /// Draws one image, 128 x 128 RGB, in LightCNN's geometry.
 pub fn draw(identity: u32, image: u32, seed: u64) -> Image {
+    let (person, moment) = who_and_when(identity, image, seed);
+    picture(&person, &moment)
+}
+
+/// All that an image is made of: person and circumstances.
+fn who_and_when(identity: u32, image: u32, seed: u64) -> (Person, Moment) {
     let person = Person::new(&mut Chance::new(seed, "drawn/person").at(u64::from(identity), 0));
     let mut draws = Chance::new(seed, "drawn/moment").at(u64::from(identity), u64::from(image));
-    picture(&person, &Moment::new(&person, &mut draws))
+    let moment = Moment::new(&person, &mut draws);
+    (person, moment)
 }
 
 fn picture(person: &Person, moment: &Moment) -> Image {

@@ -121,6 +121,13 @@ pub enum Error {
         len: usize,
     },
 
+    /// A pairs file that can't be read as text at all.
+    #[error("pairs: {why}")]
+    PairsFile {
+        /// What was expected or went wrong.
+        why: String,
+    },
+
     /// A pairs file that can't be understood.
     #[error("pairs, line {line}: {why}")]
     PairsSyntax {
@@ -137,6 +144,13 @@ pub enum Error {
         line: usize,
         /// The name and number that were looked for.
         why: String,
+    },
+
+    /// A name that would read back as another one, because tabs and line breaks part the columns.
+    #[error("a pairs file can't hold the name {name:?}, with a tab, a line break or space at an end; rename it")]
+    PairsName {
+        /// Identity or file.
+        name: String,
     },
 
     /// The data set has no pairs of its own.

@@ -5,6 +5,7 @@
 //! with a reason instead of becoming somebody's face.
 
 use crate::report::{Reason, SetAside};
+use crate::source::Listing;
 
 /// One file as its source found it.
 #[derive(Clone, Debug)]
@@ -31,20 +32,31 @@ pub(crate) struct Arranged<P> {
     pub(crate) pairs: Option<P>,
     pub(crate) set_aside: Vec<SetAside>,
     pub(crate) hidden: usize,
+    /// Folders in the place of an identity, with images or without.
+    pub(crate) folders: Vec<String>,
 }
 
 /// Sorts files into identities.
-pub(crate) fn arrange<P>(mut found: Vec<Found<P>>) -> Arranged<P> {
-    let before = found.len();
-    found.retain(|file| !is_hidden(&file.path));
-    let mut arranged =
-        Arranged { candidates: Vec::new(), pairs: None, set_aside: Vec::new(), hidden: before - found.len() };
-    while let Some(length) = wrapper(&found) {
-        for file in &mut found {
-            file.path.drain(..length);
-        }
+pub(crate) fn arrange<P>(listing: Listing<P>) -> Arranged<P> {
+    let Listing { mut files, mut folders, mut set_aside } = listing;
+    let before = files.len();
+    files.retain(|file| !is_hidden(&file.path));
+    let hidden = before - files.len();
+    while let Some(wrapper) = wrapper(&files) {
+        // What stands beside the wrapper keeps its name.
+        let unwrap = |path: &mut String| {
+            if path.starts_with(&wrapper) {
+                path.drain(..wrapper.len());
+            }
+        };
+        files.iter_mut().for_each(|file| unwrap(&mut file.path));
+        set_aside.iter_mut().for_each(|aside| unwrap(&mut aside.path));
+        folders.retain(|folder| *folder != wrapper[..wrapper.len() - 1]);
+        folders.iter_mut().for_each(unwrap);
     }
-    for Found { path, place } in found {
+    folders.retain(|folder| !folder.is_empty() && !folder.contains('/') && !is_hidden(folder));
+    let mut arranged = Arranged { candidates: Vec::new(), pairs: None, set_aside, hidden, folders };
+    for Found { path, place } in files {
         let reason = match path.split('/').count() {
             1 if path == "pairs.txt" => {
                 arranged.pairs = Some(place);
@@ -81,8 +93,8 @@ pub(crate) fn has_image_name(path: &str) -> bool {
     ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
 }
 
-/// Length of the first path part and its slash, if that part is a folder around the whole set.
-fn wrapper<P>(found: &[Found<P>]) -> Option<usize> {
+/// The first path part and its slash, if that part is a folder around the whole set.
+fn wrapper<P>(found: &[Found<P>]) -> Option<String> {
     let (first, _) = found.first()?.path.split_once('/')?;
     let mut deep = false;
     for file in found {
@@ -93,5 +105,5 @@ fn wrapper<P>(found: &[Found<P>]) -> Option<usize> {
         }
         deep |= rest.contains('/');
     }
-    deep.then_some(first.len() + 1)
+    deep.then(|| format!("{first}/"))
 }

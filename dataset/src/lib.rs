@@ -13,7 +13,8 @@
 //! * [`split`]: training and held-out parts, pure functions of a seed;
 //! * [`pairs`]: verification pairs in the form of Labeled Faces in the Wild;
 //! * [`augment`]: the standard augmentation, the same for real and synthetic rows;
-//! * [`drawn`]: faces without data: a procedural person and a procedural moment make an image;
+//! * [`drawn`]: faces without data: a procedural person and a procedural moment make an image, so
+//!   identity and circumstances of each are known;
 //! * [`demo`]: which drawn faces the demo trains and is judged on;
 //! * [`mod@write`]: drawn faces as files.
 //!

@@ -9,6 +9,7 @@
 //! Columns are parted by tabs. A number `n` means the file `<identity>_<n, four digits>`; a data
 //! set with other names has its file names there instead of numbers.
 
+mod cells;
 mod make;
 mod resolve;
 
@@ -122,7 +123,7 @@ impl PairList {
     /// When a line is not what the header announces; the error names the line.
     pub fn parse(file: &[u8]) -> Result<Self> {
         let syntax = |line: usize, why: String| Error::PairsSyntax { line, why };
-        let text = std::str::from_utf8(file).map_err(|_| syntax(0, "expected UTF-8 text".into()))?;
+        let text = std::str::from_utf8(file).map_err(|_| Error::PairsFile { why: "expected UTF-8 text".into() })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut lines = text
             .lines()

@@ -23,8 +23,9 @@ pub struct OpenOptions {
     /// Channels of every image that is read: 1 (grey) or 3 (RGB). Stored images of the other kind
     /// are converted.
     pub channels: usize,
-    /// Unpack every image at once and set aside those that don't decode. Without it, opening
-    /// checks sizes, structure and ends of all files, and damaged pixel data surface when read.
+    /// Unpack every image at once and set aside those that don't decode, as a training should:
+    /// nothing is then left that could stop it half-way. Without it, opening checks sizes, structure
+    /// and ends of all files, and damaged pixel data surface when read.
     pub decode_all: bool,
     /// Names of identities whose images are not to be used. Each leaves a hole: an identity of
     /// no images, so that the classes of all others stay.
@@ -152,7 +153,8 @@ impl Dataset {
         &self.entries[index].path
     }
 
-    /// BLAKE3, in hexadecimal, of the sorted lines `<BLAKE3 of the file>  <identity/file>`; what
+    /// BLAKE3, in hexadecimal, of the lines `<BLAKE3 of the file>  <identity/file>` in the order of
+    /// the set's images: by the bytes of the identity's name, then of the file's. These are what
     /// `b3sum` prints for the used images. A folder and a tar of it agree. For drawn faces, of
     /// their definition.
     pub fn digest(&self) -> &str {

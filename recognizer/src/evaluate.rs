@@ -68,7 +68,7 @@ impl PairSet {
     /// # Errors
     /// No data set there, no pairs in it, or pairs of absent images.
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
-        let dataset = Dataset::open(path, &dataset::OpenOptions::default())?;
+        let dataset = Dataset::open(path, &dataset::OpenOptions { decode_all: true, ..Default::default() })?;
         let pairs = Pairs::of(&dataset)?;
         Ok(Self::new(dataset, pairs))
     }

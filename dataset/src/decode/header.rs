@@ -20,9 +20,18 @@ pub(crate) struct Header {
     pub(crate) components: u8,
     /// Whether the file holds more than grey.
     pub(crate) colour: bool,
-    /// Whether a JPEG carries Adobe's marker.
-    pub(crate) adobe: bool,
+    /// What a JPEG's Adobe marker says, if it carries one.
+    pub(crate) adobe: Option<Adobe>,
     pub(crate) orientation: Orientation,
+}
+
+/// How the components of a JPEG were made: the number at the end of Adobe's marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Adobe(u8);
+
+impl Adobe {
+    /// Four components, the three inks as luma and chroma; what Photoshop writes for CMYK.
+    pub(crate) const LUMA_CHROMA_BLACK: Self = Self(2);
 }
 
 /// Checks that a file is a whole JPEG or PNG of 128 x 128 pixels.
@@ -52,7 +61,7 @@ fn inspect_jpeg(file: &[u8]) -> Result<(Header, u32, u32), Flaw> {
         format: Format::Jpeg,
         components: 0,
         colour: false,
-        adobe: false,
+        adobe: None,
         orientation: Orientation::NoTransforms,
     };
     let mut size = None;
@@ -80,6 +89,10 @@ fn inspect_jpeg(file: &[u8]) -> Result<(Header, u32, u32), Flaw> {
             // Baseline, extended and progressive, Huffman coded; C4, C8 and CC are no frames.
             0xc0..=0xc2 => {
                 let [precision, h1, h0, w1, w0, components, ..] = *segment else { return Err(Flaw::CutShort) };
+                // Of two frames a decoder may believe the one and a check the other.
+                if size.is_some() {
+                    return Err(Flaw::Damaged { detail: "a JPEG with a second frame".into() });
+                }
                 if precision != 8 {
                     return Err(Flaw::Unsupported { format: format!("a JPEG of {precision} bits") });
                 }
@@ -95,7 +108,7 @@ fn inspect_jpeg(file: &[u8]) -> Result<(Header, u32, u32), Flaw> {
                     header.orientation = orientation(exif);
                 }
             }
-            0xee => header.adobe |= segment.starts_with(b"Adobe"),
+            0xee if segment.starts_with(b"Adobe") => header.adobe = segment.get(11).copied().map(Adobe),
             _ => {}
         }
         rest = &rest[length..];
@@ -112,7 +125,7 @@ fn inspect_png(mut rest: &[u8]) -> Result<(Header, u32, u32), Flaw> {
         format: Format::Png,
         components: 0,
         colour: false,
-        adobe: false,
+        adobe: None,
         orientation: Orientation::NoTransforms,
     };
     let mut size = None;

@@ -159,3 +159,54 @@ impl Placed {
         Self { mesh, seen, normals }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEFT: V3 = V3(-0.45, 0.0, 0.8);
+    const RIGHT: V3 = V3(0.45, 0.0, 0.8);
+    const MOUTH: V3 = V3(0.0, 1.0, 0.85);
+
+    fn middle(one: (f32, f32), other: (f32, f32)) -> (f32, f32) {
+        ((one.0 + other.0) * 0.5, (one.1 + other.1) * 0.5)
+    }
+
+    fn near(found: (f32, f32), expected: (f32, f32)) {
+        let apart = (found.0 - expected.0).abs().max((found.1 - expected.1).abs());
+        assert!(apart < 1e-3, "expected {expected:?}, found {found:?}");
+    }
+
+    #[test]
+    fn eyes_are_level_at_64_40_and_the_mouth_48_below_in_any_pose() {
+        let turns = [-0.44, -0.1, 0.0, 0.3];
+        for (yaw, pitch, roll) in turns.iter().flat_map(|&yaw| turns.map(|turn| (yaw, turn * 0.6, turn * 0.4))) {
+            let pose = Pose { yaw, pitch, roll, distance: 8.0, shift: (0.0, 0.0), size: 1.0, turn: 0.0 };
+            let view = View::new(&pose, LEFT, RIGHT, MOUTH);
+            let [left, right, mouth] = [LEFT, RIGHT, MOUTH].map(|point| view.pixel(view.rotation.apply(point)));
+            near(middle(left, right), (64.0, 40.0));
+            assert!((left.1 - right.1).abs() < 1e-3 && left.0 < right.0, "{left:?} and {right:?}");
+            assert!((mouth.1 - 88.0).abs() < 1e-3, "{mouth:?}");
+        }
+    }
+
+    #[test]
+    fn the_alignments_errors_are_those_of_the_pose() {
+        let pose = Pose { yaw: 0.2, pitch: -0.1, roll: 0.1, distance: 8.0, shift: (1.5, -2.0), size: 1.1, turn: 0.05 };
+        let view = View::new(&pose, LEFT, RIGHT, MOUTH);
+        let [left, right, mouth] = [LEFT, RIGHT, MOUTH].map(|point| view.pixel(view.rotation.apply(point)));
+        near(middle(left, right), (65.5, 38.0));
+        let slope = libm::atan2f(right.1 - left.1, right.0 - left.0);
+        assert!((slope - 0.05).abs() < 1e-4, "{slope}");
+        // Square to the line of the eyes.
+        let down = (mouth.1 - 38.0) * libm::cosf(slope) - (mouth.0 - 65.5) * libm::sinf(slope);
+        assert!((down - 48.0 * 1.1).abs() < 1e-3, "{down}");
+    }
+
+    #[test]
+    fn a_pixels_ray_meets_the_plane_where_the_point_is() {
+        let pose = Pose { yaw: 0.3, pitch: -0.2, roll: 0.1, distance: 8.0, shift: (1.5, -2.0), size: 1.1, turn: 0.05 };
+        let view = View::new(&pose, LEFT, RIGHT, MOUTH);
+        near(view.on_plane(view.pixel(view.rotation.apply(V3(0.3, 0.4, 0.7))), 0.7), (0.3, 0.4));
+    }
+}

@@ -5,7 +5,8 @@
 
 use nets::chance::Draws;
 
-use super::difficulty::{BONES, COLOURS, FEATURES};
+use super::difficulty::{COLOURS, FEATURES};
+use super::traits::{Traits, hair_colour, iris_colour, skin_tone};
 use super::vector::V3;
 
 /// One person.
@@ -132,31 +133,6 @@ pub(super) struct Hair {
     pub(super) fringe: f32,
 }
 
-/// Draws of one person; bounded normals keep every face plausible.
-struct Traits<'a>(&'a mut Draws);
-
-impl Traits<'_> {
-    fn normal(&mut self, mean: f32, deviation: f32) -> f32 {
-        mean + deviation * (self.0.normal() as f32).clamp(-2.2, 2.2)
-    }
-
-    fn bone(&mut self, mean: f32, deviation: f32) -> f32 {
-        self.normal(mean, deviation * BONES)
-    }
-
-    fn feature(&mut self, mean: f32, deviation: f32) -> f32 {
-        self.normal(mean, deviation * FEATURES)
-    }
-
-    fn unit(&mut self) -> f32 {
-        self.0.unit() as f32
-    }
-
-    fn between(&mut self, low: f32, high: f32) -> f32 {
-        low + (high - low) * self.unit()
-    }
-}
-
 impl Person {
     pub(super) fn new(draws: &mut Draws) -> Self {
         let grain = draws.next_u64() as u32;
@@ -233,35 +209,6 @@ impl Person {
     }
 }
 
-/// Linear colours from fair to deep; between them the hue wanders a little.
-fn skin_tone(t: &mut Traits, depth: f32) -> V3 {
-    const TONES: [V3; 5] = [
-        V3(0.80, 0.56, 0.45),
-        V3(0.70, 0.45, 0.33),
-        V3(0.55, 0.33, 0.215),
-        V3(0.36, 0.20, 0.125),
-        V3(0.205, 0.112, 0.07),
-    ];
-    let place = depth.clamp(0.0, 0.999) * 4.0;
-    let below = place as usize;
-    let tone = TONES[below].mix(TONES[below + 1], place - below as f32);
-    let warmth = t.normal(0.0, 0.045 * COLOURS);
-    tone.times(V3(1.0 + warmth * 0.4, 1.0, 1.0 - warmth * 1.6))
-}
-
-fn iris_colour(t: &mut Traits, depth: f32) -> V3 {
-    const COLOURS: [V3; 5] = [
-        V3(0.10, 0.20, 0.34),
-        V3(0.13, 0.22, 0.22),
-        V3(0.12, 0.19, 0.07),
-        V3(0.17, 0.095, 0.03),
-        V3(0.05, 0.024, 0.012),
-    ];
-    let place = ((0.15 + depth * 1.1 + t.between(-0.35, 0.35)) * 4.0).clamp(0.0, 3.999);
-    let below = place as usize;
-    COLOURS[below].mix(COLOURS[below + 1], place - below as f32) * t.between(0.85, 1.25)
-}
-
 fn moles(t: &mut Traits) -> Vec<(f32, f32, f32)> {
     let count = (t.unit() * t.unit() * 4.0 * FEATURES) as usize;
     (0..count).map(|_| (t.between(-0.75, 0.75), t.between(-0.1, 1.4), t.between(0.014, 0.028))).collect()
@@ -283,24 +230,9 @@ fn hair(t: &mut Traits, masculine: f32, age: f32, depth: f32) -> Hair {
         (false, x) if x < 0.90 => Curly,
         (false, _) => SideParted,
     };
-    const FAIR_TO_DARK: [V3; 5] = [
-        V3(0.52, 0.36, 0.17),
-        V3(0.30, 0.15, 0.055),
-        V3(0.16, 0.07, 0.03),
-        V3(0.06, 0.030, 0.017),
-        V3(0.016, 0.012, 0.011),
-    ];
-    let place = ((0.05 + depth * 1.2 + t.between(-0.3, 0.5)) * 4.0).clamp(0.0, 3.999);
-    let below = place as usize;
-    let mut colour = FAIR_TO_DARK[below].mix(FAIR_TO_DARK[below + 1], place - below as f32);
-    if depth < 0.45 && t.unit() < 0.1 {
-        colour = V3(0.36, 0.105, 0.03);
-    }
-    let grey = super::vector::step(0.35, 0.85, age + t.between(-0.1, 0.1));
-    colour = colour.mix(V3(0.42, 0.41, 0.40), grey * 0.85);
     Hair {
         style,
-        colour,
+        colour: hair_colour(t, age, depth),
         line: t.feature(0.74 + if style == Receding { 0.2 } else { 0.0 }, 0.055),
         peak: t.feature(0.01, 0.03),
         volume: t.between(0.7, 1.35),

@@ -1,9 +1,9 @@
 //! Things worn: glasses, hats, scarves.
 
+use super::attire::{Glasses, Hat};
 use super::head::{CROWN, Head};
 use super::light::Lamps;
 use super::mesh::{Material, Mesh, View};
-use super::moment::{Glasses, Hat};
 use super::noise;
 use super::person::Person;
 use super::raster::Fragment;

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use nets::chance::Chance;
 
-use super::resolve::image_column;
-use super::{NamedPair, PairList};
+use super::cells::Cells;
+use super::resolve::Names;
+use super::{NamedPair, Pair, PairList, Pairs};
 use crate::error::{Error, Result};
 use crate::set::Dataset;
 
@@ -35,27 +36,22 @@ const PAIRS: usize = 300;
 /// many images doesn't rule its fold.
 ///
 /// # Errors
-/// When there are too few identities or images for the request; the message says what would do.
+/// When there are too few identities or images for the request; the message says what would do. When
+/// a name can't stand in a pairs file.
 pub fn make(set: &Dataset, request: &Request, seed: u64) -> Result<PairList> {
     let (folds, identities) = deal(set, request.folds, seed)?;
-    if let Some(name) = set.identities().iter().map(|one| &one.name).find(|name| name.contains(['\t', '\n'])) {
-        return Err(Error::TooFew(format!("the identity {name:?} has a tab or line break in its name; rename it")));
-    }
-    let mut cells: Vec<[Vec<Cell>; 2]> = Vec::with_capacity(folds);
-    for members in &identities {
-        let range = |class: usize| {
-            let identity = &set.identities()[class];
-            identity.first_image..identity.first_image + identity.images
-        };
-        let same = members.iter().map(|&class| Cell::Same(range(class))).collect();
-        let mut different = Vec::new();
-        for (position, &one) in members.iter().enumerate() {
-            different.extend(members[..position].iter().map(|&other| Cell::Different(range(other), range(one))));
-        }
-        cells.push([same, different]);
-    }
-    let possible = |cells: &[Cell]| cells.iter().map(Cell::count).sum::<u64>();
-    let poorest = cells.iter().flatten().map(|cells| possible(cells)).min().unwrap_or(0);
+    let people: Vec<Vec<Range<usize>>> = identities
+        .iter()
+        .map(|members| {
+            let images = |&class: &usize| {
+                let identity = &set.identities()[class];
+                identity.first_image..identity.first_image + identity.images
+            };
+            members.iter().map(images).collect()
+        })
+        .collect();
+    let kinds = |people: &[Range<usize>]| [Cells::Same(people).pairs(), Cells::Different(people).pairs()];
+    let poorest = people.iter().flat_map(|people| kinds(people)).min().unwrap_or(0);
     let count = request.pairs.unwrap_or(PAIRS.min(poorest as usize));
     if count == 0 || poorest < count as u64 {
         return Err(Error::TooFew(format!(
@@ -64,14 +60,24 @@ pub fn make(set: &Dataset, request: &Request, seed: u64) -> Result<PairList> {
         )));
     }
 
+    let names = Names::new(set);
     let mut list = PairList { folds: Vec::with_capacity(folds) };
-    for (fold, [same, different]) in cells.iter().enumerate() {
-        let mut images = take_turns(same, count, &Chance::new(seed, &format!("pairs/same/{fold}")));
-        images.extend(take_turns(different, count, &Chance::new(seed, &format!("pairs/different/{fold}"))));
-        let name = |image: usize| (set.identities()[set.image_identity(image)].name.clone(), image_column(set, image));
-        list.folds
-            .push(images.into_iter().map(|(a, b)| NamedPair { first: name(a), second: name(b), line: 0 }).collect());
+    let mut wanted = Pairs { folds: Vec::with_capacity(folds) };
+    for (fold, people) in people.iter().enumerate() {
+        let chance = |kind: &str| Chance::new(seed, &format!("pairs/{kind}/{fold}"));
+        let same = Cells::Same(people).take_turns(count, &chance("same"));
+        let different = Cells::Different(people).take_turns(count, &chance("different"));
+        let pairs: Vec<Pair> = [(true, same), (false, different)]
+            .into_iter()
+            .flat_map(|(same, pairs)| pairs.into_iter().map(move |(first, second)| Pair { first, second, same }))
+            .collect();
+        let name =
+            |pair: &Pair| Ok(NamedPair { first: names.name(pair.first)?, second: names.name(pair.second)?, line: 0 });
+        list.folds.push(pairs.iter().map(name).collect::<Result<_>>()?);
+        wanted.folds.push(pairs);
     }
+    let read = Pairs::read(list.to_string().as_bytes(), set)?;
+    assert!(read == wanted, "made pairs read back as other ones: this is a bug");
     Ok(list)
 }
 
@@ -103,59 +109,4 @@ fn deal(set: &Dataset, folds: Option<usize>, seed: u64) -> Result<(usize, Vec<Ve
     }
     dealt.iter_mut().for_each(|members| members.sort_unstable());
     Ok((folds, dealt))
-}
-
-/// All pairs within one identity, or between two.
-enum Cell {
-    Same(Range<usize>),
-    Different(Range<usize>, Range<usize>),
-}
-
-impl Cell {
-    fn count(&self) -> u64 {
-        match self {
-            Self::Same(images) => (images.len() * images.len().saturating_sub(1) / 2) as u64,
-            Self::Different(one, other) => (one.len() * other.len()) as u64,
-        }
-    }
-
-    /// Pair number `number` of `count`.
-    fn pair(&self, number: u64) -> (usize, usize) {
-        let number = number as usize;
-        match self {
-            Self::Same(images) => {
-                // Row `second` of the triangle holds `second` pairs.
-                let mut second = 1;
-                let mut left = number;
-                while left >= second {
-                    left -= second;
-                    second += 1;
-                }
-                (images.start + left, images.start + second)
-            }
-            Self::Different(one, other) => (one.start + number / other.len(), other.start + number % other.len()),
-        }
-    }
-}
-
-/// `count` different pairs, one from each cell in turn; the cells must hold so many.
-fn take_turns(cells: &[Cell], count: usize, chance: &Chance) -> Vec<(usize, usize)> {
-    let mut order: Vec<usize> = (0..cells.len()).filter(|&cell| cells[cell].count() > 0).collect();
-    chance.at(0, 0).shuffle(&mut order);
-    let permutations: Vec<_> = order
-        .iter()
-        .map(|&cell| Chance::new(chance.at(1, cell as u64).next_u64(), "pairs/cell").permutation(cells[cell].count()))
-        .collect();
-    let mut pairs = Vec::with_capacity(count);
-    let mut turn = 0;
-    while pairs.len() < count {
-        for (&cell, permutation) in order.iter().zip(&permutations) {
-            if turn < cells[cell].count() && pairs.len() < count {
-                pairs.push(cells[cell].pair(permutation.get(turn)));
-            }
-        }
-        turn += 1;
-    }
-    pairs.sort_unstable();
-    pairs
 }

@@ -10,32 +10,28 @@ impl PairList {
     /// Looks every name up.
     ///
     /// # Errors
-    /// When an identity or image is absent, or a name could mean two files.
+    /// When an identity or image is absent, a name could mean two files, or a pair is one image
+    /// twice.
     pub fn resolve(&self, set: &Dataset) -> Result<Pairs> {
         let names = Names::new(set);
         let pair = |named: &NamedPair| {
             let find = |(identity, image): &(String, String)| {
                 names.find(identity, image).map_err(|why| Error::PairsAbsent { line: named.line, why })
             };
-            Ok(Pair { first: find(&named.first)?, second: find(&named.second)?, same: named.is_same() })
+            let pair = Pair { first: find(&named.first)?, second: find(&named.second)?, same: named.is_same() };
+            if pair.first == pair.second {
+                let why = format!("expected two images, found {} twice", set.image_path(pair.first));
+                return Err(Error::PairsSyntax { line: named.line, why });
+            }
+            Ok(pair)
         };
         let folds = self.folds.iter().map(|fold| fold.iter().map(pair).collect()).collect::<Result<_>>()?;
         Ok(Pairs { folds })
     }
 }
 
-/// What the second column of a pairs file says for an image: its number, if the file is named as
-/// in LFW, else its file name.
-pub(super) fn image_column(set: &Dataset, image: usize) -> String {
-    let (identity, file) = set.image_path(image).split_once('/').unwrap_or_default();
-    match lfw_number(identity, stem(file)) {
-        Some(number) if format!("{identity}_{number:04}") == stem(file) => number.to_string(),
-        _ => file.to_owned(),
-    }
-}
-
 /// Files of one identity by everything they may be called.
-struct Names<'a> {
+pub(super) struct Names<'a> {
     set: &'a Dataset,
     /// (identity, name) to image; `None` where two files share the name.
     by_file: HashMap<(usize, &'a str), usize>,
@@ -44,7 +40,7 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn new(set: &'a Dataset) -> Self {
+    pub(super) fn new(set: &'a Dataset) -> Self {
         let mut names = Self { set, by_file: HashMap::new(), by_stem: HashMap::new(), by_number: HashMap::new() };
         for image in 0..set.len() {
             let class = set.image_identity(image);
@@ -56,6 +52,25 @@ impl<'a> Names<'a> {
             }
         }
         names
+    }
+
+    /// What a pairs file says for an image: its identity, and its number, if the file is named as
+    /// in LFW and no other has that number, else its file name.
+    ///
+    /// # Errors
+    /// When one of the two would not read back.
+    pub(super) fn name(&self, image: usize) -> Result<(String, String)> {
+        let (identity, file) = self.set.image_path(image).split_once('/').unwrap_or_default();
+        let column = lfw_number(identity, stem(file))
+            .filter(|number| format!("{identity}_{number:04}") == stem(file))
+            .map(|number| number.to_string())
+            .filter(|number| self.find(identity, number) == Ok(image))
+            .unwrap_or_else(|| file.to_owned());
+        let reads_back = |name: &str| name.trim() == name && !name.contains(['\t', '\n']);
+        match [identity, column.as_str()].iter().find(|name| !reads_back(name)) {
+            Some(&name) => Err(Error::PairsName { name: name.into() }),
+            None => Ok((identity.into(), column)),
+        }
     }
 
     fn find(&self, identity: &str, image: &str) -> Result<usize, String> {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use command::Progress;
 use rayon::prelude::*;
 
 use super::{Dataset, Entry, OpenOptions, Place, Source};
@@ -60,8 +61,9 @@ impl Dataset {
     /// Faces that are drawn when they are read.
     ///
     /// # Errors
-    /// When a withheld identity is not among them.
+    /// When they are none or too many, or a withheld identity is not among them.
     pub fn of_drawn(drawn: &DrawnSet, options: &OpenOptions) -> Result<Self> {
+        drawn.check().map_err(|why| Error::DrawnSpec { found: drawn.to_string(), why })?;
         let mut entries = Vec::with_capacity(drawn.identities as usize * drawn.images as usize);
         let mut names = Vec::new();
         for class in 0..drawn.identities {
@@ -101,23 +103,30 @@ impl Dataset {
         place: impl Fn(P) -> Place + Sync + Send,
         options: &OpenOptions,
     ) -> Result<Self> {
-        let arranged = arrange(listing.files);
+        let arranged = arrange(listing);
         let pairs = match &arranged.pairs {
-            Some(place) => Some(read(place).map_err(|reason| Error::PairsSyntax { line: 0, why: reason.to_string() })?),
+            Some(place) => Some(read(place).map_err(|reason| Error::PairsFile { why: reason.to_string() })?),
             None => None,
         };
+        let progress =
+            options.decode_all.then(|| Progress::new("checking", arranged.candidates.len() as u64, "images"));
         // Rayon keeps the order of an indexed collect: the result doesn't depend on threads.
         let examined: Vec<(Candidate<P>, Result<Examined, Reason>)> = arranged
             .candidates
             .into_par_iter()
             .map(|candidate| {
                 let outcome = read(&candidate.place).and_then(|bytes| examine(&bytes, &candidate.file, options));
+                if let Some(progress) = &progress {
+                    progress.advance(1);
+                }
                 (candidate, outcome)
             })
             .collect();
+        if let Some(progress) = &progress {
+            progress.finish();
+        }
 
-        let mut report = Report { set_aside: listing.set_aside, hidden: arranged.hidden, ..Report::default() };
-        report.set_aside.extend(arranged.set_aside);
+        let mut report = Report { set_aside: arranged.set_aside, hidden: arranged.hidden, ..Report::default() };
         let mut names: Vec<String> = Vec::new();
         let mut entries = Vec::new();
         let mut seen: Vec<String> = Vec::new();
@@ -139,8 +148,10 @@ impl Dataset {
             }
         }
         report.set_aside.sort_by(|a, b| a.path.cmp(&b.path));
-        // Empty folders have no candidate at all; folders of the wrapper's depth are no identities.
-        seen.extend(listing.folders.into_iter().filter(|folder| !folder.contains('/') && !entries.is_empty()));
+        // Empty folders have no candidate at all.
+        if !entries.is_empty() {
+            seen.extend(arranged.folders);
+        }
         seen.sort();
         seen.dedup();
         report.without_images = seen.into_iter().filter(|name| names.binary_search(name).is_err()).collect();

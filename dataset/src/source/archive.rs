@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 use crate::layout::Found;
 use crate::report::{Reason, SetAside};
 
+/// Size of a header and of the end's mark; contents are filled up to a multiple of it.
+const BLOCK: u64 = 512;
+
 /// Every plain file of the tar. Of several entries with one path the last counts, as when
 /// unpacking; a hard link counts as the file that it repeats.
 pub(crate) fn list(path: &Path) -> Result<(File, Listing<Stretch>)> {
@@ -30,18 +33,23 @@ pub(crate) fn list(path: &Path) -> Result<(File, Listing<Stretch>)> {
             Err(_) => return Err(Error::TarCutShort { path: path.into(), at: end }),
         };
         let stretch = Stretch { offset: entry.raw_file_position(), length: entry.size() };
-        end = stretch.offset.saturating_add(stretch.length);
+        let kind = entry.header().entry_type();
+        let stored = match kind {
+            // Its size counts the holes too, which the archive doesn't hold.
+            EntryType::GNUSparse => entry.header().entry_size().unwrap_or(stretch.length),
+            _ => stretch.length,
+        };
+        end = stretch.offset.saturating_add(stored);
         if end > size {
             return Err(Error::TarCutShort { path: path.into(), at: stretch.offset });
         }
-        let kind = entry.header().entry_type();
         if matches!(kind, EntryType::XGlobalHeader | EntryType::XHeader | EntryType::GNULongName) {
             continue;
         }
         let name = inner_name(path, &entry.path_bytes())?;
         let place = match kind {
             EntryType::Directory => {
-                folders.push(name.trim_end_matches('/').to_owned());
+                folders.push(name);
                 continue;
             }
             EntryType::Regular | EntryType::Continuous => Ok(stretch),
@@ -55,6 +63,11 @@ pub(crate) fn list(path: &Path) -> Result<(File, Listing<Stretch>)> {
         files.insert(name, place);
     }
 
+    // Without this a tar that was cut between two entries would pass for a whole one.
+    if !ends_properly(&file, end).map_err(Error::io(path))? {
+        return Err(Error::TarCutShort { path: path.into(), at: end });
+    }
+
     let mut listing = Listing { files: Vec::new(), folders, set_aside: Vec::new() };
     for (path, place) in files {
         match place {
@@ -63,6 +76,15 @@ pub(crate) fn list(path: &Path) -> Result<(File, Listing<Stretch>)> {
         }
     }
     Ok((file, listing))
+}
+
+/// Whether a block of zeros stands behind the last entry. The format asks for two, but a second one
+/// that is missing loses nothing.
+fn ends_properly(mut file: &File, end: u64) -> std::io::Result<bool> {
+    let mut block = Vec::new();
+    file.seek(SeekFrom::Start(end.next_multiple_of(BLOCK)))?;
+    file.take(BLOCK).read_to_end(&mut block)?;
+    Ok(block.len() as u64 == BLOCK && block.iter().all(|&byte| byte == 0))
 }
 
 /// Paths in a tar may begin with `./` or `/`; a path is a name here and is never opened.
@@ -75,7 +97,7 @@ fn inner_name(path: &Path, name: &[u8]) -> Result<String> {
 
 fn refuse_other_files(file: &mut File, path: &Path) -> Result<()> {
     let mut start = Vec::new();
-    file.take(512).read_to_end(&mut start).map_err(Error::io(path))?;
+    file.take(BLOCK).read_to_end(&mut start).map_err(Error::io(path))?;
     file.seek(SeekFrom::Start(0)).map_err(Error::io(path))?;
     let with = match start.as_slice() {
         [0x1f, 0x8b, ..] => "gzip",
@@ -83,7 +105,7 @@ fn refuse_other_files(file: &mut File, path: &Path) -> Result<()> {
         [0xfd, b'7', b'z', b'X', b'Z', ..] => "xz",
         [0x28, 0xb5, 0x2f, 0xfd, ..] => "zstd",
         [b'P', b'K', 3 | 5, 4 | 6, ..] => "zip",
-        start if start.len() < 512 => return Err(Error::NotATar { path: path.into() }),
+        start if (start.len() as u64) < BLOCK => return Err(Error::NotATar { path: path.into() }),
         _ => return Ok(()),
     };
     Err(Error::Compressed { path: path.into(), with })

@@ -1,6 +1,6 @@
 //! Listing a folder: names only, links followed, circles noticed.
 
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -18,14 +18,24 @@ const DEEPEST: usize = 8;
 pub(crate) fn list(root: &Path) -> Result<Listing<PathBuf>> {
     let mut listing = Listing { files: Vec::new(), folders: Vec::new(), set_aside: Vec::new() };
     let mut above = vec![fs::canonicalize(root).map_err(Error::io(root))?];
-    enter(root, String::new(), &mut above, &mut listing)?;
+    let entries = read_all(root).map_err(Error::io(root))?;
+    enter(root, entries, String::new(), &mut above, &mut listing)?;
     Ok(listing)
 }
 
+fn read_all(folder: &Path) -> std::io::Result<Vec<DirEntry>> {
+    fs::read_dir(folder)?.collect()
+}
+
 /// `above` holds the true paths of the folders on the way down, to notice links that lead back up.
-fn enter(folder: &Path, prefix: String, above: &mut Vec<PathBuf>, listing: &mut Listing<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
-        let entry = entry.map_err(Error::io(folder))?;
+fn enter(
+    folder: &Path,
+    entries: Vec<DirEntry>,
+    prefix: String,
+    above: &mut Vec<PathBuf>,
+    listing: &mut Listing<PathBuf>,
+) -> Result<()> {
+    for entry in entries {
         let place = entry.path();
         let name = match entry.file_name().into_string() {
             Ok(name) => name,
@@ -48,13 +58,16 @@ fn enter(folder: &Path, prefix: String, above: &mut Vec<PathBuf>, listing: &mut 
             Ok(kind) if kind.is_dir() => match fs::canonicalize(&place) {
                 Ok(true_path) if above.contains(&true_path) => Reason::Link,
                 Ok(_) if above.len() > DEEPEST => Reason::Nested,
-                Ok(true_path) => {
-                    above.push(true_path);
-                    enter(&place, format!("{path}/"), above, listing)?;
-                    above.pop();
-                    listing.folders.push(path);
-                    continue;
-                }
+                Ok(true_path) => match read_all(&place) {
+                    Ok(inside) => {
+                        above.push(true_path);
+                        enter(&place, inside, format!("{path}/"), above, listing)?;
+                        above.pop();
+                        listing.folders.push(path);
+                        continue;
+                    }
+                    Err(error) => Reason::Unreadable(error.to_string()),
+                },
                 Err(error) => Reason::Unreadable(error.to_string()),
             },
             Ok(_) => Reason::Special,

@@ -70,12 +70,16 @@ fn every_shift_and_both_sides_occur_equally_often() {
 
 #[test]
 fn switching_a_part_off_takes_the_same_draws() {
-    let after = |augmentation: Augmentation| {
-        let mut draws = Chance::new(1, "augment").at(0, 0);
+    let after = |augmentation: Augmentation, row: u64| {
+        let mut draws = Chance::new(1, "augment").at(0, row);
         augmentation.apply(&mut smooth(1, 4).into_pixels(), 1, &mut draws);
         draws.next_u64()
     };
-    assert_eq!(after(STANDARD), after(Augmentation { flip: false, ..STANDARD }));
+    for row in 0..50 {
+        for part in [Augmentation { flip: false, ..STANDARD }, Augmentation { shift: 0, ..STANDARD }, NONE] {
+            assert_eq!(after(STANDARD, row), after(part, row), "{part:?}");
+        }
+    }
     let mut row = smooth(1, 4).into_pixels();
     NONE.apply(&mut row, 1, &mut Chance::new(1, "augment").at(0, 0));
     assert_eq!(row, smooth(1, 4).into_pixels());

@@ -55,6 +55,20 @@ fn what_was_set_aside_is_told() {
 }
 
 #[test]
+fn the_current_folder_is_not_replaced() {
+    let shelf = Shelf::new();
+    let here = shelf.beside("here");
+    std::fs::create_dir(&here).unwrap();
+    for out in [".", "../here"] {
+        let arguments = ["draw", "--identities", "1", "--images", "1", "--out", out];
+        let output = Command::new(env!("CARGO_BIN_EXE_faces")).args(arguments).current_dir(&here).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains("name a new one inside it"), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(shelf.beside("")).unwrap().count(), 1);
+}
+
+#[test]
 fn refusals_are_one_sentence_and_an_exit_code() {
     let shelf = Shelf::with_two_people();
     let root = shelf.root();
@@ -64,6 +78,12 @@ fn refusals_are_one_sentence_and_an_exit_code() {
         (vec!["draw", "--out", text(&root)], 1, "exists and is not empty"),
         (vec!["draw"], 1, "give --out, --sheet or both"),
         (vec!["draw", "--identities", "0", "--out", "x"], 2, "0"),
+        (
+            vec!["draw", "--identities", "1000000", "--images", "1000000", "--out", "x"],
+            1,
+            "between 1 and 10000000 images",
+        ),
+        (vec!["draw", "--out", "/nowhere/.."], 1, "can't write /nowhere/.."),
         (vec!["pairs", text(&root), "--folds", "9"], 1, "ask for at most 1 folds"),
     ] {
         let (found, error) = refuse(&arguments);

@@ -124,10 +124,12 @@ fn exif_orientation_turns_the_picture_upright() {
 }
 
 /// A CMYK JPEG of one colour, written by hand: every block has the same four DC values.
-fn cmyk_jpeg(inks: [u8; 4], adobe: bool) -> Vec<u8> {
+/// `adobe` is the transform that Adobe's marker names: 0 plain inks, 2 luma, chroma and black.
+fn cmyk_jpeg(inks: [u8; 4], adobe: Option<u8>) -> Vec<u8> {
     let mut file = b"\xff\xd8".to_vec();
-    if adobe {
-        file.extend(b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0");
+    if let Some(transform) = adobe {
+        file.extend(b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0");
+        file.push(transform);
     }
     // All quantizers 8: a DC coefficient then is the level itself.
     file.extend(b"\xff\xdb\0\x43\0");
@@ -163,13 +165,38 @@ fn cmyk_jpeg(inks: [u8; 4], adobe: bool) -> Vec<u8> {
 
 #[test]
 fn cmyk_is_ink_and_adobes_is_inverted_ink() {
-    let near = |pixel: &[u8], expected: [u8; 3]| pixel.iter().zip(expected).all(|(a, b)| a.abs_diff(b) <= 2);
-    let (_, rgb) = decode(&cmyk_jpeg([0, 128, 255, 0], false));
-    assert!(near(&rgb.pixels()[..3], [255, 127, 0]), "{:?}", &rgb.pixels()[..3]);
-    let (_, rgb) = decode(&cmyk_jpeg([255, 128, 0, 255], true));
-    assert!(near(&rgb.pixels()[..3], [255, 128, 0]), "{:?}", &rgb.pixels()[..3]);
-    let (_, rgb) = decode(&cmyk_jpeg([255, 255, 255, 128], true));
-    assert!(near(&rgb.pixels()[..3], [128, 128, 128]), "{:?}", &rgb.pixels()[..3]);
+    for (components, adobe, expected) in [
+        ([0, 128, 255, 0], None, [255, 127, 0]),
+        ([255, 128, 0, 255], Some(0), [255, 128, 0]),
+        ([255, 255, 255, 128], Some(0), [128, 128, 128]),
+        // Luma and chroma of the inks' complement, as JFIF has them for RGB, and inverted black.
+        ([0, 128, 128, 255], Some(2), [255, 255, 255]),
+        ([255, 128, 128, 255], Some(2), [0, 0, 0]),
+        ([0, 128, 128, 128], Some(2), [128, 128, 128]),
+        ([104, 213, 54, 255], Some(2), [255, 128, 0]),
+    ] {
+        let (grey, rgb) = decode(&cmyk_jpeg(components, adobe));
+        let pixel = &rgb.pixels()[..3];
+        let near = pixel.iter().zip(expected).all(|(&found, expected)| found.abs_diff(expected) <= 2);
+        assert!(near, "{components:?} {adobe:?}: expected {expected:?}, found {pixel:?}");
+        assert_eq!(grey, rgb.to_grey());
+    }
+}
+
+#[test]
+fn a_second_frame_is_refused_whatever_its_size() {
+    let stored = smooth(1, 0).to_jpeg(95);
+    let frame = |side: u16| {
+        let [high, low] = side.to_be_bytes();
+        [0xff, 0xc0, 0, 11, 8, high, low, high, low, 1, 1, 0x11, 0]
+    };
+    for side in [8000, 128] {
+        let shelf = Shelf::with_two_people();
+        shelf.put("anna/two.jpg", &[&stored[..2], &frame(side), &stored[2..]].concat());
+        let set = shelf.open().unwrap();
+        let aside = &set.report().set_aside[0];
+        assert!(aside.reason.to_string().contains("second frame"), "{aside:?}");
+    }
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-use dataset::drawn::{DrawnSet, draw};
+use dataset::drawn::{Circumstances, DrawnSet, Glasses, circumstances, draw};
 use dataset::{Dataset, Error, OpenOptions, demo};
 
 use crate::shelf::open_rgb;
@@ -28,6 +28,46 @@ fn the_same_faces_are_drawn_on_every_machine() {
     }
     let expected = "883ea6cecbcde84fdc6d5d3e5fc969823c52013cca6ffbb43d4e4a7373b76000";
     assert_eq!((dataset::drawn::VERSION, hasher.finalize().to_hex().as_str()), (1, expected));
+}
+
+/// How far two series go together, -1 to 1.
+fn correlation(pairs: &[(f64, f64)]) -> f64 {
+    let count = pairs.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(|pair| pair.0), mean(|pair| pair.1));
+    let product = |a: f64, b: f64| a * b;
+    let xy: f64 = pairs.iter().map(|pair| product(pair.0 - x, pair.1 - y)).sum();
+    let xx: f64 = pairs.iter().map(|pair| product(pair.0 - x, pair.0 - x)).sum();
+    let yy: f64 = pairs.iter().map(|pair| product(pair.1 - y, pair.1 - y)).sum();
+    xy / (xx * yy).sqrt()
+}
+
+#[test]
+fn circumstances_tell_what_is_in_the_picture() {
+    let told: Vec<Circumstances> = (0..400).map(|person| circumstances(person, 3, 5)).collect();
+    let share = |of: fn(&Circumstances) -> bool| told.iter().filter(|one| of(one)).count() as f64 / 400.0;
+    assert!((0.15..0.35).contains(&share(|one| one.glasses.is_some())));
+    assert!((0.05..0.20).contains(&share(|one| one.hat.is_some())) && (0.03..0.18).contains(&share(|one| one.scarf)));
+    assert!(told.iter().any(|one| one.glasses == Some(Glasses::Dark)));
+    assert!(told.iter().all(|one| one.yaw_degrees.abs() < 26.0 && (0.0..=1.0).contains(&one.light_hardness)));
+    assert!(told.iter().all(|one| (-1.0..=1.0).contains(&one.smile) && (0.8..1.2).contains(&one.size)));
+    assert_eq!(told[7], circumstances(7, 3, 5));
+    assert_ne!(told[7], circumstances(7, 4, 5));
+
+    // Where hard light comes from the right, the right cheek is the brighter one; more exposure
+    // makes a brighter picture.
+    let (mut sides, mut exposures) = (Vec::new(), Vec::new());
+    for (person, one) in (0..).zip(&told).filter(|(_, one)| one.light_hardness > 0.5).take(60) {
+        let face = draw(person, 3, 5).to_grey();
+        let mean = |columns: std::ops::Range<usize>| {
+            let rows = (50..80).flat_map(|y| columns.clone().map(move |x| y * 128 + x));
+            rows.map(|place| f64::from(face.pixels()[place])).sum::<f64>() / (30 * columns.len()) as f64
+        };
+        sides.push((f64::from(one.light_azimuth_degrees), mean(72..96) - mean(32..56)));
+        exposures.push((f64::from(one.exposure_stops), mean(32..96)));
+    }
+    let (side, exposure) = (correlation(&sides), correlation(&exposures));
+    assert!(side > 0.6 && exposure > 0.2, "{side} {exposure}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What users may rely on when they point Lookalike at their data.
 
+mod archiving;
 mod augmenting;
 mod commanding;
 mod decoding;

@@ -2,14 +2,10 @@ use std::fs;
 
 use dataset::{Dataset, Error, Flaw, OpenOptions, Reason};
 
-use crate::shelf::{Shelf, open, picture, smooth};
+use crate::shelf::{Shelf, open, picture, reasons};
 
 fn message(error: &Error) -> String {
     error.to_string()
-}
-
-fn reasons(set: &Dataset) -> Vec<(&str, String)> {
-    set.report().set_aside.iter().map(|aside| (aside.path.as_str(), aside.reason.to_string())).collect()
 }
 
 #[test]
@@ -32,20 +28,6 @@ fn names_that_sort_around_the_slash_keep_their_images_together() {
     let names: Vec<_> = set.identities().iter().map(|one| one.name.as_str()).collect();
     assert_eq!(names, ["a", "a b", "a!", "a0"]);
     assert!((0..4).all(|image| set.image_path(image).starts_with(&format!("{}/", names[image]))));
-}
-
-#[test]
-fn a_tar_and_its_folder_are_the_same_set() {
-    let shelf = Shelf::with_two_people();
-    let folder = shelf.open().unwrap();
-    for prefix in ["", ".", "faces-train", "./deep/er"] {
-        let tar = open(&shelf.tar(prefix)).unwrap();
-        assert_eq!(tar.digest(), folder.digest(), "{prefix}");
-        assert_eq!(tar.identities(), folder.identities());
-        for image in 0..folder.len() {
-            assert_eq!(tar.read(image).unwrap(), folder.read(image).unwrap());
-        }
-    }
 }
 
 #[test]
@@ -78,8 +60,13 @@ fn the_digest_follows_contents_and_names_but_not_what_is_set_aside() {
 #[test]
 fn one_folder_around_everything_is_looked_through() {
     let shelf = Shelf::with_two_people();
-    let digest = shelf.open().unwrap().digest().to_owned();
-    assert_eq!(open(shelf.root().parent().unwrap()).unwrap().digest(), digest);
+    shelf.put("anna/notes.txt", b"about");
+    shelf.put("anna/circle/old.png", &picture("x.png", 1));
+    fs::create_dir(shelf.root().join("nobody")).unwrap();
+    let inner = shelf.open().unwrap();
+    let wrapped = open(shelf.root().parent().unwrap()).unwrap();
+    assert_eq!((wrapped.digest(), wrapped.report()), (inner.digest(), inner.report()));
+    assert_eq!(wrapped.report().without_images, ["nobody"]);
 }
 
 #[test]
@@ -194,47 +181,21 @@ fn what_is_no_set_is_refused_in_one_sentence() {
     expect("zeros.tar", &[0; 1024], "no usable image");
 }
 
+#[cfg(unix)]
 #[test]
-fn a_tar_that_is_cut_short_is_refused_not_used_in_part() {
+fn a_folder_that_can_not_be_entered_is_set_aside() {
+    use std::os::unix::fs::PermissionsExt;
     let shelf = Shelf::with_two_people();
-    let path = shelf.tar("faces");
-    let bytes = fs::read(&path).unwrap();
-    for share in [3, 5, 8] {
-        fs::write(&path, &bytes[..bytes.len() * share / 10]).unwrap();
-        let error = open(&path).unwrap_err();
-        assert!(matches!(error, Error::TarCutShort { .. }), "{error}");
+    shelf.put("carl/1.png", &picture("x.png", 9));
+    let locked = shelf.root().join("carl");
+    let allow = |mode| fs::set_permissions(&locked, fs::Permissions::from_mode(mode)).unwrap();
+    allow(0o000);
+    if fs::read_dir(&locked).is_err() {
+        let set = shelf.open().unwrap();
+        assert_eq!(set.len(), 5);
+        assert!(matches!(&reasons(&set)[..], [("carl", why)] if why.contains("can't be read")), "{:?}", reasons(&set));
     }
-}
-
-#[test]
-fn in_a_tar_the_last_of_two_equal_paths_counts_and_links_are_followed_or_set_aside() {
-    let shelf = Shelf::new();
-    fs::create_dir_all(shelf.root()).unwrap();
-    let path = shelf.beside("links.tar");
-    let mut tar = tar::Builder::new(fs::File::create(&path).unwrap());
-    let mut append = |name: &str, bytes: &[u8], link: Option<(tar::EntryType, &str)>| {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        match link {
-            Some((kind, target)) => {
-                header.set_entry_type(kind);
-                tar.append_link(&mut header, name, target).unwrap();
-            }
-            None => tar.append_data(&mut header, name, bytes).unwrap(),
-        }
-    };
-    append("anna/1.png", &picture("x.png", 1), None);
-    append("anna/1.png", &picture("x.png", 2), None);
-    append("bob/1.png", &[], Some((tar::EntryType::Link, "anna/1.png")));
-    append("bob/2.png", &[], Some((tar::EntryType::Symlink, "/etc/passwd")));
-    tar.finish().unwrap();
-    drop(tar);
-    let set = open(&path).unwrap();
-    assert_eq!(set.len(), 2);
-    assert_eq!(set.read(0).unwrap(), smooth(3, 2).to_grey());
-    assert_eq!(set.read(1).unwrap(), set.read(0).unwrap());
-    assert_eq!(reasons(&set)[0].0, "bob/2.png");
+    allow(0o755);
 }
 
 #[cfg(unix)]

@@ -60,6 +60,16 @@ fn absent_images_are_named_with_their_line() {
 }
 
 #[test]
+fn one_image_is_no_pair() {
+    let set = Shelf::with_two_people().open().unwrap();
+    for twice in ["1\t1", "1\tanna_0001.png"] {
+        let text = format!("1\t2\nanna\t1\t2\nanna\t{twice}\nanna\t3\tbob\t1\nanna\t1\tbob\t1\n");
+        let error = Pairs::read(text.as_bytes(), &set).unwrap_err().to_string();
+        assert_eq!(error, "pairs, line 3: expected two images, found anna/anna_0001.png twice");
+    }
+}
+
+#[test]
 fn what_is_no_pairs_file_is_refused_with_its_line() {
     for (text, part) in [
         ("", "line 1: expected a header"),
@@ -76,7 +86,7 @@ fn what_is_no_pairs_file_is_refused_with_its_line() {
         let error = parse_error(text);
         assert!(error.contains(part), "{error}");
     }
-    assert!(PairList::parse(b"\xff\xfe").is_err());
+    assert_eq!(PairList::parse(b"\xff\xfe").unwrap_err().to_string(), "pairs: expected UTF-8 text");
 }
 
 #[test]
@@ -87,6 +97,46 @@ fn made_pairs_survive_the_file() {
     assert_eq!(again.to_string(), list.to_string());
     assert_eq!(again.resolve(&set).unwrap(), list.resolve(&set).unwrap());
     assert!(list.to_string().starts_with("10\t30\nd00"), "{}", &list.to_string()[..40]);
+}
+
+#[test]
+fn the_demos_pairs_stay_the_same() {
+    // The figures of the demo are measured on them.
+    let pairs = make(&Dataset::open("demo:held-out", &Default::default()).unwrap(), &Request::default(), 1).unwrap();
+    let expected = "b030664f989877581334513390ebc3661c8bc6b61804197625afa1bcfdd9d125";
+    assert_eq!(blake3::hash(pairs.to_string().as_bytes()).to_hex().as_str(), expected);
+}
+
+#[test]
+fn made_pairs_name_files_that_share_a_number_by_their_whole_names() {
+    let shelf = Shelf::with_two_people();
+    for (index, path) in
+        ["anna/anna_0001.jpg", "anna/2", "b o b/two  words.png", "b o b/\u{e9}.png"].into_iter().enumerate()
+    {
+        shelf.put(path, &picture(path, 40 + index as u8));
+    }
+    let set = shelf.open().unwrap();
+    for seed in 0..20 {
+        let list = make(&set, &Request::default(), seed).unwrap();
+        assert_eq!(Pairs::read(list.to_string().as_bytes(), &set).unwrap(), list.resolve(&set).unwrap());
+    }
+}
+
+#[test]
+fn names_that_would_not_read_back_are_refused_by_name() {
+    for path in [" anna/1.png", "an\tna/1.png", "an\nna/1.png", "anna\r/1.png", "anna/ 1.png", "anna/1.png "] {
+        let shelf = Shelf::new();
+        for other in ["bob/1.png", "bob/2.png", "bob/3.png"] {
+            shelf.put(other, &picture("x.png", 1));
+        }
+        let (identity, file) = path.split_once('/').unwrap();
+        for name in [path.to_owned(), format!("{identity}/2{file}"), format!("{identity}/3{file}")] {
+            shelf.put(&name, &picture("x.png", 2));
+        }
+        let error = make(&shelf.open().unwrap(), &Request::default(), 1).unwrap_err();
+        let Error::PairsName { name } = &error else { panic!("{path:?}: {error}") };
+        assert!(path.contains(name.trim_start_matches(['2', '3'])), "{path:?}: {error}");
+    }
 }
 
 #[test]

@@ -63,6 +63,11 @@ pub(crate) fn open_rgb(path: &Path) -> Dataset {
     Dataset::open(path, &OpenOptions { channels: 3, ..OpenOptions::default() }).unwrap()
 }
 
+/// Paths that were set aside, and why.
+pub(crate) fn reasons(set: &Dataset) -> Vec<(&str, String)> {
+    set.report().set_aside.iter().map(|aside| (aside.path.as_str(), aside.reason.to_string())).collect()
+}
+
 /// A file as its ending says, of a smooth picture that depends on `tint`.
 pub(crate) fn picture(path: &str, tint: u8) -> Vec<u8> {
     let image = smooth(3, tint);

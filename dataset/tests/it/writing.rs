@@ -1,9 +1,9 @@
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dataset::drawn::DrawnSet;
+use dataset::drawn::{Circumstances, DrawnSet, circumstances};
 use dataset::write::{Encoding, folder, tar};
-use dataset::{Dataset, Error, OpenOptions};
+use dataset::{Dataset, Error, OpenOptions, Reason};
 
 use crate::shelf::{Shelf, open, open_rgb};
 
@@ -27,6 +27,33 @@ fn written_faces_are_the_drawn_ones() {
 }
 
 #[test]
+fn the_circumstances_of_every_image_lie_beside_it_and_are_no_part_of_the_set() {
+    let shelf = Shelf::new();
+    folder(&SET, &shelf.root(), Encoding::Jpeg(90), None, || true).unwrap();
+    tar(&SET, &shelf.beside("set.tar"), Encoding::Jpeg(90), None, || true).unwrap();
+    let set = shelf.open().unwrap();
+    let file = shelf.root().join("circumstances.jsonl");
+    let lines = fs::read_to_string(&file).unwrap();
+    assert_eq!(lines.lines().count(), set.len());
+    for (image, line) in lines.lines().enumerate() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(value["path"], set.image_path(image));
+        let (identity, number) = (SET.first + image as u32 / SET.images, image as u32 % SET.images);
+        let told: Circumstances = serde_json::from_value(value).unwrap();
+        assert_eq!(told, circumstances(identity, number, SET.seed));
+    }
+    let mut tar = ::tar::Archive::new(fs::File::open(shelf.beside("set.tar")).unwrap());
+    let first = tar.entries().unwrap().next().unwrap().unwrap();
+    assert_eq!(std::io::read_to_string(first).unwrap(), lines);
+
+    fs::remove_file(file).unwrap();
+    let without = shelf.open().unwrap();
+    assert_eq!(without.digest(), set.digest());
+    assert!(without.report().set_aside.is_empty());
+    assert!(matches!(&set.report().set_aside[..], [aside] if aside.reason == Reason::Foreign));
+}
+
+#[test]
 fn a_tar_of_the_same_faces_has_the_same_bytes() {
     let shelf = Shelf::new();
     let (one, other) = (shelf.beside("one.tar"), shelf.beside("other.tar"));
@@ -46,6 +73,8 @@ fn nothing_that_exists_is_overwritten() {
     assert_eq!(fs::read(shelf.beside("set.tar")).unwrap(), b"mine");
     fs::create_dir(shelf.beside("empty")).unwrap();
     assert!(folder(&SET, &shelf.beside("empty"), Encoding::Png, None, || true).unwrap());
+    let none = DrawnSet { images: 0, ..SET };
+    assert!(matches!(folder(&none, &shelf.beside("none"), Encoding::Png, None, || true), Err(Error::DrawnSpec { .. })));
 }
 
 #[test]

@@ -57,6 +57,23 @@ fn a_recognizer_is_trained_judged_and_used_by_the_words_of_the_manual() {
 }
 
 #[test]
+fn a_damaged_image_is_set_aside_and_counted_before_training_begins() {
+    let place = tempfile::tempdir().unwrap();
+    let here = place.path();
+    faces::write_folder(&here.join("data"), 4, 3);
+    let damaged = here.join("data/grating_2/grating_2_0003.png");
+    let mut file = std::fs::read(&damaged).unwrap();
+    let middle = file.len() / 2;
+    file[middle] ^= 0x55;
+    std::fs::write(damaged, file).unwrap();
+    let flags = ["train", "--data", "data"].into_iter().chain(TINY);
+    let trained = recognizer(here, &flags.chain(["--out", "run", "--json"]).collect::<Vec<_>>());
+    let told = String::from_utf8_lossy(&trained.stderr).into_owned();
+    assert!(told.contains("1 x its data are damaged") && told.contains("grating_2/grating_2_0003.png"), "{told}");
+    assert_eq!(json(&trained)["images_seen"], 16);
+}
+
+#[test]
 fn what_can_not_be_done_is_refused_in_one_sentence() {
     let place = tempfile::tempdir().unwrap();
     let here = place.path();

@@ -41,7 +41,7 @@ pub(crate) fn run(evaluate: &Evaluate, json: bool, interrupt: &Interrupt) -> Res
     let device = nets::device::parse(&evaluate.device)?;
     let trained = Trained::open(&evaluate.weights, &device)?;
     let recognizer = recognizer::load(&evaluate.judge, &device)?;
-    let open = |path: &PathBuf| Dataset::open(path, &OpenOptions::default());
+    let open = |path: &PathBuf| Dataset::open(path, &OpenOptions { decode_all: true, ..OpenOptions::default() });
     let data = open(&evaluate.data)?;
     let held_out = evaluate.held_out.as_ref().map(open).transpose()?;
     let took_part = took_part(&trained, &recognizer)?;

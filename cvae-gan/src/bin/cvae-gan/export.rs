@@ -38,7 +38,7 @@ pub(crate) fn run(export: &Export, json: bool, interrupt: &Interrupt) -> Result<
     let device = candle_core::Device::Cpu;
     let mut parts = Exportable::read(&export.weights, &device)?;
     if let (Some(weights), Some(data)) = (&export.identity_weights, &export.data) {
-        let data = Dataset::open(data, &OpenOptions::default())?;
+        let data = Dataset::open(data, &OpenOptions { decode_all: true, ..OpenOptions::default() })?;
         if data.digest() != parts.training().dataset_digest {
             return Err(Error::Data {
                 path: data.path().to_owned(),

@@ -69,7 +69,7 @@ pub(crate) struct Train {
 pub(crate) fn run(train: &Train, dry_run: bool, json: bool, context: &Context) -> Result<(), Error> {
     let device = nets::device::parse(&train.device)?;
     let channels = train.overrides.channels.unwrap_or(1);
-    let data = Dataset::open(&train.data, &OpenOptions { channels, ..OpenOptions::default() })?;
+    let data = Dataset::open(&train.data, &OpenOptions { channels, decode_all: true, ..OpenOptions::default() })?;
     let settings = train.settings(&data)?;
     let config = train.config_text(&settings, context);
     for line in data.report().lines() {

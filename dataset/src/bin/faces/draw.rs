@@ -65,9 +65,6 @@ pub(crate) fn run(args: &DrawArgs, json: bool, interrupt: &Interrupt) -> Result<
     }
     let drawn = DrawnSet { first: args.first, identities: args.identities, images: args.images, seed: args.seed };
     let set = Dataset::of_drawn(&drawn, &OpenOptions { channels: 3, ..OpenOptions::default() })?;
-    if let Some(path) = &args.sheet {
-        sheet::save(&set, path)?;
-    }
     if let Some(out) = &args.out {
         // Very small sets allow no pairs; they are still good for training.
         let pairs = make(&set, &Request::default(), drawn.seed).ok().map(|pairs| pairs.to_string());
@@ -85,6 +82,10 @@ pub(crate) fn run(args: &DrawArgs, json: bool, interrupt: &Interrupt) -> Result<
             return Err(Failure::Interrupted);
         }
         progress.finish();
+    }
+    // Last, so that a command that is interrupted has written nothing.
+    if let Some(path) = &args.sheet {
+        sheet::save(&set, path)?;
     }
     if json {
         println!(

@@ -22,7 +22,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Draw people who don't exist, as a folder per identity or a tar of one
+    /// Draw people who don't exist, as a folder per identity or a tar of one, with pairs and circumstances
     Draw(draw::DrawArgs),
     /// Say what a data set holds: identities, images, digest, and files set aside with reasons
     Inspect(inspect::InspectArgs),

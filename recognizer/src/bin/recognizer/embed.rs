@@ -33,7 +33,7 @@ pub(crate) struct Embed {
 pub(crate) fn run(embed: &Embed, json: bool, context: &Context) -> Result<(), Error> {
     let device = nets::device::parse(&embed.device)?;
     let recognizer = recognizer::load(&embed.weights, &device)?;
-    let data = Dataset::open(&embed.data, &OpenOptions::default())?;
+    let data = Dataset::open(&embed.data, &OpenOptions { decode_all: true, ..OpenOptions::default() })?;
     let images: Vec<usize> = (0..data.len()).collect();
     let labels: Vec<u32> = images.iter().map(|&image| data.image_identity(image) as u32).collect();
 

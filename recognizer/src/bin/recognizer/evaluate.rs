@@ -151,7 +151,7 @@ fn on_images(
 
 /// Features of a data set, and the names of its classes.
 fn embedded(path: &Path, recognizer: &Recognizer, context: &Context) -> Result<(Labelled, Vec<String>), Error> {
-    let data = Dataset::open(path, &OpenOptions::default())?;
+    let data = Dataset::open(path, &OpenOptions { decode_all: true, ..OpenOptions::default() })?;
     let images: Vec<usize> = (0..data.len()).collect();
     let labels = images.iter().map(|&image| data.image_identity(image) as u32).collect();
     let progress = Progress::new("embedding", images.len() as u64, "images");

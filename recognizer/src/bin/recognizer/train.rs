@@ -30,7 +30,7 @@ pub(crate) fn run(train: &Train, json: bool, context: &Context) -> Result<(), Er
     let batch_size = train.batch as usize;
     let config = flags.config(batch_size)?;
     let device = nets::device::parse(&flags.device)?;
-    let data = Dataset::open(&train.data, &OpenOptions::default())?;
+    let data = Dataset::open(&train.data, &OpenOptions { decode_all: true, ..OpenOptions::default() })?;
     for line in data.report().lines() {
         command::say(format!("{}: {line}", train.data.display()));
     }
