@@ -36,6 +36,11 @@ pub(crate) struct Arranged<P> {
     pub(crate) folders: Vec<String>,
 }
 
+/// The set's own pairs, beside its identities.
+pub(crate) const PAIRS: &str = "pairs.txt";
+/// What is known of each drawn image, beside its identities; not for readers of images.
+pub(crate) const CIRCUMSTANCES: &str = "circumstances.jsonl";
+
 /// Sorts files into identities.
 pub(crate) fn arrange<P>(listing: Listing<P>) -> Arranged<P> {
     let Listing { mut files, mut folders, mut set_aside } = listing;
@@ -58,10 +63,11 @@ pub(crate) fn arrange<P>(listing: Listing<P>) -> Arranged<P> {
     let mut arranged = Arranged { candidates: Vec::new(), pairs: None, set_aside, hidden, folders };
     for Found { path, place } in files {
         let reason = match path.split('/').count() {
-            1 if path == "pairs.txt" => {
+            1 if path == PAIRS => {
                 arranged.pairs = Some(place);
                 continue;
             }
+            1 if path == CIRCUMSTANCES => continue,
             1 if has_image_name(&path) => Reason::OutsideIdentity,
             1 => Reason::Foreign,
             2 => {

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::drawn::{Circumstances, DrawnSet, circumstances};
 use crate::error::{Error, Result};
+use crate::layout::{CIRCUMSTANCES, PAIRS};
 
 /// Format of the image files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,9 +182,6 @@ impl<'a> Job<'a> {
         }
     }
 }
-
-const PAIRS: &str = "pairs.txt";
-const CIRCUMSTANCES: &str = "circumstances.jsonl";
 
 /// Without owner and time, so that equal sets are equal files.
 fn tar_header(size: usize) -> tar::Header {
