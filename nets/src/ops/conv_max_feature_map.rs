@@ -291,7 +291,7 @@ fn compete<T: Element>(pixel: &[T], bias: &[T], tap: u8, y: &mut [T], winners: &
         let side = if low > high { LOW } else { HIGH };
         let side = if low == high { TIE } else { side };
         let value = larger(low, high);
-        let wins = tap == 0 || exceeds(value, *y);
+        let wins = (tap == 0) | exceeds(value, *y);
         *y = if wins { value } else { *y };
         *winner = if wins { tap * TAP + side } else { *winner };
     }

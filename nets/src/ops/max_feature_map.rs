@@ -103,7 +103,8 @@ pub(super) fn larger<T: Element>(a: T, b: T) -> T {
 
 /// Whether `a` wins against `b`.
 pub(super) fn exceeds<T: Element>(a: T, b: T) -> bool {
-    a > b || a.is_nan()
+    // `|`, as a jump to spare the second test would keep the loops from being vectorised.
+    (a > b) | a.is_nan()
 }
 
 #[cfg(test)]
