@@ -154,6 +154,7 @@ impl Exportable {
         let Training { settings, names, dataset_digest, images_seen, .. } = &self.training;
         let with_encoder = with_encoder && settings.has_encoder();
         let info = BundleInfo {
+            image_size: nets::pixels::IMAGE_SIZE,
             generator: settings.generator_config(names.len()),
             encoder: with_encoder.then(|| settings.encoder_config()),
             identity: identity.config.clone(),

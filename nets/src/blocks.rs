@@ -46,7 +46,9 @@ pub enum Initialization {
 }
 
 impl Initialization {
-    /// Weights into a layer that sums `fan_in` terms; `gain` 2 before a ReLU, 1 otherwise.
+    /// Weights into a layer that sums `fan_in` terms: `gain` is the variance of what it gives over
+    /// that of what it gets. 2 before a ReLU, which halves it, and 1 else keep the signal's scale; a
+    /// layer that should start nearly silent takes less.
     pub(crate) fn weights(self, fan_in: usize, gain: f64) -> Init {
         let stdev = match self {
             Self::Paper => 0.02,

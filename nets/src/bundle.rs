@@ -4,7 +4,8 @@
 //! classes, and the names of the identities in class order. `cvae-gan export` makes it; the BLAKE3
 //! digest of its bytes names it everywhere.
 
-use crate::checkpoint::{Checkpoint, CheckpointError, read_file};
+use crate::checkpoint::{Checkpoint, CheckpointError, bytes_of};
+use crate::pixels::IMAGE_SIZE;
 use crate::{Encoder, EncoderConfig, FEATURE, Generator, GeneratorConfig, LightCnn, LightCnnConfig, sentence};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
@@ -18,6 +19,8 @@ const CENTRES: &str = "centres";
 /// What a bundle says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BundleInfo {
+    /// Side of the images in pixels; their channels are the generator's.
+    pub image_size: usize,
     /// Shape of G.
     pub generator: GeneratorConfig,
     /// Shape of E, if it is inside.
@@ -81,7 +84,7 @@ impl Bundle {
     /// When the file is no whole bundle, its tensors do not fit its description, or a weight is
     /// not finite.
     pub fn open(path: &Path, device: &Device) -> Result<Self, CheckpointError> {
-        Self::from_bytes(&read_file(path)?, &path.display().to_string(), device)
+        Self::from_bytes(&bytes_of(path)?, &path.display().to_string(), device)
     }
 
     /// [`open`](Self::open) for bytes in memory, which errors call `origin`.
@@ -89,20 +92,26 @@ impl Bundle {
         let mut file = Checkpoint::from_bytes(bytes, origin, KIND, device)?;
         let info: BundleInfo = file.get("info")?;
         check_info(&info).map_err(|reason| file.content(reason))?;
-        let (generator, encoder) = (file.take("generator"), file.take("encoder"));
-        let (identity, mut centres) = (file.take("identity"), file.take(CENTRES));
+        let (generator, identity) = (file.take("generator"), file.take("identity"));
+        let encoder = info.encoder.as_ref().map(|config| (config, file.take("encoder")));
+        let mut centres = file.take(CENTRES);
+        file.nothing_left()?;
         let build = || -> candle_core::Result<Self> {
             let generator = build("generator", generator, device, |vb| Generator::new(&info.generator, vb))?;
-            let encoder = match &info.encoder {
-                Some(config) => Some(build("encoder", encoder, device, |vb| Encoder::new(config, vb))?),
+            let encoder = match encoder {
+                Some((config, encoder)) => Some(build("encoder", encoder, device, |vb| Encoder::new(config, vb))?),
                 None => None,
             };
             let identity = build("identity network", identity, device, |vb| LightCnn::new(&info.identity, vb))?;
-            let Some(centres) = centres.remove(CENTRES) else {
+            let Some(matrix) = centres.remove(CENTRES) else {
                 candle_core::bail!("expected class centres, found none")
             };
-            crate::parameters::expect_dims("class centres", &centres, &[info.names.len(), FEATURE])?;
-            let centres = centres.to_dtype(DType::F32)?;
+            if let Some(name) = centres.keys().next() {
+                candle_core::bail!("expected one tensor of class centres, found `{name}` too")
+            }
+            crate::parameters::expect_dims("class centres", &matrix, &[info.names.len(), FEATURE])?;
+            check_finite("class centres", CENTRES, &matrix)?;
+            let centres = matrix.to_dtype(DType::F32)?;
             let digest = blake3::hash(bytes).to_hex().to_string();
             Ok(Self { generator, encoder, identity, centres, info: info.clone(), digest })
         };
@@ -159,11 +168,22 @@ fn check_info(info: &BundleInfo) -> Result<(), String> {
     if info.names.windows(2).any(|pair| pair[0].as_bytes() >= pair[1].as_bytes()) {
         return Err("expected different identity names in byte order".to_owned());
     }
+    if info.image_size != IMAGE_SIZE {
+        return Err(format!("expected images of {IMAGE_SIZE} pixels, found {}", info.image_size));
+    }
     if ![1, 3].contains(&channels) || info.encoder.as_ref().is_some_and(|encoder| encoder.channels != channels) {
         return Err(format!("expected 1 or 3 image channels in every network, found {channels} in the generator"));
     }
     if info.identity.classes > MAX_CLASSES {
         return Err(format!("expected at most {MAX_CLASSES} classes, found {}", info.identity.classes));
+    }
+    Ok(())
+}
+
+/// Refuses a tensor with a value that is not finite.
+fn check_finite(what: &str, name: &str, tensor: &Tensor) -> candle_core::Result<()> {
+    if !tensor.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()?.is_finite() {
+        candle_core::bail!("{what}: values of `{name}` are not finite; the run that made them had failed")
     }
     Ok(())
 }
@@ -176,10 +196,7 @@ fn build<N>(
     network: impl FnOnce(VarBuilder) -> candle_core::Result<N>,
 ) -> candle_core::Result<N> {
     for (name, tensor) in &tensors {
-        let sum = tensor.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()?;
-        if !sum.is_finite() {
-            candle_core::bail!("{what}: weights of `{name}` are not finite; the run that made them had failed")
-        }
+        check_finite(what, name, tensor)?;
     }
     let count = tensors.len();
     let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
@@ -205,6 +222,7 @@ mod tests {
     fn tiny() -> candle_core::Result<(BundleInfo, BundleTensors)> {
         let (width, initialization) = (Width::Tiny, Initialization::FanIn);
         let info = BundleInfo {
+            image_size: IMAGE_SIZE,
             generator: GeneratorConfig { channels: 1, width, classes: 3, initialization },
             encoder: Some(EncoderConfig { channels: 1, width, downsampling: Downsampling::Strided, initialization }),
             identity: LightCnnConfig { kind: LightCnnKind::Nine, width, classes: 3 },
@@ -272,9 +290,29 @@ mod tests {
         let mut broken = tensors.clone();
         broken.generator.insert("deconv6.bias".into(), Tensor::new(&[f32::NAN], &Device::Cpu)?);
         assert!(refusal(&info, broken).contains("not finite"));
-        let mut extra = tensors;
+        let mut extra = tensors.clone();
         extra.identity.insert("extra".into(), Tensor::new(&[1f32], &Device::Cpu)?);
         assert!(refusal(&info, extra).contains("identity network: expected 22 tensors, found 23"));
+        let infinite = (tensors.centres.as_ref().expect("set above") + f64::INFINITY)?;
+        let infinite = BundleTensors { centres: Some(infinite), ..tensors.clone() };
+        assert!(refusal(&info, infinite).contains("class centres: values of `centres` are not finite"));
+        let larger = BundleInfo { image_size: 256, ..info };
+        assert!(refusal(&larger, tensors.clone()).contains("expected images of 128 pixels, found 256"));
+        // Whoever exports without the encoder must leave out its weights too.
+        assert!(refusal(&without, tensors).contains("a tensor `encoder/blocks.0.conv1.weight` that the description"));
+        Ok(())
+    }
+
+    #[test]
+    fn weights_that_nobody_would_use_are_refused() -> anyhow::Result<()> {
+        let (info, tensors) = tiny()?;
+        let whole = Bundle::to_bytes(&info, tensors, Precision::Full)?;
+        for (group, found) in [("judge", "a tensor `judge/x`"), ("centres", "found `x` too")] {
+            let mut file = Checkpoint::from_bytes(&whole, "here", KIND, &Device::Cpu)?;
+            file.put(group, [("x".to_owned(), Tensor::new(&[1f32], &Device::Cpu)?)].into());
+            let error = Bundle::from_bytes(&file.to_bytes()?, "here", &Device::Cpu).err().expect("too much");
+            assert!(error.to_string().contains(found), "{error}");
+        }
         Ok(())
     }
 }

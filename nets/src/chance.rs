@@ -22,6 +22,9 @@ pub struct Chance {
 }
 
 impl Chance {
+    /// Rows that one index has.
+    pub const MAX_ROWS: u64 = 1 << 36;
+
     /// `purpose` separates the uses of one seed: "flip", "latent", "split/identities"...
     pub fn new(seed: u64, purpose: &str) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("lookalike 2026 chance v1");
@@ -30,10 +33,16 @@ impl Chance {
         Self { key: *hasher.finalize().as_bytes() }
     }
 
-    /// The draws that belong to one place, for example row `row` of batch `index`.
+    /// The draws that belong to one place, for example row `row` of batch `index`. Rows are below
+    /// [`MAX_ROWS`](Self::MAX_ROWS): beyond them they would begin again.
     pub fn at(&self, index: u64, row: u64) -> Draws {
-        // The index selects ChaCha's stream. Each row owns 2^32 words of it, far more than any
-        // row draws, so that rows never overlap.
+        debug_assert!(row < Self::MAX_ROWS, "row {row} shares its draws with another: this is a bug");
+        self.place(index, row)
+    }
+
+    fn place(&self, index: u64, row: u64) -> Draws {
+        // The index selects ChaCha's stream, of 2^68 words. Each row owns 2^32 of them, far more than
+        // any row draws, so that 2^36 rows never overlap.
         let mut rng = ChaCha8Rng::from_seed(self.key);
         rng.set_stream(index);
         rng.set_word_pos(u128::from(row) << 32);
@@ -168,7 +177,8 @@ impl Permutation {
     const ROUNDS: usize = 6;
 
     fn new(chance: &Chance, len: u64) -> Self {
-        let mut draws = chance.at(u64::MAX, len);
+        // A length is no row: longer ones may share their keys.
+        let mut draws = chance.place(u64::MAX, len);
         let bits = u64::BITS - len.saturating_sub(1).leading_zeros();
         Self { round_keys: std::array::from_fn(|_| draws.next_u64()), half_bits: bits.div_ceil(2).max(1), len }
     }
@@ -230,6 +240,20 @@ mod tests {
         let mut draws = Chance::new(7, "pinned").at(3, 5);
         let observed = (draws.next_u64(), draws.below(1000), draws.unit().to_bits(), draws.normal().to_bits());
         assert_eq!(observed, PINNED, "chance changed: every recorded stream would change with it");
+    }
+
+    #[test]
+    fn what_plans_and_splits_are_made_of_never_changes() {
+        let draws = || Chance::new(7, "pinned").at(3, 5);
+        assert_eq!([0.5, 2.5].map(|shape| draws().gamma(shape).to_bits()), [4538110595608285028, 4604811636810463078]);
+        let weights: Vec<u64> = draws().dirichlet(0.7, 3).into_iter().map(f64::to_bits).collect();
+        assert_eq!(weights, [4562210071805801249, 4599989254734956816, 4604014680983470750]);
+        assert_eq!(draws().distinct(4, 10), [8, 7, 6, 2]);
+        let mut order: Vec<u64> = (0..8).collect();
+        draws().shuffle(&mut order);
+        assert_eq!(order, [6, 5, 0, 1, 3, 4, 2, 7]);
+        let permutation = Chance::new(7, "pinned").permutation(1000);
+        assert_eq!([0, 1, 2, 999].map(|position| permutation.get(position)), [678, 108, 80, 971]);
     }
 
     const PINNED: (u64, u64, u64, u64) = (18355034321534260420, 317, 4604707810851410593, 13833090034526625989);

@@ -4,6 +4,7 @@
 use crate::blocks::{Initialization, Width, filters, zeros};
 use crate::names::kebab_case_names;
 use crate::ops::{conv_transpose2d, conv2d, leaky_relu, leaky_relu_mask};
+use crate::{parameters::expect_dims, pixels::IMAGE_SIZE};
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,8 @@ pub struct DiscriminatorConfig {
 
 /// One critic.
 pub struct Discriminator {
+    /// Side and channels of its images.
+    image: [usize; 2],
     layers: Vec<(Tensor, Tensor)>,
     src: Tensor,
     cls: Tensor,
@@ -90,18 +93,21 @@ impl Discriminator {
             layers.push((filters(&vb, [outputs, 4, 4, inputs], weights)?, zeros(&vb, outputs, "bias")?));
             inputs = outputs;
         }
-        let map = match config.scale {
-            Scale::Full128 => 2,
-            Scale::Half64 => 1,
+        let (side, map) = match config.scale {
+            Scale::Full128 => (IMAGE_SIZE, 2),
+            Scale::Half64 => (IMAGE_SIZE / 2, 1),
         };
         let weights = |fan_in| config.initialization.weights(fan_in, 1.0);
         // Of the 3x3 window over a map of 2 or 1 pixels, only the map itself is ever summed.
         let src = filters(&vb.pp("src"), [1, 3, 3, inputs], weights(map * map * inputs))?;
         let cls = filters(&vb.pp("cls"), [config.classes, map, map, inputs], weights(map * map * inputs))?;
-        Ok(Self { layers, src, cls })
+        Ok(Self { image: [side, config.channels], layers, src, cls })
     }
 
-    /// `x (B,S,S,channels)` in `[-1, 1]`, `S` 128 or 64.
+    /// `x (B,S,S,channels)` in `[-1, 1]`, `S` 128 for D^1 and 64 for D^2.
+    ///
+    /// # Errors
+    /// On images of another size: their maps and logits would have other meanings.
     pub fn forward(&self, x: &Tensor) -> Result<Critique> {
         let activations = self.activations(x)?;
         let top = &activations[activations.len() - 1];
@@ -119,7 +125,7 @@ impl Discriminator {
     /// No gradient reaches `x`.
     pub fn input_gradient(&self, x: &Tensor) -> Result<Tensor> {
         let detached = self.layers.iter().map(|(weight, bias)| (weight.detach(), bias.detach())).collect();
-        let constant = Self { layers: detached, src: self.src.detach(), cls: self.cls.detach() };
+        let constant = Self { image: self.image, layers: detached, src: self.src.detach(), cls: self.cls.detach() };
         let signs = constant.activations(&x.detach())?;
         let (batch, height, width, _) = signs[signs.len() - 1].dims4()?;
         let of_mean = 1.0 / (height * width) as f64;
@@ -132,6 +138,8 @@ impl Discriminator {
     }
 
     fn activations(&self, x: &Tensor) -> Result<Vec<Tensor>> {
+        let [side, channels] = self.image;
+        expect_dims("images for this critic", x, &[x.dim(0)?, side, side, channels])?;
         let mut activations: Vec<Tensor> = Vec::with_capacity(self.layers.len());
         for (weight, bias) in &self.layers {
             let convolved = conv2d(activations.last().unwrap_or(x), weight, 2, 1)?;

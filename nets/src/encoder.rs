@@ -6,7 +6,7 @@
 
 use crate::blocks::{Initialization, InstanceNorm, Linear, Width, filters, zeros};
 use crate::ops::{self, Activation, average_pool2, conv2d};
-use crate::{LATENT, names::kebab_case_names};
+use crate::{LATENT, names::kebab_case_names, parameters::expect_dims, pixels::IMAGE_SIZE};
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,7 @@ pub struct EncoderConfig {
 
 /// E.
 pub struct Encoder {
+    channels: usize,
     blocks: Vec<ResidualBlock>,
     head: Linear,
 }
@@ -63,11 +64,12 @@ impl Encoder {
         }
         let flat = 8 * 8 * inputs;
         let head = Linear::new(flat, 2 * LATENT, config.initialization.weights(flat, 1.0), vb.pp("head"))?;
-        Ok(Self { blocks, head })
+        Ok(Self { channels: config.channels, blocks, head })
     }
 
     /// `x (B,128,128,channels)` in `[-1, 1]`.
     pub fn forward(&self, x: &Tensor) -> Result<Posterior> {
+        expect_dims("images to encode", x, &[x.dim(0)?, IMAGE_SIZE, IMAGE_SIZE, self.channels])?;
         let mut h = x.clone();
         for block in &self.blocks {
             h = block.forward(&h)?; // 64, 32, 16, 8 pixels

@@ -23,6 +23,7 @@ pub mod checkpoint;
 pub mod device;
 pub mod discriminator;
 pub mod encoder;
+mod file;
 pub mod generator;
 pub mod gradient_check;
 pub mod legacy;

@@ -1,7 +1,7 @@
 //! A published LightCNN (Wu et al., 2018) in this program's layout.
 
 use super::{LegacyError, Outcome};
-use crate::{LightCnn, LightCnnConfig, LightCnnKind, Parameters, Width, sentence};
+use crate::{FEATURE, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Width, sentence};
 use candle_core::{DType, Device, Tensor};
 use std::collections::BTreeMap;
 
@@ -87,7 +87,13 @@ fn config_of(named: &BTreeMap<&str, &Tensor>, classifier: Classifier) -> Outcome
     let width = Width::ALL.into_iter().find(|width| 2 * width.channels(48) == filters);
     let width = width.ok_or_else(|| format!("{filters} filters in `{first}`, where a {kind} has 96, 24 or 12"))?;
     let classes = match classifier {
-        Classifier::Keep => rows("fc2.weight")?,
+        // Its rows are made once more before they are compared, so they must be there.
+        Classifier::Keep => match (rows("fc2.weight")?, named["fc2.weight"].dims()) {
+            (classes, &[_, FEATURE]) => classes,
+            (_, dims) => {
+                return Err(format!("`fc2.weight` of shape {dims:?}, where a {kind} has [classes, {FEATURE}]"));
+            }
+        },
         Classifier::Replace { classes, .. } => classes,
     };
     if classes == 0 {

@@ -20,6 +20,7 @@ mod rebuild;
 
 pub use light_cnn::{Classifier, import_light_cnn};
 
+use crate::file::read_file;
 use candle_core::Tensor;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -64,12 +65,8 @@ type Outcome<T> = Result<T, String>;
 /// When the file cannot be read, is cut short or changed in its structure, or holds anything but
 /// named tensors there.
 pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, LegacyError> {
-    let failed = |source| LegacyError::Read { path: path.to_owned(), source };
-    let len = std::fs::metadata(path).map_err(failed)?.len();
-    if len > MAX_BYTES {
-        return Err(failed(std::io::Error::other(format!("expected at most {MAX_BYTES} bytes, found {len}"))));
-    }
-    from_bytes(&std::fs::read(path).map_err(failed)?, &path.display().to_string())
+    let bytes = read_file(path, MAX_BYTES).map_err(|source| LegacyError::Read { path: path.to_owned(), source })?;
+    from_bytes(&bytes, &path.display().to_string())
 }
 
 /// [`read`] from memory; `origin` names the bytes in errors.

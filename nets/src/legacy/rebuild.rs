@@ -76,7 +76,9 @@ impl Layout {
     fn new(object: &Pickle, [offset, dims, strides]: [Id; 3]) -> Option<Self> {
         let sizes = |id: Id| object.sequence(id)?.iter().map(|&size| object.size(size)).collect::<Option<Vec<_>>>();
         let (dims, strides) = (sizes(dims)?, sizes(strides)?);
-        let count = dims.iter().try_fold(1usize, |count, &dim| count.checked_mul(dim))?;
+        // Also an empty tensor's other dimensions must make a number, as row-major strides do.
+        let extent = dims.iter().try_fold(1usize, |count, &dim| count.checked_mul(dim.max(1)))?;
+        let count = if dims.contains(&0) { 0 } else { extent };
         let valid = dims.len() == strides.len() && dims.len() <= MAX_RANK;
         valid.then_some(Self { offset: object.size(offset)?, dims, strides, count })
     }

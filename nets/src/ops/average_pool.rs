@@ -145,6 +145,30 @@ mod tests {
     }
 
     #[test]
+    fn down_is_the_mean_of_the_pixels_inside_its_window() -> Result<()> {
+        let [batch, height, width, channels] = [2, 6, 8, 3];
+        let x = random(&[batch, height, width, channels], 1)?.flatten_all()?.to_vec1::<f64>()?;
+        let mut means = Vec::new();
+        for (image, p, q, channel) in (0..batch * height * width * channels / 4).map(|at| {
+            let pixel = at / channels;
+            (pixel / (height * width / 4), pixel / (width / 2) % (height / 2), pixel % (width / 2), at % channels)
+        }) {
+            let (mut sum, mut count) = (0.0, 0.0);
+            for row in (2 * p).saturating_sub(1)..=2 * p + 1 {
+                for column in (2 * q).saturating_sub(1)..=2 * q + 1 {
+                    sum += x[((image * height + row) * width + column) * channels + channel];
+                    count += 1.0;
+                }
+            }
+            means.push(sum / count);
+        }
+        let x = Tensor::from_vec(x, (batch, height, width, channels), &candle_core::Device::Cpu)?;
+        let slow = Tensor::from_vec(means, (batch, height / 2, width / 2, channels), x.device())?;
+        assert!((pyramid_down(&x)? - slow)?.abs()?.max_all()?.to_scalar::<f64>()? < 1e-15);
+        Ok(())
+    }
+
+    #[test]
     fn gradients_equal_finite_differences() -> Result<()> {
         check_gradients(&[random(&[2, 4, 6, 3], 1)?], |v| average_pool2(&v[0]))?;
         check_gradients(&[random(&[2, 4, 6, 3], 1)?], |v| pyramid_down(&v[0]))

@@ -1,13 +1,13 @@
 //! A vector added to every position, and its gradient: sums of columns in a fixed order.
 
-use super::element::{Argument, Element, for_element_type, image_extents, output, same_dtype, values};
+use super::element::{Argument, Element, for_element_type, output, same_dtype, values};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// `x (..., C) + bias (C)`.
 pub fn bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
     same_dtype("bias", x.dtype(), bias.dtype())?;
-    check_channels("bias", x, bias, 1)?;
+    check_channels("bias", x, bias)?;
     x.contiguous()?.apply_op2(&bias.contiguous()?, Bias)
 }
 
@@ -17,13 +17,15 @@ pub(super) fn column_sum(x: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply_op1(ColumnSum)
 }
 
-/// Refuses a vector that does not have `multiple` times as many values as `x` has channels.
-pub(super) fn check_channels(op: &str, x: &Tensor, vector: &Tensor, multiple: usize) -> Result<()> {
-    let channels = image_extents(op, x.shape())?.2;
-    if vector.dims() != [channels * multiple] {
-        bail!("{op}: expected a vector of {}, found {:?}", channels * multiple, vector.dims())
+/// Refuses a vector that does not have as many values as `x` has channels, its last dimension.
+pub(super) fn check_channels(op: &str, x: &Tensor, vector: &Tensor) -> Result<()> {
+    match x.dims().last() {
+        None | Some(0) => bail!("{op}: expected at least one channel, found shape {:?}", x.dims()),
+        Some(&channels) if vector.dims() != [channels] => {
+            bail!("{op}: expected a vector of {channels}, found {:?}", vector.dims())
+        }
+        Some(_) => Ok(()),
     }
-    Ok(())
 }
 
 struct Bias;
@@ -101,7 +103,9 @@ mod tests {
     fn bias_and_its_gradient() -> Result<()> {
         check_gradients(&[random(&[2, 3, 3, 4], 1)?, random(&[4], 2)?], |v| bias(&v[0], &v[1]))?;
         check_gradients(&[random(&[5, 4], 1)?], |v| column_sum(&v[0]))?;
-        assert!(bias(&random(&[5, 4], 1)?, &random(&[3], 2)?).is_err());
+        let refusal = |x: &[usize], vector: &[usize]| bias(&random(x, 1)?, &random(vector, 2)?);
+        assert!(refusal(&[5, 4], &[3]).unwrap_err().to_string().contains("expected a vector of 4, found [3]"));
+        assert!(refusal(&[5, 0], &[0]).unwrap_err().to_string().contains("at least one channel"));
         Ok(())
     }
 

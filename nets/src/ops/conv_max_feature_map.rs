@@ -7,6 +7,7 @@
 
 use super::conv::{Geometry, Matrix, product, roll, strip_rows, unroll};
 use super::element::{Element, for_element_type, output, same_dtype, values};
+use super::max_feature_map::{exceeds, larger};
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Storage, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
@@ -289,8 +290,8 @@ fn compete<T: Element>(pixel: &[T], bias: &[T], tap: u8, y: &mut [T], winners: &
         let (low, high) = (low + low_bias, high + high_bias);
         let side = if low > high { LOW } else { HIGH };
         let side = if low == high { TIE } else { side };
-        let value = if low > high { low } else { high };
-        let wins = tap == 0 || value > *y;
+        let value = larger(low, high);
+        let wins = (tap == 0) | exceeds(value, *y);
         *y = if wins { value } else { *y };
         *winner = if wins { tap * TAP + side } else { *winner };
     }
@@ -308,7 +309,7 @@ fn give<T: Element>(pixel: &mut [T], tap: u8, dy: &[T], winners: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{conv2d, max_feature_map, max_feature_map_pool};
+    use super::super::{conv2d, max_feature_map};
     use super::*;
     use crate::gradient_check::{check_gradients, random};
     use candle_core::Var;
@@ -323,15 +324,22 @@ mod tests {
         (96, 64, 2, 1, 0, true),
     ];
 
+    /// The maximum of each 2x2 window, first over its rows, then over its columns.
+    fn max_pool2(x: &Tensor) -> Result<Tensor> {
+        let (batch, height, width, channels) = x.dims4()?;
+        let windows = x.reshape((batch, height / 2, 2, width / 2, 2 * channels))?;
+        let rows = windows.get_on_dim(2, 0)?.maximum(&windows.get_on_dim(2, 1)?)?;
+        rows.narrow(3, 0, channels)?.maximum(&rows.narrow(3, channels, channels)?)
+    }
+
     #[test]
     fn fused_equals_composed_forward_and_backward() -> Result<()> {
         for (extent, channels, outputs, size, padding, pool) in CASES {
             let x = Var::from_tensor(&random(&[3, extent, extent, channels], 1)?)?;
             let weight = Var::from_tensor(&random(&[2 * outputs, size, size, channels], 2)?)?;
             let bias = Var::from_tensor(&random(&[2 * outputs], 3)?)?;
-            let convolved = conv2d(&x, &weight, 1, padding)?;
-            let slow =
-                if pool { max_feature_map_pool(&convolved, &bias)? } else { max_feature_map(&convolved, &bias)? };
+            let slow = max_feature_map(&conv2d(&x, &weight, 1, padding)?, &bias)?;
+            let slow = if pool { max_pool2(&slow)? } else { slow };
             let fast = conv_max_feature_map(&x, &weight, &bias, padding, pool)?;
             let worst = |a: &Tensor, b: &Tensor| (a - b)?.abs()?.max_all()?.to_scalar::<f64>();
             assert!(worst(&fast, &slow)? < 1e-11);
@@ -354,6 +362,29 @@ mod tests {
                 random(&[2 * outputs], 3)?,
             ];
             check_gradients(&inputs, |v| conv_max_feature_map(&v[0], &v[1], &v[2], *padding, *pool))?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_number_wins_from_either_half_and_any_place() -> Result<()> {
+        let weight = Tensor::ones((2, 1, 1, 1), candle_core::DType::F64, &Device::Cpu)?;
+        let output = |x: [f64; 4], bias: [f64; 2], pool: bool| {
+            let x = Tensor::new(&x, &Device::Cpu)?.reshape((1, 2, 2, 1))?;
+            let y = conv_max_feature_map(&x, &weight, &Tensor::new(&bias, &Device::Cpu)?, 0, pool)?;
+            y.flatten_all()?.to_vec1::<f64>()
+        };
+        for pool in [false, true] {
+            for bias in [[f64::NAN, 0.0], [0.0, f64::NAN]] {
+                assert!(output([1.0; 4], bias, pool)?.iter().all(|y| y.is_nan()), "{bias:?}, pooled {pool}");
+            }
+            for place in 0..4 {
+                let mut x = [1.0, 2.0, 3.0, 4.0];
+                x[place] = f64::NAN;
+                for (at, y) in output(x, [0.0; 2], pool)?.into_iter().enumerate() {
+                    assert_eq!(y.is_nan(), pool || at == place, "{place}, pooled {pool}");
+                }
+            }
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ pub(crate) trait Element:
     const ONE: Self;
     const HALF: Self;
     fn sqrt(self) -> Self;
+    fn is_nan(self) -> bool;
     fn of(value: f64) -> Self;
     /// All values of a storage of this type, for updates in place.
     fn storage_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
@@ -33,6 +34,9 @@ impl Element for f32 {
     const HALF: Self = 0.5;
     fn sqrt(self) -> Self {
         f32::sqrt(self)
+    }
+    fn is_nan(self) -> bool {
+        f32::is_nan(self)
     }
     fn of(value: f64) -> Self {
         value as f32
@@ -51,6 +55,9 @@ impl Element for f64 {
     const HALF: Self = 0.5;
     fn sqrt(self) -> Self {
         f64::sqrt(self)
+    }
+    fn is_nan(self) -> bool {
+        f64::is_nan(self)
     }
     fn of(value: f64) -> Self {
         value
@@ -104,16 +111,6 @@ pub(crate) fn values_mut<'a, T: Element>(storage: &'a mut CpuStorage, layout: &L
 /// Wraps a kernel's output.
 pub(crate) fn output<T: Element>(values: Vec<T>, shape: impl Into<Shape>) -> (CpuStorage, Shape) {
     (T::to_cpu_storage_owned(values), shape.into())
-}
-
-/// Batch, height * width and channels of an NHWC tensor; a `(rows, channels)` matrix counts as
-/// `rows` images of one pixel.
-pub(crate) fn image_extents(op: &str, shape: &Shape) -> Result<(usize, usize, usize)> {
-    match *shape.dims() {
-        [batch, height, width, channels] => Ok((batch, height * width, channels)),
-        [rows, channels] => Ok((rows, 1, channels)),
-        _ => bail!("{op}: expected (batch, height, width, channels) or (rows, channels), found {shape:?}"),
-    }
 }
 
 /// Refuses arguments of different types early, with both named.

@@ -30,7 +30,7 @@ pub fn instance_norm(x: &Tensor, scale: &Tensor, shift: &Tensor, activation: Act
     }
     for vector in [scale, shift] {
         same_dtype("instance-norm", x.dtype(), vector.dtype())?;
-        check_channels("instance-norm", x, vector, 1)?;
+        check_channels("instance-norm", x, vector)?;
     }
     x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, InstanceNorm { activation })
 }
@@ -40,8 +40,9 @@ struct InstanceNorm {
 }
 
 impl InstanceNorm {
-    fn positive<T: Element>(&self, value: T) -> bool {
-        self.activation == Activation::Identity || value > T::ZERO
+    /// Of what is no number the ReLU, too, gives back what it got: a zero would hide it.
+    fn activate<T: Element>(&self, value: T) -> T {
+        if self.activation == Activation::Relu && value <= T::ZERO { T::ZERO } else { value }
     }
 }
 
@@ -68,8 +69,7 @@ impl CustomOp3 for InstanceNorm {
                 let moments = Moments::of(x, channels);
                 for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                     for j in 0..channels {
-                        let value = moments.normal(x[j], j) * scale[j] + shift[j];
-                        y[j] = if self.positive(value) { value } else { T::ZERO };
+                        y[j] = self.activate(moments.normal(x[j], j) * scale[j] + shift[j]);
                     }
                 }
             });
@@ -251,6 +251,20 @@ mod tests {
         let mean = instance_norm(&x, &scale, &shift, Activation::Identity)?.mean((1, 2))?;
         let difference = mean.broadcast_sub(&shift)?.abs()?.max_all()?.to_scalar::<f64>()?;
         assert!(difference < 1e-6, "{difference}");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_number_stays_visible_in_its_image_and_channel() -> Result<()> {
+        let mut values = random(&[2, 3, 5, 2], 1)?.flatten_all()?.to_vec1::<f64>()?;
+        values[7] = f64::NAN;
+        let x = Tensor::from_vec(values, (2, 3, 5, 2), &candle_core::Device::Cpu)?;
+        for activation in [Activation::Identity, Activation::Relu] {
+            let y = instance_norm(&x, &random(&[2], 2)?, &random(&[2], 3)?, activation)?;
+            for (at, value) in y.flatten_all()?.to_vec1::<f64>()?.into_iter().enumerate() {
+                assert_eq!(value.is_nan(), at < 30 && at % 2 == 1, "{activation:?} at {at}");
+            }
+        }
         Ok(())
     }
 

@@ -3,13 +3,14 @@
 
 use super::bias::{check_channels, column_sum};
 use super::element::{Element, for_element_type, output, same_dtype, values};
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-/// `max(v, slope v)` of `v = x + bias`, for `x (..., C)`, `bias (C)` and `0 < slope < 1`.
+/// `max(v, slope v)` of `v = x + bias`, for `x (..., C)`, `bias (C)` and `0 <= slope < 1`; slope 0 is a
+/// plain ReLU.
 pub fn leaky_relu(x: &Tensor, bias: &Tensor, slope: f64) -> Result<Tensor> {
     same_dtype("leaky-relu", x.dtype(), bias.dtype())?;
-    check_channels("leaky-relu", x, bias, 1)?;
+    check_channels("leaky-relu", x, bias)?;
     x.contiguous()?.apply_op2(&bias.contiguous()?, LeakyRelu { slope })
 }
 
@@ -18,6 +19,9 @@ pub fn leaky_relu(x: &Tensor, bias: &Tensor, slope: f64) -> Result<Tensor> {
 /// zero almost everywhere.
 pub fn leaky_relu_mask(y: &Tensor, g: &Tensor, slope: f64) -> Result<Tensor> {
     same_dtype("leaky-relu-mask", y.dtype(), g.dtype())?;
+    if y.dims() != g.dims() {
+        bail!("leaky-relu-mask: expected a gradient of shape {:?}, found {:?}", y.dims(), g.dims())
+    }
     y.contiguous()?.apply_op2(&g.contiguous()?, LeakyReluMask { slope })
 }
 
@@ -94,16 +98,39 @@ mod tests {
     fn leaky_relu_equals_its_definition() -> Result<()> {
         let (x, bias) = (random(&[2, 3, 3, 4], 1)?, random(&[4], 2)?);
         let sum = x.broadcast_add(&bias)?;
-        let slow = sum.maximum(&(&sum * 0.01)?)?;
-        let difference = (leaky_relu(&x, &bias, 0.01)? - slow)?.abs()?.max_all()?.to_scalar::<f64>()?;
-        assert_eq!(difference, 0.0);
+        // Slope 0 is what the encoder's blocks end with.
+        for slope in [0.01, 0.0] {
+            let slow = sum.maximum(&(&sum * slope)?)?;
+            let difference = (leaky_relu(&x, &bias, slope)? - slow)?.abs()?.max_all()?.to_scalar::<f64>()?;
+            assert_eq!(difference, 0.0);
+        }
         Ok(())
     }
 
     #[test]
     fn gradients_equal_finite_differences() -> Result<()> {
-        check_gradients(&[random(&[2, 3, 3, 4], 1)?, random(&[4], 2)?], |v| leaky_relu(&v[0], &v[1], 0.01))?;
         let y = random(&[3, 5], 3)?;
-        check_gradients(&[random(&[3, 5], 4)?], |v| leaky_relu_mask(&y, &v[0], 0.01))
+        for slope in [0.01, 0.0] {
+            check_gradients(&[random(&[2, 3, 3, 4], 1)?, random(&[4], 2)?], |v| leaky_relu(&v[0], &v[1], slope))?;
+            check_gradients(&[random(&[3, 5], 4)?], |v| leaky_relu_mask(&y, &v[0], slope))?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_mask_of_another_shape_is_refused() -> Result<()> {
+        for other in [&[3, 4][..], &[2, 5], &[15]] {
+            let error = leaky_relu_mask(&random(other, 1)?, &random(&[3, 5], 2)?, 0.01).unwrap_err().to_string();
+            assert!(error.contains("found [3, 5]"), "{error}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_number_stays_visible() -> Result<()> {
+        let x = Tensor::new(&[[f64::NAN, 1.0]], &candle_core::Device::Cpu)?;
+        let y = leaky_relu(&x, &random(&[2], 1)?, 0.0)?.to_vec2::<f64>()?;
+        assert!(y[0][0].is_nan() && !y[0][1].is_nan());
+        Ok(())
     }
 }

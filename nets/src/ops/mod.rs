@@ -14,8 +14,8 @@
 //! | op | forward | backward |
 //! |---|---|---|
 //! | [`conv2d`], [`conv_transpose2d`], [`linear`] | one of three bilinear kinds | the other two |
-//! | [`max_feature_map`], [`max_feature_map_pool`] | bias, maximum of halves, 2x2 maximum | to the winner |
-//! | [`conv_max_feature_map`] | both in one, strip by strip | by the winners' bytes |
+//! | [`max_feature_map`] | bias, maximum of halves | to the winner |
+//! | [`conv_max_feature_map`] | convolution, the same, 2x2 maximum, strip by strip | by the winners' bytes |
 //! | [`instance_norm`] | per image and channel, scale and shift, optional ReLU | fused |
 //! | [`leaky_relu`], [`leaky_relu_mask`] | bias and slope | mask |
 //! | [`average_pool2`], [`max_average_pool2`], [`pyramid_down`] | windows | adjoint |
@@ -38,4 +38,4 @@ pub use conv_max_feature_map::conv_max_feature_map;
 pub use instance_norm::{Activation, instance_norm};
 pub use leaky_relu::{leaky_relu, leaky_relu_mask};
 pub use max_average_pool::max_average_pool2;
-pub use max_feature_map::{max_feature_map, max_feature_map_pool};
+pub use max_feature_map::max_feature_map;

@@ -1,6 +1,6 @@
 //! Adam (Kingma and Ba, 2015).
 
-use super::{contiguous_gradient, zip_update};
+use super::{updates, zip_update};
 use crate::ops::element::{for_element_type, values, values_mut};
 use crate::parameters::{Parameters, check_names};
 use candle_core::backprop::GradStore;
@@ -53,14 +53,16 @@ impl Adam {
     }
 
     /// One step at learning rate `rate`. Variables without a gradient stay.
+    ///
+    /// # Errors
+    /// When one was created after the optimizer; nothing is changed then.
     pub fn step(&mut self, gradients: &GradStore, rate: f64) -> Result<()> {
+        let updates = updates(&self.parameters, gradients, &self.moments)?;
         self.steps += 1;
         let AdamConfig { beta1, beta2, epsilon } = self.config;
         let steps = self.steps as f64;
         let (first, second) = (1.0 - libm::pow(beta1, steps), 1.0 - libm::pow(beta2, steps));
-        for (name, var) in self.parameters.vars() {
-            let Some(gradient) = contiguous_gradient(gradients, &var)? else { continue };
-            let Moments { mean, square } = &self.moments[&name];
+        for (var, gradient, Moments { mean, square }) in updates {
             mean.inplace_op2(&gradient, &Decay { beta: beta1, squared: false })?;
             square.inplace_op2(&gradient, &Decay { beta: beta2, squared: true })?;
             var.inplace_op3(mean, square, &Descend { rate: rate / first, second, epsilon })?;

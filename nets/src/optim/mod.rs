@@ -12,8 +12,9 @@ pub use sgd::{Sgd, SgdConfig};
 use crate::ops::element::Element;
 use crate::parameters::Parameters;
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Result, Tensor, Var, bail};
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 
 /// What one variable's update is multiplied by.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,9 +56,24 @@ fn zip_update<T: Element>(target: &mut [T], source: &[T], update: impl Fn(&mut T
     });
 }
 
-/// A variable's gradient, as the in-place updates need it.
-fn contiguous_gradient(gradients: &GradStore, var: &Tensor) -> Result<Option<Tensor>> {
-    gradients.get(var).map(|gradient| gradient.detach().contiguous()).transpose()
+/// What one variable's step needs: the variable, its gradient and the optimizer's state of it.
+type Update<'a, S> = (Var, Tensor, &'a S);
+
+/// An update for every variable that has a gradient, contiguous as the in-place ops need it.
+fn updates<'a, S>(
+    parameters: &Parameters,
+    gradients: &GradStore,
+    states: &'a BTreeMap<String, S>,
+) -> Result<Vec<Update<'a, S>>> {
+    let mut updates = Vec::with_capacity(states.len());
+    for (name, var) in parameters.vars() {
+        let Some(gradient) = gradients.get(&var) else { continue };
+        let Some(state) = states.get(&name) else {
+            bail!("expected the variables that the optimizer was made for, found `{name}`, created later")
+        };
+        updates.push((var, gradient.detach().contiguous()?, state));
+    }
+    Ok(updates)
 }
 
 #[cfg(test)]

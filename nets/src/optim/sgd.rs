@@ -1,6 +1,6 @@
 //! Stochastic gradient descent with momentum, as PyTorch defines it.
 
-use super::{Multipliers, contiguous_gradient, zip_update};
+use super::{Multipliers, updates, zip_update};
 use crate::ops::element::{for_element_type, values, values_mut};
 use crate::parameters::{Parameters, check_names};
 use candle_core::backprop::GradStore;
@@ -36,10 +36,11 @@ impl Sgd {
 
     /// One step at learning rate `rate`, gradients multiplied by `factor` first (see
     /// [`clip_factor`](super::clip_factor)). Variables without a gradient stay.
+    ///
+    /// # Errors
+    /// When one was created after the optimizer; nothing is changed then.
     pub fn step(&mut self, gradients: &GradStore, rate: f64, factor: f64) -> Result<()> {
-        for (name, var) in self.parameters.vars() {
-            let Some(gradient) = contiguous_gradient(gradients, &var)? else { continue };
-            let (velocity, multipliers) = &self.velocities[&name];
+        for (var, gradient, (velocity, multipliers)) in updates(&self.parameters, gradients, &self.velocities)? {
             let decay = self.config.weight_decay * multipliers.decay;
             velocity.inplace_op3(&gradient, &var, &Velocity { momentum: self.config.momentum, factor, decay })?;
             var.inplace_op2(velocity, &Descend { rate: rate * multipliers.rate })?;

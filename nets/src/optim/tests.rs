@@ -111,6 +111,20 @@ fn a_state_of_another_network_is_refused() -> Result<()> {
 }
 
 #[test]
+fn a_variable_created_later_is_refused_by_name() -> Result<()> {
+    let parameters = problem(7)?;
+    let mut adam = Adam::new(&parameters, AdamConfig::default())?;
+    let mut sgd = Sgd::new(&parameters, SgdConfig { momentum: 0.9, weight_decay: 0.0 }, |_| Multipliers::ONE)?;
+    parameters.var_builder().get_with_hints(2, "c.late", UNIFORM)?;
+    let (gradients, before) = (gradients(&parameters)?, values(&parameters)?);
+    for error in [adam.step(&gradients, 0.1), sgd.step(&gradients, 0.1, 1.0)].map(Result::unwrap_err) {
+        assert!(error.to_string().contains("found `c.late`, created later"), "{error}");
+    }
+    assert_eq!(values(&parameters)?, before);
+    Ok(())
+}
+
+#[test]
 fn the_norm_is_of_all_gradients_together() -> Result<()> {
     let parameters = problem(6)?;
     let expected = values(&parameters)?.iter().map(|w| (3.0 * w * w).powi(2)).sum::<f64>().sqrt();

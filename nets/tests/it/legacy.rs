@@ -127,6 +127,11 @@ fn a_dictionary_of_another_network_is_refused_by_name() -> Outcome {
     for (error, expected) in cases {
         assert!(error.contains(expected), "{error}");
     }
+    // An empty tensor takes no memory, whatever its rows: they must not be taken for identities.
+    for dims in [&[1 << 44, 0][..], &[1 << 44, 0, 3], &[300]] {
+        let error = refusal(&|state| drop(state.insert("module.fc2.weight".into(), numbers(dims))));
+        assert!(error.contains("where a lightcnn-9 has [classes, 256]"), "{error}");
+    }
     let infinite = (numbers(&[5]) + f64::INFINITY)?;
     let error = refusal(&|state| drop(state.insert("module.fc2.bias".into(), infinite.clone())));
     assert!(error.contains("a value in `fc2.bias` that is not finite"), "{error}");
@@ -201,6 +206,20 @@ fn every_cut_of_a_file_is_refused() -> Outcome {
     longer.push(0);
     let error = from_bytes(&longer, "longer").unwrap_err().to_string();
     assert!(error.contains("1 bytes behind the last storage"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn an_empty_tensor_of_boundless_extent_is_refused() -> Outcome {
+    let bytes = std::fs::read(reference(SMALL[0]))?;
+    // Shape (0, 3) with strides (3, 1), as the file has it, and (0, n, n, n) with strides of ones.
+    let (found, one, largest) = (b"K\x00K\x03\x86qaK\x03K\x01\x86qb", b"K\x01", b"J\xff\xff\xff\x7f");
+    let at = bytes.windows(found.len()).position(|window| window == found).ok_or("no empty tensor")?;
+    let dims = [b"(K\x00", &largest.repeat(3)[..], b"tqa"].concat();
+    let strides = [b"(", &one.repeat(4)[..], b"tqb"].concat();
+    let changed = [&bytes[..at], &dims, &strides, &bytes[at + found.len()..]].concat();
+    let error = from_bytes(&changed, "boundless").unwrap_err().to_string();
+    assert!(error.contains("a tensor of no valid layout as `empty`"), "{error}");
     Ok(())
 }
 

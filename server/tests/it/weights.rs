@@ -18,6 +18,7 @@ pub(crate) const DRAWN: &str = "demo:identities=4,images=3,seed=1";
 pub(crate) fn tiny_bundle(names: &[&str]) -> Vec<u8> {
     let (width, initialization, classes) = (Width::Tiny, Initialization::FanIn, names.len());
     let info = BundleInfo {
+        image_size: nets::pixels::IMAGE_SIZE,
         generator: GeneratorConfig { channels: 1, width, classes, initialization },
         encoder: Some(EncoderConfig { channels: 1, width, downsampling: Downsampling::Strided, initialization }),
         identity: LightCnnConfig { kind: LightCnnKind::Nine, width, classes },
