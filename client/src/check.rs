@@ -6,7 +6,7 @@ use crate::recipe::{Difference, Recipe};
 use crate::{Received, StreamSettings};
 use nets::pixels::IMAGE_SIZE;
 use prost::Message;
-use proto::{digest, v1};
+use proto::{digest, limits, v1};
 use recognizer::{Batch, Source};
 
 /// What a server says a stream is.
@@ -43,6 +43,10 @@ pub(crate) fn header(header: v1::StreamHeader, asked: &StreamSettings, first: u6
         return Err(format!(
             "expected images of {IMAGE_SIZE} x {IMAGE_SIZE} x {channels}, found {height} x {width} x {found}"
         ));
+    }
+    if header.identities > limits::MAX_IDENTITIES {
+        let (most, found) = (limits::MAX_IDENTITIES, header.identities);
+        return Err(format!("expected at most {most} identities, found {found}"));
     }
     let blended = if recipe.mix.blended > 0.0 { recipe.blending.count.unwrap_or(0) } else { 0 };
     let classes = u64::from(header.identities) + u64::from(blended);

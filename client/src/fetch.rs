@@ -71,7 +71,7 @@ impl Fetch {
             None => 0,
         };
         let mut client = url.connect().await?;
-        let request = request(&settings, self.next, count, Some(&self.description.origin));
+        let request = request(&settings, self.next, count);
         let mut stream = within(HEADER, client.stream_batches(request)).await?.into_inner();
         let header = within(HEADER, stream.message()).await?;
         self.compare(description(header, &settings, self.next)?)?;

@@ -33,7 +33,7 @@ pub struct StreamFlags {
     /// Digest of the bundle to insist on [default: the one served]
     #[arg(long, value_name = "DIGEST", help_heading = "Input")]
     pub bundle: Option<String>,
-    /// What may differ from what the stream began with: dataset, bundle, numerics, plan
+    /// What may differ from what the stream began with: dataset, bundle, numerics, plan, world
     #[arg(
         long,
         value_name = "WHAT",

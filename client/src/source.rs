@@ -210,9 +210,7 @@ impl BatchSource for StreamSource {
         let place: Place = serde_json::from_value(place.clone())
             .map_err(|error| SourceError::Place(format!("expected a place in a stream, found another: {error}")))?;
         // Before a server is asked, which would read a place of another recipe as its own.
-        place
-            .refuse_settings(&self.description.recipe, self.settings.rank, self.settings.world_size)
-            .map_err(SourceError::Place)?;
+        place.refuse_settings(&self.description.recipe, &self.settings).map_err(SourceError::Place)?;
         let runtime = self.runtime.as_ref().ok_or(Error::Lost)?;
         let next = place.next;
         let found = meet(runtime, &self.settings, Some(place), &self.interrupt)?;
