@@ -7,6 +7,7 @@
 
 use crate::{
     assemble::Batch,
+    config::Config,
     error::{Error, Result},
     plan::Planner,
     scheduler::Turn,
@@ -120,8 +121,9 @@ async fn send(served: &Arc<Served>, stream: &Arc<Stream>, sender: &mpsc::Sender<
 impl Stream {
     /// Batches that may be in the making.
     fn credit(&self, served: &Served) -> usize {
+        let Config { read_ahead, read_ahead_memory, max_streams, .. } = served.config;
         let image = IMAGE_SIZE * IMAGE_SIZE * self.planner.spec().channels;
         let batch = self.rows.len() * image;
-        served.config.read_ahead.min((served.config.read_ahead_memory << 20) / batch.max(1)).max(1)
+        read_ahead.min((read_ahead_memory << 20) / max_streams.max(1) / batch.max(1)).max(1)
     }
 }

@@ -207,7 +207,13 @@ impl Telemetry {
 
     /// A request was refused.
     pub(crate) fn rejected(&self, reason: &'static str) {
-        self.registry.counter("lookalike_rejections_total", "Requests refused", &[("reason", reason)]).increment(1);
+        self.registry
+            .counter(
+                "lookalike_rejections_total",
+                "Requests refused, and streams ended with an error",
+                &[("reason", reason)],
+            )
+            .increment(1);
     }
 
     /// A call began.

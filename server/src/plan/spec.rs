@@ -4,7 +4,7 @@ use super::{blending::Blending, catalogue::Catalogue};
 use proto::limits;
 use std::sync::Arc;
 
-/// A stream's recipe.
+/// What the batches of a stream are made of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
     /// Key of every random choice.
