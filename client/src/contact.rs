@@ -65,7 +65,7 @@ async fn ask(settings: &StreamSettings, server: usize, place: Option<&Place>) ->
     let mut stream = within(ANSWER, client.plan(request)).await?.into_inner();
     let description = description(within(ANSWER, stream.message()).await?, settings, first)?;
     if let Some(place) = place {
-        place.refuse_settings(&description.recipe, settings).map_err(Failure::Final)?;
+        place.refuse_settings(&description.spec, settings).map_err(Failure::Final)?;
         place.origin.refuse(&description.origin, &settings.accepted).map_err(Failure::Lasting)?;
     }
     let names = names(&mut client, &description).await?;
@@ -80,7 +80,7 @@ pub(crate) fn request(settings: &StreamSettings, first_index: u64, count: u64) -
         None => v1::bundle_policy::Policy::Follow(v1::Follow {}),
     };
     v1::StreamRequest {
-        spec: Some((&settings.recipe).into()),
+        spec: Some((&settings.spec).into()),
         place: Some(v1::Place { first_index, count, rank: settings.rank, world_size: settings.world_size }),
         bundle: Some(v1::BundlePolicy { policy: Some(policy) }),
         expected: None,

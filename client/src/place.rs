@@ -1,7 +1,7 @@
 //! Where a trainer stands in a stream: all that a checkpoint keeps of it, readable there.
 
 use crate::StreamSettings;
-use crate::recipe::{Difference, Recipe};
+use crate::spec::{Difference, Spec};
 use serde::{Deserialize, Serialize};
 
 /// A place in a stream. Any server with the same dataset and bundle goes on from it.
@@ -10,7 +10,7 @@ pub struct Place {
     /// Always "stream"; tells it from the places of other sources.
     pub kind: Kind,
     /// What the batches are made of, every default written out.
-    pub recipe: Recipe,
+    pub spec: Spec,
     /// Which of the trainers that share each batch.
     pub rank: u32,
     /// Trainers that share each batch.
@@ -30,7 +30,7 @@ pub enum Kind {
     Stream,
 }
 
-/// What decides the bytes of a stream beside its recipe.
+/// What decides the bytes of a stream beside its spec.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// Digest of the dataset.
@@ -52,7 +52,7 @@ pub enum Change {
     Bundle,
     /// The numerics class: another build, device or tile, other last bits
     Numerics,
-    /// The planning rules: other rows from the same recipe
+    /// The planning rules: other rows from the same spec
     Plan,
     /// The rank and the trainers that share each batch: another part of the same batches
     World,
@@ -105,11 +105,11 @@ pub(crate) fn short(digest: &str) -> String {
 }
 
 impl Place {
-    /// Whether `recipe` and the settings' part of each batch are those of this place, or a change is
+    /// Whether `spec` and the settings' part of each batch are those of this place, or a change is
     /// accepted; as a sentence if not. Indices are those of whole batches, so any world goes on from
     /// the place of any other.
-    pub(crate) fn refuse_settings(&self, recipe: &Recipe, settings: &StreamSettings) -> Result<(), String> {
-        if let Some(Difference { setting, left, right }) = recipe.difference(&self.recipe) {
+    pub(crate) fn refuse_settings(&self, spec: &Spec, settings: &StreamSettings) -> Result<(), String> {
+        if let Some(Difference { setting, left, right }) = spec.difference(&self.spec) {
             return Err(format!("expected {setting} {right} as the stream began with, found {left}"));
         }
         let StreamSettings { rank, world_size, accepted, .. } = settings;
