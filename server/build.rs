@@ -8,16 +8,33 @@ use std::{
     process::Command,
 };
 
-const SOURCES: [&str; 5] = ["../nets/src", "../dataset/src", "src/plan", "src/plan.rs", "src/assemble.rs"];
+/// Every room that a batch passes on its way, and the manifests, whose features the lock file
+/// doesn't tell.
+const SOURCES: [&str; 10] = [
+    "../nets/src",
+    "../dataset/src",
+    "../proto/src",
+    "src",
+    "../Cargo.lock",
+    "../Cargo.toml",
+    "../nets/Cargo.toml",
+    "../dataset/Cargo.toml",
+    "../proto/Cargo.toml",
+    "Cargo.toml",
+];
 
 fn main() -> io::Result<()> {
     let mut hasher = blake3::Hasher::new();
-    for source in SOURCES.iter().chain(&["../Cargo.lock"]) {
+    for source in SOURCES {
         println!("cargo:rerun-if-changed={source}");
         add(&mut hasher, Path::new(source))?;
     }
-    for variable in ["TARGET", "CARGO_CFG_TARGET_FEATURE", "OPT_LEVEL"] {
-        hasher.update(env::var(variable).unwrap_or_default().as_bytes());
+    let settings = ["TARGET", "CARGO_CFG_TARGET_FEATURE", "CARGO_ENCODED_RUSTFLAGS", "OPT_LEVEL"].map(str::to_owned);
+    let features = env::vars().map(|(name, _)| name).filter(|name| name.starts_with("CARGO_FEATURE_"));
+    let mut variables: Vec<String> = settings.into_iter().chain(features).collect();
+    variables.sort();
+    for variable in variables {
+        hasher.update(format!("{variable}={}\n", env::var(&variable).unwrap_or_default()).as_bytes());
     }
     let compiler = Command::new(env::var("RUSTC").unwrap_or("rustc".into())).arg("-vV").output()?;
     hasher.update(&compiler.stdout);

@@ -13,6 +13,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 pub(crate) enum Failure {
     /// It may pass: not there, restarting, overloaded.
     Passing(String),
+    /// It answers, and has no room for another stream now.
+    Full(String),
     /// This server will say the same the next time; another one may not.
     Lasting(String),
     /// Every server would say the same.
@@ -44,12 +46,14 @@ struct State {
     reason: Option<String>,
     /// Not asked again before another server has had success.
     refused: bool,
+    /// Its last answer was that it has no room.
+    full: bool,
 }
 
 impl Attempts {
     /// Begins with the first server. `urls` name them in sentences.
     pub(crate) fn new(urls: impl IntoIterator<Item = String>, patience: Duration) -> Self {
-        let servers = urls.into_iter().map(|url| State { url, reason: None, refused: false }).collect();
+        let servers = urls.into_iter().map(|url| State { url, reason: None, refused: false, full: false }).collect();
         Self { servers, current: 0, patience, failures: 0, trouble: None }
     }
 
@@ -84,10 +88,11 @@ impl Attempts {
         let Some(server) = self.servers.get_mut(self.current) else {
             return Next::GiveUp(Error::Settings("expected at least one server, found none".to_owned()));
         };
+        server.full = matches!(failure, Failure::Full(_));
         match failure {
             Failure::Final(reason) => return Next::GiveUp(Error::Refused(vec![sentence(&server.url, &reason)])),
             Failure::Lasting(reason) => (server.reason, server.refused) = (Some(reason), true),
-            Failure::Passing(reason) => server.reason = Some(reason),
+            Failure::Passing(reason) | Failure::Full(reason) => server.reason = Some(reason),
         }
         let count = self.servers.len();
         let following = (1..=count).map(|step| (self.current + step) % count);
@@ -98,7 +103,12 @@ impl Attempts {
         let waited = now.saturating_duration_since(since);
         if waited >= self.patience {
             let reasons = self.reasons(|url, reason| format!("{url} ({reason})"));
-            return Next::GiveUp(Error::Unreachable { waited, reasons });
+            let full = self.servers.iter().any(|server| server.full);
+            return Next::GiveUp(if full {
+                Error::Full { waited, reasons }
+            } else {
+                Error::Unreachable { waited, reasons }
+            });
         }
         // Each server is asked once before anybody waits.
         let round = (self.failures as usize / count) as u32;
@@ -177,6 +187,17 @@ mod tests {
             error.to_string(),
             "the server at s0 can't send this stream: other dataset; the server at s1 can't send this stream: other bundle"
         );
+    }
+
+    #[test]
+    fn a_full_server_is_not_called_absent() {
+        let (mut attempts, now) = attempts(2, 0);
+        let full = || Failure::Full("the limit of 1 is reached".to_owned());
+        let Next::GiveUp(error) = attempts.failed(full(), now) else { panic!("nobody waits") };
+        assert_eq!(error.to_string(), "no server has room: s0 (the limit of 1 is reached); waited 0 ms in all");
+        let Next::GiveUp(error) = attempts.failed(gone(), now) else { panic!("nobody waits") };
+        let begin = "no server has room: s0 (the limit of 1 is reached), s1 (gone); waited";
+        assert!(error.to_string().starts_with(begin), "{error}");
     }
 
     #[test]

@@ -2,18 +2,18 @@
 //! another version or behind a proxy: nothing it says is taken on trust.
 
 use crate::place::Origin;
-use crate::recipe::{Difference, Recipe};
+use crate::spec::{Difference, Spec};
 use crate::{Received, StreamSettings};
 use nets::pixels::IMAGE_SIZE;
 use prost::Message;
-use proto::{digest, v1};
+use proto::{digest, limits, v1};
 use recognizer::{Batch, Source};
 
 /// What a server says a stream is.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Description {
     /// Every default written out.
-    pub(crate) recipe: Recipe,
+    pub(crate) spec: Spec,
     pub(crate) origin: Origin,
     /// C, the identities of the dataset.
     pub(crate) identities: u32,
@@ -24,8 +24,8 @@ pub(crate) struct Description {
 /// Reads the header of a stream that was asked for from index `first`.
 pub(crate) fn header(header: v1::StreamHeader, asked: &StreamSettings, first: u64) -> Result<Description, String> {
     let spec = header.spec.ok_or("expected a spec in the header, found none")?;
-    let recipe = Recipe::try_from(spec)?;
-    if let Some(Difference { setting, left, right }) = asked.recipe.difference(&recipe) {
+    let spec = Spec::try_from(spec)?;
+    if let Some(Difference { setting, left, right }) = asked.spec.difference(&spec) {
         return Err(format!("expected {setting} {left} as asked for, found {right} in the header"));
     }
     let place = header.place.unwrap_or_default();
@@ -35,7 +35,7 @@ pub(crate) fn header(header: v1::StreamHeader, asked: &StreamSettings, first: u6
             asked.rank, asked.world_size, place.first_index, place.rank, place.world_size
         ));
     }
-    let channels = recipe.channels.map_or(0, |channels| channels.count());
+    let channels = spec.channels.map_or(0, |channels| channels.count());
     let image = header.image.unwrap_or_default();
     let found = [image.height, image.width, image.channels];
     if found != [IMAGE_SIZE as u32, IMAGE_SIZE as u32, channels as u32] {
@@ -44,7 +44,11 @@ pub(crate) fn header(header: v1::StreamHeader, asked: &StreamSettings, first: u6
             "expected images of {IMAGE_SIZE} x {IMAGE_SIZE} x {channels}, found {height} x {width} x {found}"
         ));
     }
-    let blended = if recipe.mix.blended > 0.0 { recipe.blending.count.unwrap_or(0) } else { 0 };
+    if header.identities > limits::MAX_IDENTITIES {
+        let (most, found) = (limits::MAX_IDENTITIES, header.identities);
+        return Err(format!("expected at most {most} identities, found {found}"));
+    }
+    let blended = if spec.mix.blended > 0.0 { spec.blending.count.unwrap_or(0) } else { 0 };
     let classes = u64::from(header.identities) + u64::from(blended);
     if u64::from(header.classes) != classes || classes == 0 {
         return Err(format!(
@@ -61,7 +65,7 @@ pub(crate) fn header(header: v1::StreamHeader, asked: &StreamSettings, first: u6
     if origin.dataset.is_empty() || origin.bundle.is_empty() || origin.numerics.is_empty() || origin.plan_version == 0 {
         return Err("expected digests, numerics class and plan version in the header, found one missing".to_owned());
     }
-    Ok(Description { recipe, origin, identities: header.identities, classes: header.classes, channels })
+    Ok(Description { spec, origin, identities: header.identities, classes: header.classes, channels })
 }
 
 /// Reads the batch that must have number `index`.
@@ -76,7 +80,7 @@ pub(crate) fn batch(
         false => Err(format!("expected {what} {expected}, found {found}")),
     };
     expect("batch", index, wire.index)?;
-    let rows = proto::rank_rows(asked.recipe.batch_size, asked.rank, asked.world_size);
+    let rows = proto::rank_rows(asked.spec.batch_size, asked.rank, asked.world_size);
     let (first, rows) = (rows.start, rows.len());
     let columns = |what: &str, expected: usize, found: usize| {
         expect(what, expected as u64, found as u64).map_err(|reason| format!("batch {index}: {reason}"))
@@ -121,7 +125,7 @@ pub(crate) fn batch(
     }
     let provenance = wire.provenance.unwrap_or_default();
     let blended = sources.iter().filter(|&&source| source == Source::Blended).count();
-    let parents = blended * described.recipe.blending.parents as usize;
+    let parents = blended * described.spec.blending.parents as usize;
     columns("images in the provenance:", rows, provenance.images.len())?;
     columns("parents in the provenance:", parents, provenance.parents.len())?;
     columns("parent weights in the provenance:", parents, provenance.parent_weights.len())?;

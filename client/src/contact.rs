@@ -2,7 +2,7 @@
 
 use crate::attempts::{Attempts, Failure, Next};
 use crate::check::{self, Description};
-use crate::place::{Change, Origin, Place};
+use crate::place::Place;
 use crate::servers::failure;
 use crate::{Error, Result, StreamSettings};
 use proto::v1::{self, augment_client::AugmentClient};
@@ -45,11 +45,12 @@ pub(crate) async fn contact(settings: &StreamSettings, place: Option<&Place>) ->
 
 /// Tells people that the stream waits, once in each trouble.
 pub(crate) fn announce(settings: &StreamSettings, attempts: &Attempts, failure: &Failure, patience: Duration) {
-    if let (Failure::Passing(reason), Some(url), true) =
+    if let (Failure::Passing(reason) | Failure::Full(reason), Some(url), true) =
         (failure, settings.servers.get(attempts.server()), attempts.is_untroubled())
     {
         let patience = command::human::duration(patience);
-        command::say(format!("{url} does not answer ({reason}); trying again for up to {patience}"));
+        let trouble = if matches!(failure, Failure::Full(_)) { "has no room" } else { "does not answer" };
+        command::say(format!("{url} {trouble} ({reason}); trying again for up to {patience}"));
     }
 }
 
@@ -59,45 +60,30 @@ async fn ask(settings: &StreamSettings, server: usize, place: Option<&Place>) ->
     };
     let mut client = url.connect().await?;
     let first = place.map_or(settings.first, |place| place.next);
-    // A plan needs no generator, so nobody's batches are delayed by it. What a place insists on is
-    // compared here and not by the server: here it's known how to accept a change.
-    let request = request(settings, first, 1, None);
+    // A plan needs no generator, so nobody's batches are delayed by it.
+    let request = request(settings, first, 1);
     let mut stream = within(ANSWER, client.plan(request)).await?.into_inner();
     let description = description(within(ANSWER, stream.message()).await?, settings, first)?;
     if let Some(place) = place {
-        let same = place.refuse_settings(&description.recipe, settings.rank, settings.world_size);
-        same.map_err(Failure::Final)?;
+        place.refuse_settings(&description.spec, settings).map_err(Failure::Final)?;
         place.origin.refuse(&description.origin, &settings.accepted).map_err(Failure::Lasting)?;
     }
     let names = names(&mut client, &description).await?;
     Ok(Contact { description, names, server })
 }
 
-/// The message that asks for a stream. With an origin, the server is to send that one or nothing,
-/// but for what the settings accept.
-pub(crate) fn request(
-    settings: &StreamSettings,
-    first_index: u64,
-    count: u64,
-    origin: Option<&Origin>,
-) -> v1::StreamRequest {
-    let insist = |change: Change| !settings.accepted.contains(&change);
-    // What is left empty may be anything.
-    let expected = origin.map(|origin| v1::Expectation {
-        dataset_digest: if insist(Change::Dataset) { origin.dataset.clone() } else { String::new() },
-        numerics: if insist(Change::Numerics) { origin.numerics.clone() } else { String::new() },
-        plan_version: if insist(Change::Plan) { origin.plan_version } else { 0 },
-    });
-    let begun_with = origin.filter(|_| insist(Change::Bundle)).map(|origin| origin.bundle.clone());
-    let policy = match settings.bundle.clone().or(begun_with) {
+/// The message that asks for a stream. What a stream insists on is compared with the header, and
+/// not by the server: here it's known how to accept a change.
+pub(crate) fn request(settings: &StreamSettings, first_index: u64, count: u64) -> v1::StreamRequest {
+    let policy = match settings.bundle.clone() {
         Some(digest) => v1::bundle_policy::Policy::Pin(digest),
         None => v1::bundle_policy::Policy::Follow(v1::Follow {}),
     };
     v1::StreamRequest {
-        spec: Some((&settings.recipe).into()),
+        spec: Some((&settings.spec).into()),
         place: Some(v1::Place { first_index, count, rank: settings.rank, world_size: settings.world_size }),
         bundle: Some(v1::BundlePolicy { policy: Some(policy) }),
-        expected,
+        expected: None,
         trainer: settings.trainer.clone(),
     }
 }
@@ -125,6 +111,8 @@ pub(crate) async fn within<T>(limit: Duration, answer: impl Future<Output = Resu
 }
 
 async fn names(client: &mut AugmentClient<Channel>, description: &Description) -> Result<Vec<String>, Failure> {
+    // `check` has bounded the identities; this bounds what each of them may take.
+    const LONGEST_NAME: usize = 1024;
     let mut names = Vec::new();
     while names.len() < description.identities as usize {
         let first_identity = names.len() as u32;
@@ -133,6 +121,12 @@ async fn names(client: &mut AugmentClient<Channel>, description: &Description) -
         if info.dataset_digest != description.origin.dataset || info.names.is_empty() {
             // Restarted with another dataset in between, or broken; asking again tells.
             return Err(Failure::Passing("its names are not those of the stream's dataset".to_owned()));
+        }
+        if let Some(name) = info.names.iter().find(|name| name.len() > LONGEST_NAME) {
+            let found = name.len();
+            return Err(Failure::Lasting(format!(
+                "expected names of at most {LONGEST_NAME} bytes, found one of {found}"
+            )));
         }
         names.extend(info.names);
     }

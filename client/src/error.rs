@@ -19,6 +19,14 @@ pub enum Error {
         /// "http://host:port (connection refused)" for each server.
         reasons: Vec<String>,
     },
+    /// A server answers, and had no room for another stream for as long as the settings are patient.
+    #[error("no server has room: {}; waited {} in all", .reasons.join(", "), command::human::duration(*.waited))]
+    Full {
+        /// How long.
+        waited: Duration,
+        /// "http://host:port (its answer)" for each server.
+        reasons: Vec<String>,
+    },
     /// Each server answers, and will not send this stream.
     #[error("{}", .0.join("; "))]
     Refused(Vec<String>),

@@ -71,11 +71,11 @@ impl Fetch {
             None => 0,
         };
         let mut client = url.connect().await?;
-        let request = request(&settings, self.next, count, Some(&self.description.origin));
+        let request = request(&settings, self.next, count);
         let mut stream = within(HEADER, client.stream_batches(request)).await?.into_inner();
         let header = within(HEADER, stream.message()).await?;
         self.compare(description(header, &settings, self.next)?)?;
-        let limit = BATCH + ROW * settings.recipe.batch_size;
+        let limit = BATCH + ROW * settings.spec.batch_size;
         let mut reported = Instant::now();
         loop {
             let message = within(limit, stream.message()).await?;
@@ -109,7 +109,7 @@ impl Fetch {
     fn compare(&mut self, found: Description) -> Result<(), Failure> {
         let begun = &*self.description;
         begun.origin.refuse(&found.origin, &self.settings.accepted).map_err(Failure::Lasting)?;
-        if (found.identities, found.classes, &found.recipe) != (begun.identities, begun.classes, &begun.recipe) {
+        if (found.identities, found.classes, &found.spec) != (begun.identities, begun.classes, &begun.spec) {
             return Err(Failure::Lasting(format!(
                 "expected a stream of {} identities and {} classes as it began, found {} and {}",
                 begun.identities, begun.classes, found.identities, found.classes

@@ -1,8 +1,8 @@
 //! The flags of a stream, the same in every command that reads one.
 
 use crate::place::Change;
-use crate::recipe::{Augmentation, Blending, Channels, Latent, Mix, Sampling};
-use crate::{Error, Patience, Recipe, Result, ServerUrl, StreamSettings};
+use crate::spec::{Augmentation, Blending, Channels, Latent, Mix, Sampling};
+use crate::{Error, Patience, Result, ServerUrl, Spec, StreamSettings};
 use clap::Args;
 use proto::limits;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub struct StreamFlags {
     /// Digest of the bundle to insist on [default: the one served]
     #[arg(long, value_name = "DIGEST", help_heading = "Input")]
     pub bundle: Option<String>,
-    /// What may differ from what the stream began with: dataset, bundle, numerics, plan
+    /// What may differ from what the stream began with: dataset, bundle, numerics, plan, world
     #[arg(
         long,
         value_name = "WHAT",
@@ -131,7 +131,7 @@ impl StreamFlags {
                 self.world_size, self.rank
             )));
         }
-        let recipe = Recipe {
+        let spec = Spec {
             sampling: self.sampling.read()?,
             blending: Blending {
                 count: self.blended_identities,
@@ -146,7 +146,7 @@ impl StreamFlags {
             },
             augmentation: self.augmentation,
             channels: self.pixels,
-            ..Recipe::new(seed, self.batch, self.mix)
+            ..Spec::new(seed, self.batch, self.mix)
         };
         Ok(StreamSettings {
             rank: self.rank,
@@ -158,7 +158,7 @@ impl StreamFlags {
             patience: self
                 .patience
                 .map_or_else(Patience::default, |seconds| Patience::always(Duration::from_secs_f64(seconds))),
-            ..StreamSettings::new(self.server.clone(), recipe)
+            ..StreamSettings::new(self.server.clone(), spec)
         })
     }
 }

@@ -7,7 +7,7 @@
 //! The way of a batch, from the first flag to the training step:
 //!
 //! 1. [`flags`]: the flags that every command that reads a stream shares; they become
-//! 2. [`StreamSettings`]: which servers, which [`Recipe`], which part of the stream, how patient.
+//! 2. [`StreamSettings`]: which servers, which [`Spec`], which part of the stream, how patient.
 //! 3. `contact`: the first talk with a server: what it says the stream is, and who is in it.
 //! 4. `fetch`: the task that reads ahead, and after a failure asks again at the next index.
 //!    [`servers`] opens the connections, `attempts` decides whom to ask next and when to give up,
@@ -29,16 +29,16 @@ mod fetch;
 pub mod flags;
 pub mod place;
 pub mod probe;
-pub mod recipe;
 pub mod servers;
 mod settings;
 mod source;
+pub mod spec;
 mod waits;
 
 pub use error::{Error, Result};
 pub use place::{Change, Place};
-pub use recipe::Recipe;
 pub use servers::ServerUrl;
 pub use settings::{Patience, StreamSettings};
 pub use source::{Received, StreamSource};
+pub use spec::Spec;
 pub use waits::Waits;

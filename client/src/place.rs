@@ -1,6 +1,7 @@
 //! Where a trainer stands in a stream: all that a checkpoint keeps of it, readable there.
 
-use crate::recipe::{Difference, Recipe};
+use crate::StreamSettings;
+use crate::spec::{Difference, Spec};
 use serde::{Deserialize, Serialize};
 
 /// A place in a stream. Any server with the same dataset and bundle goes on from it.
@@ -9,7 +10,7 @@ pub struct Place {
     /// Always "stream"; tells it from the places of other sources.
     pub kind: Kind,
     /// What the batches are made of, every default written out.
-    pub recipe: Recipe,
+    pub spec: Spec,
     /// Which of the trainers that share each batch.
     pub rank: u32,
     /// Trainers that share each batch.
@@ -29,7 +30,7 @@ pub enum Kind {
     Stream,
 }
 
-/// What decides the bytes of a stream beside its recipe.
+/// What decides the bytes of a stream beside its spec.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// Digest of the dataset.
@@ -42,7 +43,7 @@ pub struct Origin {
     pub plan_version: u32,
 }
 
-/// A part of an [`Origin`] that may differ where a trainer says that it may.
+/// What may differ from where a stream began, when a trainer says that it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Change {
     /// The dataset: other images behind the same number of identities
@@ -51,8 +52,10 @@ pub enum Change {
     Bundle,
     /// The numerics class: another build, device or tile, other last bits
     Numerics,
-    /// The planning rules: other rows from the same recipe
+    /// The planning rules: other rows from the same spec
     Plan,
+    /// The rank and the trainers that share each batch: another part of the same batches
+    World,
 }
 
 impl Change {
@@ -63,6 +66,7 @@ impl Change {
             Self::Bundle => "bundle",
             Self::Numerics => "numerics",
             Self::Plan => "plan",
+            Self::World => "world",
         }
     }
 }
@@ -101,15 +105,21 @@ pub(crate) fn short(digest: &str) -> String {
 }
 
 impl Place {
-    /// Whether `recipe`, `rank` and `world_size` are those of this place, as a sentence if not.
-    pub(crate) fn refuse_settings(&self, recipe: &Recipe, rank: u32, world_size: u32) -> Result<(), String> {
-        if let Some(Difference { setting, left, right }) = recipe.difference(&self.recipe) {
+    /// Whether `spec` and the settings' part of each batch are those of this place, or a change is
+    /// accepted; as a sentence if not. Indices are those of whole batches, so any world goes on from
+    /// the place of any other.
+    pub(crate) fn refuse_settings(&self, spec: &Spec, settings: &StreamSettings) -> Result<(), String> {
+        if let Some(Difference { setting, left, right }) = spec.difference(&self.spec) {
             return Err(format!("expected {setting} {right} as the stream began with, found {left}"));
         }
-        if (rank, world_size) != (self.rank, self.world_size) {
+        let StreamSettings { rank, world_size, accepted, .. } = settings;
+        if (*rank, *world_size) != (self.rank, self.world_size) && !accepted.contains(&Change::World) {
             return Err(format!(
-                "expected rank {} of {} as the stream began with, found rank {rank} of {world_size}",
-                self.rank, self.world_size
+                "expected rank {} of {} as the stream began with, found rank {rank} of {world_size}; go on with \
+                 --accept {}",
+                self.rank,
+                self.world_size,
+                Change::World.word()
             ));
         }
         Ok(())

@@ -81,6 +81,7 @@ pub(crate) fn failure(status: &Status) -> Failure {
             Failure::Lasting(reason)
         }
         Code::OutOfRange | Code::NotFound => Failure::Lasting(reason),
+        Code::ResourceExhausted => Failure::Full(reason),
         Code::Unimplemented => Failure::Lasting(format!("it is no Lookalike server of this version ({reason})")),
         _ => Failure::Passing(reason),
     }

@@ -1,7 +1,7 @@
 //! Which stream to read, from whom, and how.
 
 use crate::place::Change;
-use crate::{Recipe, ServerUrl};
+use crate::{ServerUrl, Spec};
 use std::time::Duration;
 
 /// Everything that decides which batches come, and how they are fetched.
@@ -10,7 +10,7 @@ pub struct StreamSettings {
     /// Servers of the same dataset and bundle. One is asked at a time; when it fails, the next.
     pub servers: Vec<ServerUrl>,
     /// What each batch is made of.
-    pub recipe: Recipe,
+    pub spec: Spec,
     /// Which of the trainers that share each batch this one is, below `world_size`.
     pub rank: u32,
     /// Trainers that share each batch.
@@ -56,10 +56,10 @@ impl Default for Patience {
 
 impl StreamSettings {
     /// A stream without end from index 0, for one trainer.
-    pub fn new(servers: Vec<ServerUrl>, recipe: Recipe) -> Self {
+    pub fn new(servers: Vec<ServerUrl>, spec: Spec) -> Self {
         Self {
             servers,
-            recipe,
+            spec,
             rank: 0,
             world_size: 1,
             first: 0,
@@ -74,6 +74,6 @@ impl StreamSettings {
 
     /// Rows of each batch for this rank.
     pub fn rows(&self) -> usize {
-        proto::rank_rows(self.recipe.batch_size, self.rank, self.world_size).len()
+        proto::rank_rows(self.spec.batch_size, self.rank, self.world_size).len()
     }
 }

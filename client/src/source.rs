@@ -117,7 +117,7 @@ impl StreamSource {
     pub fn current_place(&self) -> Place {
         Place {
             kind: Kind::Stream,
-            recipe: self.description.recipe.clone(),
+            spec: self.description.spec.clone(),
             rank: self.settings.rank,
             world_size: self.settings.world_size,
             origin: self.description.origin.clone(),
@@ -209,10 +209,8 @@ impl BatchSource for StreamSource {
     fn resume(&mut self, place: &Value) -> Result<(), SourceError> {
         let place: Place = serde_json::from_value(place.clone())
             .map_err(|error| SourceError::Place(format!("expected a place in a stream, found another: {error}")))?;
-        // Before a server is asked, which would read a place of another recipe as its own.
-        place
-            .refuse_settings(&self.description.recipe, self.settings.rank, self.settings.world_size)
-            .map_err(SourceError::Place)?;
+        // Before a server is asked, which would read a place of another spec as its own.
+        place.refuse_settings(&self.description.spec, &self.settings).map_err(SourceError::Place)?;
         let runtime = self.runtime.as_ref().ok_or(Error::Lost)?;
         let next = place.next;
         let found = meet(runtime, &self.settings, Some(place), &self.interrupt)?;
@@ -225,10 +223,10 @@ impl BatchSource for StreamSource {
 
     /// Names no server, so that a training's checkpoints don't depend on who sent its batches.
     fn describe(&self) -> String {
-        let Description { recipe, origin, identities, classes, .. } = &*self.description;
+        let Description { spec, origin, identities, classes, .. } = &*self.description;
         format!(
             "a stream of {} ({} classes from {identities} identities, dataset {}, bundle {})",
-            recipe.mix,
+            spec.mix,
             classes,
             short(&origin.dataset),
             short(&origin.bundle)

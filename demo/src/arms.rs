@@ -2,8 +2,8 @@
 
 use crate::Error;
 use crate::serving::Serving;
-use client::recipe::{Channels, Mix};
-use client::{Recipe, ServerUrl, StreamSettings, StreamSource};
+use client::spec::{Channels, Mix};
+use client::{ServerUrl, Spec, StreamSettings, StreamSource};
 use command::{Interrupt, RunDirectory};
 use nets::{LightCnnKind, Width};
 use recognizer::train::{Rhythm, Session, TrainConfig};
@@ -109,8 +109,8 @@ pub(crate) fn show_stream(server: &Serving, directory: &RunDirectory, interrupt:
 }
 
 fn connect(mix: Mix, seed: u64, trainer: &str, server: &Serving, interrupt: &Interrupt) -> Result<StreamSource, Error> {
-    let recipe = Recipe { channels: Some(Channels::Grey), ..Recipe::new(seed, BATCH, mix) };
+    let spec = Spec { channels: Some(Channels::Grey), ..Spec::new(seed, BATCH, mix) };
     let url: ServerUrl = server.url().parse().map_err(Error::Address)?;
-    let settings = StreamSettings { trainer: trainer.to_owned(), ..StreamSettings::new(vec![url], recipe) };
+    let settings = StreamSettings { trainer: trainer.to_owned(), ..StreamSettings::new(vec![url], spec) };
     Ok(StreamSource::connect(settings, interrupt)?)
 }

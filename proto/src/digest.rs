@@ -195,6 +195,32 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_are_laid_out_as_the_manual_says() {
+        let mut bytes = [3u64, 4].map(u64::to_le_bytes).concat();
+        let columns: [&[u32]; 7] = [
+            &[1, 9],
+            &[1, 3],
+            &[7, crate::NONE],
+            &[2, 0],
+            &[0.75f32.to_bits(), 0.25f32.to_bits()],
+            &[crate::NONE, 5],
+            &[0],
+        ];
+        let columns = columns.map(|column| column.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+        for column in columns.into_iter().chain([b"ab".to_vec(), vec![1, 2, 3, 4]]) {
+            bytes.extend((column.len() as u64).to_le_bytes());
+            bytes.extend(column);
+        }
+        let digest = batch(&example());
+        assert_eq!(digest, blake3::derive_key("lookalike 2026 batch digest v1", &bytes));
+        let mut sequence = Sequence::new();
+        sequence.push(3, &digest);
+        let bytes = [&3u64.to_le_bytes()[..], &digest].concat();
+        let expected = blake3::Hash::from_bytes(blake3::derive_key("lookalike 2026 sequence digest v1", &bytes));
+        assert_eq!(sequence.hex(), expected.to_hex().to_string());
+    }
+
+    #[test]
     fn an_entry_cannot_move_from_one_column_to_the_next() {
         let (mut left, mut right) = (example(), example());
         left.labels = vec![1];

@@ -15,6 +15,9 @@ pub const MAX_BLENDED: u32 = 1 << 24;
 /// Images of one `Synthesize` request, at most.
 pub const MAX_FACES: u32 = 256;
 
+/// Identities of a dataset, at most. The largest public collection of faces has four million.
+pub const MAX_IDENTITIES: u32 = 1 << 22;
+
 /// Identity names in one `GetInfo` response, at most.
 pub const MAX_NAMES: u32 = 4096;
 
@@ -23,6 +26,9 @@ pub const MAX_TRAINER_NAME: usize = 64;
 
 /// Wait times in one report, at most.
 pub const MAX_REPORTED_WAITS: usize = 1024;
+
+/// The longest request a server accepts, in bytes: identity weights for a million people fit.
+pub const MAX_REQUEST_BYTES: usize = 8 << 20;
 
 /// The longest message either end accepts, in bytes. The largest batch (1024 rows of 128 x 128
 /// colour pixels are 48 MiB) fits with its columns. tonic's and grpcio's own limit is 4 MiB.

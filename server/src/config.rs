@@ -45,8 +45,9 @@ pub struct Config {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = within(1..=1024), help_heading = "Serving")]
     pub read_ahead: usize,
 
-    /// Most memory for one stream's batches made ahead [unit: MiB]
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = within(0..=MAX_MIB), help_heading = "Serving")]
+    /// Most memory for batches made ahead, all streams together; each of --max-streams has an equal part, and room for one batch in any case [unit: MiB]
+    // 64 MiB for each of 64 streams: one of the largest batches, four of 1024 grey rows.
+    #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = within(0..=MAX_MIB), help_heading = "Serving")]
     pub read_ahead_memory: usize,
 
     /// Streams sent at once; further ones are refused

@@ -17,8 +17,7 @@ use crate::{
 use nets::{LATENT, pixels::IMAGE_SIZE};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, mpsc::Receiver},
-    time::Instant,
+    sync::mpsc::Receiver,
 };
 
 /// Makes rows of fixed size, a tile at a time. The server's is a bundle on a device; tests have
@@ -29,9 +28,6 @@ pub trait RowGenerator: Send {
 
     /// C, the length of a label.
     fn classes(&self) -> usize;
-
-    /// Whether [`encode`](Self::encode) works.
-    fn has_encoder(&self) -> bool;
 
     /// `rows` images of 128 x 128 x channels bytes from `latents (rows, 256)` and `labels (rows,
     /// classes)`, non-negative with sum 1. A row depends on its own latent and label alone, and
@@ -55,18 +51,17 @@ pub type GeneratorError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) fn run(
     mut generator: Box<dyn RowGenerator>,
     tiles: Receiver<Tile>,
-    gate: Arc<Gate>,
-    telemetry: Arc<Telemetry>,
+    gate: &Gate,
+    telemetry: &Telemetry,
 ) -> Result<(), String> {
     loop {
         gate.engine_is_ready();
         let Ok(tile) = tiles.recv() else { return Ok(()) };
-        let started = Instant::now();
         // What the generator holds is not used again after a panic, so a broken state can't leak.
         let computed = catch_unwind(AssertUnwindSafe(|| compute(&mut *generator, &tile)));
         let reason = match computed {
             Ok(Ok(rows)) => {
-                telemetry.tile_computed(started.elapsed(), tile.filled());
+                telemetry.tile_computed(tile.filled());
                 tile.deliver(&rows);
                 continue;
             }

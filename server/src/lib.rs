@@ -7,15 +7,16 @@
 //! 1. [`mod@serve`]: sockets, health, reflection, metrics, shutdown;
 //! 2. [`service`]: checks the request; the only room that names wire types;
 //! 3. [`session`]: one trainer's cursor and credit;
-//! 4. [`plan`]: which rows batch `index` has; pure;
-//! 5. [`gallery`]: real rows, decoded once; [`encodings`]: their latents, where asked for;
-//! 6. [`scheduler`]: generated rows of many streams become tiles, in fair turns;
-//! 7. [`engine`]: the one thread that owns device and generator;
-//! 8. [`assemble`]: rows back in plan order, augmented, in one buffer, with a digest;
-//! 9. [`shelf`]: the finished batch, kept for others who ask for the same.
+//! 4. `making`: one batch, by the rooms that follow;
+//! 5. [`plan`]: which rows batch `index` has; pure;
+//! 6. [`gallery`]: real rows, decoded once; [`encodings`]: their latents, where asked for;
+//! 7. [`scheduler`]: generated rows of many streams become tiles, in fair turns;
+//! 8. [`engine`]: the one thread that owns device and generator;
+//! 9. [`assemble`]: rows back in plan order, augmented, in one buffer, with a digest;
+//! 10. [`shelf`]: the finished batch, kept for others who ask for the same.
 //!
-//! Beside them: [`served`] (everything opened and put to work), [`telemetry`] (every metric),
-//! [`config`], [`error`].
+//! Beside them: [`served`] (everything opened and put to work), `makers` (the places for work that
+//! takes a while), [`telemetry`] (every metric), [`config`], [`error`].
 //!
 //! Invariants: only `engine` computes on the device; every queue is bounded; a slow trainer delays
 //! no other; a row's bytes depend neither on its neighbours in a tile nor on the thread count.
@@ -26,6 +27,8 @@ pub mod encodings;
 pub mod engine;
 pub mod error;
 pub mod gallery;
+mod makers;
+mod making;
 pub mod plan;
 pub mod scheduler;
 pub mod serve;

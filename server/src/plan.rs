@@ -28,7 +28,7 @@ use spec::Spec;
 use std::{ops::Range, sync::Arc};
 
 /// Version of the rules in this folder. It changes whenever any stream's plan would.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Where a row comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,29 +108,31 @@ impl Planner {
         let shares = self.mixer.batch(index);
         let mut order: Vec<u32> = (0..self.spec.batch_size).collect();
         self.order.at(index, 0).shuffle(&mut order);
-        let batch = identities::Place { index, shares };
+        let batch = identities::BatchShares { index, shares };
         let mut identities = self.identities.batch(batch);
         let blended = self.blending.batch(batch);
         range
             .filter_map(|number| order.get(number as usize).map(|&slot| (number, slot)))
-            .map(|(number, slot)| match shares.source(slot) {
-                (Source::Real, nth) => {
-                    let image = identities.real(nth, number);
-                    let label = self.catalogue.identity_of(image);
-                    Row { number, source: Source::Real, label, image: Some(image), parents: Vec::new() }
-                }
-                (Source::Existing, nth) => {
-                    let (label, image) = identities.existing(nth, number);
-                    let parents = vec![Parent { identity: label, weight: 1.0 }];
-                    let image = self.spec.latent.is_jitter().then_some(image);
-                    Row { number, source: Source::Existing, label, image, parents }
-                }
-                (Source::Blended, nth) => {
-                    let j = blended.number(nth, number);
-                    let parents = self.blending.parents(j);
-                    let image = self.spec.latent.is_jitter().then(|| self.base(&parents, index, number)).flatten();
-                    Row { number, source: Source::Blended, label: self.catalogue.identities() + j, image, parents }
-                }
+            .filter_map(|(number, slot)| {
+                Some(match shares.source(slot) {
+                    (Source::Real, nth) => {
+                        let image = identities.real(nth, number);
+                        let label = self.catalogue.identity_of(image);
+                        Row { number, source: Source::Real, label, image: Some(image), parents: Vec::new() }
+                    }
+                    (Source::Existing, nth) => {
+                        let (label, image) = identities.existing(nth, number);
+                        let parents = vec![Parent { identity: label, weight: 1.0 }];
+                        let image = self.spec.latent.is_jitter().then_some(image);
+                        Row { number, source: Source::Existing, label, image, parents }
+                    }
+                    (Source::Blended, nth) => {
+                        let j = blended.number(nth)?;
+                        let parents = self.blending.parents(j);
+                        let image = self.spec.latent.is_jitter().then(|| self.base(&parents, index, number)).flatten();
+                        Row { number, source: Source::Blended, label: self.catalogue.identities() + j, image, parents }
+                    }
+                })
             })
             .collect()
     }

@@ -7,7 +7,9 @@
 //!
 //! Bounds: a job holds one batch; a stream has a bounded number of batches in the making; the
 //! streams are counted. One tile is open and one is being computed. A job whose asker has left is
-//! dropped when its turn comes.
+//! dropped with it.
+//!
+//! However one of the two threads ends, it closes the gate: nobody waits for a thread that is gone.
 
 mod tile;
 mod turns;
@@ -88,6 +90,7 @@ impl Scheduler {
         let packer = {
             let (gate, telemetry) = (gate.clone(), telemetry.clone());
             spawn("packer", move || {
+                let _ends = Ends { gate: &gate, thread: "packer" };
                 while let Some(tile) = gate.next_tile(&shape, &telemetry) {
                     if sender.send(tile).is_err() {
                         return;
@@ -98,8 +101,9 @@ impl Scheduler {
         let engine = {
             let gate = gate.clone();
             spawn("engine", move || {
+                let _ends = Ends { gate: &gate, thread: "engine" };
                 // The reason was logged and handed to the gate.
-                let _ = engine::run(generator, receiver, gate, telemetry);
+                let _ = engine::run(generator, receiver, &gate, &telemetry);
             })?
         };
         let threads = Mutex::new(vec![packer, engine]);
@@ -151,9 +155,45 @@ impl Scheduler {
             return Ok(rows.nothing());
         }
         let delivery = Delivery::new(&rows, self.shared.image_bytes, reply);
-        self.shared.gate.push(turn, Job::new(rows, delivery, Instant::now()))?;
-        // The reply is dropped unsent only when the gate was closed.
-        answer.await.map_err(|_| self.shared.gate.closed_error())
+        let gate = &*self.shared.gate;
+        gate.push(turn.clone(), Job::new(rows, delivery, Instant::now()))?;
+        // Dropped after the answer that is awaited, so it finds the job abandoned.
+        let _withdrawal = Withdrawal { gate, turn };
+        match answer.await {
+            Ok(computed) => Ok(computed),
+            // The reply is dropped unsent only when the gate is closed, or is about to be by a
+            // thread that panicked.
+            Err(_) => {
+                gate.ended.cancelled().await;
+                Err(gate.closed_error())
+            }
+        }
+    }
+}
+
+/// Takes a job out of its queue when its asker leaves, at whatever place of the queue it is.
+struct Withdrawal<'a> {
+    gate: &'a Gate,
+    turn: Turn,
+}
+
+impl Drop for Withdrawal<'_> {
+    fn drop(&mut self) {
+        let dropped = self.gate.lock().turns.sweep(&self.turn);
+        drop(dropped);
+    }
+}
+
+/// Closes the gate when a thread ends, if only by a panic. Where there is a better reason, the gate
+/// has it already.
+struct Ends<'a> {
+    gate: &'a Gate,
+    thread: &'static str,
+}
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.gate.close(&format!("its {} thread ended early: this is a bug", self.thread));
     }
 }
 

@@ -12,14 +12,12 @@ use proto::{limits, v1::augment_server::AugmentServer};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::{Stream, StreamExt};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{service::Routes, transport::server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 /// The service's name in health checks.
 pub const SERVICE_NAME: &str = "lookalike.v1.Augment";
-
-/// The longest request accepted: identity weights for half a million people fit.
-const MAX_REQUEST_BYTES: usize = 8 << 20;
 
 /// How often a silent connection is asked whether it still lives, so that a trainer's machine that
 /// vanished gives its stream back.
@@ -30,6 +28,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long to wait before accepting connections again after that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a reader of the metrics may take to end once everything else has.
+const LAST_PAGE: Duration = Duration::from_secs(1);
 
 /// How often observations are sorted into buckets; each takes 16 bytes until then.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -75,7 +76,7 @@ pub async fn serve_opened(
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::Serving).await;
     let augment = AugmentServer::new(Service::new(served.clone()))
-        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .max_decoding_message_size(limits::MAX_REQUEST_BYTES)
         .max_encoding_message_size(limits::MAX_MESSAGE_BYTES);
     let mut routes = Routes::builder();
     routes.add_service(augment).add_service(health_service);
@@ -88,7 +89,10 @@ pub async fn serve_opened(
     routes.add_service(reflection().build_v1().map_err(broken)?);
     routes.add_service(reflection().build_v1alpha().map_err(broken)?);
 
-    let metrics = tokio::spawn(serve_metrics(metrics, served.telemetry.clone(), served.closing.clone()));
+    // The metrics stay up until the last stream has ended: that is when one wants to see them.
+    let all_ended = CancellationToken::new();
+    let metrics = serve_metrics(metrics, served.telemetry.clone(), all_ended.clone());
+    let metrics = AbortOnDropHandle::new(tokio::spawn(metrics));
     let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -105,6 +109,7 @@ pub async fn serve_opened(
             }
             set_health(&health, ServingStatus::NotServing).await;
             served.closing.cancel();
+            end_watches(health).await;
             tokio::time::sleep(grace).await;
         }
     };
@@ -113,8 +118,9 @@ pub async fn serve_opened(
         () = closing => Ok(()),
     };
     served.closing.cancel();
-    // The metrics server ends with the token; it fails only with its socket, which is gone then.
-    let _ = metrics.await;
+    all_ended.cancel();
+    // It fails only with its socket. Somebody who asked for half a page is not waited for long.
+    let _ = tokio::time::timeout(LAST_PAGE, metrics).await;
     match served.scheduler.failure() {
         Some(reason) => Err(Error::Engine(reason)),
         None => {
@@ -149,8 +155,16 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
     }
 }
 
+/// Ends the streams of those who watch the health, after the last status. They would hold their
+/// connections, and with them the server, for as long as they like.
+async fn end_watches(mut health: HealthReporter) {
+    for service in ["", SERVICE_NAME] {
+        health.clear_service_status(service).await;
+    }
+}
+
 /// `GET /metrics` in Prometheus's text format, and the metrics' upkeep.
-async fn serve_metrics(listener: TcpListener, telemetry: Arc<Telemetry>, closing: tokio_util::sync::CancellationToken) {
+async fn serve_metrics(listener: TcpListener, telemetry: Arc<Telemetry>, closing: CancellationToken) {
     const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
     let keeping_up = keep_up(telemetry.clone());
     let render = move || async move { ([(header::CONTENT_TYPE, TEXT)], telemetry.render()) };

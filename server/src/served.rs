@@ -9,6 +9,7 @@ use crate::{
     },
     error::{Error, Result, device_sentence},
     gallery::{Gallery, ImageStore},
+    makers::Makers,
     plan::catalogue::Catalogue,
     scheduler::Scheduler,
     shelf::Shelf,
@@ -19,6 +20,7 @@ use nets::{
     bundle::{Bundle, BundleInfo},
     checkpoint::CheckpointError,
 };
+use proto::limits;
 use std::{path::Path, sync::Arc};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +60,7 @@ pub struct Served {
     pub(crate) scheduler: Scheduler,
     pub(crate) encodings: Encodings,
     pub(crate) shelf: Shelf,
+    pub(crate) makers: Makers,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) syntheses: Arc<Semaphore>,
@@ -102,6 +105,7 @@ impl Served {
         compare_names(&bundle.info.names, &names)?;
         let image_counts = dataset.identities().iter().map(|identity| identity.images as u32).collect();
         check_size("images", dataset.len(), u64::from(proto::NONE))?;
+        check_size("identities", dataset.identities().len(), u64::from(limits::MAX_IDENTITIES))?;
         let parts = Parts {
             names,
             image_counts,
@@ -148,6 +152,7 @@ impl Served {
             encodings: Encodings::new(scheduler.clone()),
             scheduler,
             shelf: Shelf::new(config.shelf << 20),
+            makers: Makers::new(),
             telemetry,
             streams: Arc::new(Semaphore::new(config.max_streams)),
             syntheses: Arc::new(Semaphore::new(MAX_SYNTHESES)),

@@ -69,18 +69,21 @@ impl Service {
         }
     }
 
-    fn stream(&self, request: v1::StreamRequest, content: Content) -> Result<Messages, Status> {
+    async fn stream(&self, request: v1::StreamRequest, content: Content) -> Result<Messages, Status> {
         let method = match content {
             Content::Whole => "lookalike.v1.Augment/StreamBatches",
             Content::PlanOnly => "lookalike.v1.Augment/Plan",
         };
         let call = Call::begin(self.served.clone(), method);
-        let begin = || {
+        let asked = call.begun;
+        let begin = async {
             self.available()?;
             let trainer = request::trainer(&request.trainer)?.to_owned();
-            let (planner, place) = request::stream(&self.served, request)?;
+            // Before the request is looked into, so that no more are being looked into at once.
             let busy = Error::Busy { what: "streams at once", limit: self.served.config.max_streams };
             let permit = self.served.streams.clone().try_acquire_owned().map_err(|_| busy)?;
+            let served = self.served.clone();
+            let (planner, place) = self.served.makers.run(move || request::stream(&served, request)).await?;
             let header = reply::header(&self.served, &planner, &place);
             let stream = session::Stream {
                 planner,
@@ -89,10 +92,11 @@ impl Service {
                 content,
                 turn: self.turn(&trainer),
                 trainer: self.served.telemetry.trainer(&trainer),
+                asked,
             };
             Ok((header, session::start(self.served.clone(), stream, permit)))
         };
-        match begin() {
+        match begin.await {
             Ok((header, batches)) => Ok(Messages { header: Some(header), batches, call: Some(call) }),
             Err(error) => Err(call.refuse(&error)),
         }
@@ -110,17 +114,26 @@ impl Service {
     async fn synthesize_faces(&self, request: v1::SynthesizeRequest) -> Result<v1::SynthesizeResponse> {
         self.available()?;
         let turn = self.turn(request::trainer(&request.trainer)?);
-        let (faces, channels) = request::faces(&self.served, request)?;
         let busy = || Error::Busy { what: "syntheses at once", limit: MAX_SYNTHESES };
         let _permit = self.served.syntheses.try_acquire().map_err(|_| busy())?;
+        let served = self.served.clone();
+        let read = move || -> Result<(Vec<Face>, usize)> {
+            let (faces, channels) = request::faces(&served, request)?;
+            let face = |(parents, latent)| Face { parents, latent: vector(latent) };
+            Ok((faces.into_iter().map(face).collect(), channels))
+        };
+        let (faces, channels) = self.served.makers.run(read).await?;
         let count = faces.len();
-        let faces = faces.into_iter().map(|(parents, latent)| Face { parents, latent: vector(latent) }).collect();
         let pixels = self.served.scheduler.generate(turn, faces).await?;
         let (area, from) = (IMAGE_SIZE * IMAGE_SIZE, self.served.bundle.channels);
-        let mut converted = vec![0; count * area * channels];
-        for (target, image) in converted.chunks_exact_mut(area * channels).zip(pixels.chunks_exact(area * from)) {
-            convert(image, from, target, channels)?;
-        }
+        let convert_all = move || {
+            let mut converted = vec![0; count * area * channels];
+            for (target, image) in converted.chunks_exact_mut(area * channels).zip(pixels.chunks_exact(area * from)) {
+                convert(image, from, target, channels)?;
+            }
+            Ok(converted)
+        };
+        let converted = self.served.makers.run(convert_all).await?;
         Ok(reply::synthesized(&self.served, count, channels, converted))
     }
 }
@@ -136,11 +149,11 @@ impl Augment for Service {
     }
 
     async fn stream_batches(&self, request: Request<v1::StreamRequest>) -> Result<Response<Messages>, Status> {
-        Ok(Response::new(self.stream(request.into_inner(), Content::Whole)?))
+        Ok(Response::new(self.stream(request.into_inner(), Content::Whole).await?))
     }
 
     async fn plan(&self, request: Request<v1::StreamRequest>) -> Result<Response<Messages>, Status> {
-        Ok(Response::new(self.stream(request.into_inner(), Content::PlanOnly)?))
+        Ok(Response::new(self.stream(request.into_inner(), Content::PlanOnly).await?))
     }
 
     async fn synthesize(

@@ -19,23 +19,24 @@ pub struct StreamKey([u8; 32]);
 
 /// A cache of batches.
 pub struct Shelf {
-    places: Mutex<Places>,
+    slots: Mutex<Slots>,
 }
 
-struct Places {
-    batches: LruCache<(StreamKey, u64), Place>,
+struct Slots {
+    batches: LruCache<(StreamKey, u64), Slot>,
     bytes: usize,
     max_bytes: usize,
 }
 
 #[derive(Default)]
-struct Place {
+struct Slot {
     batch: Arc<OnceCell<Arc<Batch>>>,
+    /// 0 while it is being made.
     bytes: usize,
 }
 
-/// Places at most, so that those whose makers left don't add up.
-const MAX_PLACES: NonZeroUsize = NonZeroUsize::new(1 << 14).expect("above zero");
+/// Slots at most, so that those whose makers left don't add up.
+const MAX_SLOTS: NonZeroUsize = NonZeroUsize::new(1 << 14).expect("above zero");
 
 impl StreamKey {
     /// Of some rows of the batches of a spec.
@@ -49,7 +50,7 @@ impl Shelf {
     /// An empty cache of at most `max_bytes` of pixels. With 0, batches are shared only while they
     /// are being made.
     pub fn new(max_bytes: usize) -> Self {
-        Self { places: Mutex::new(Places { batches: LruCache::new(MAX_PLACES), bytes: 0, max_bytes }) }
+        Self { slots: Mutex::new(Slots { batches: LruCache::new(MAX_SLOTS), bytes: 0, max_bytes }) }
     }
 
     /// The batch from the cache, or made and put there.
@@ -62,7 +63,7 @@ impl Shelf {
         index: u64,
         make: impl Future<Output = Result<Batch>>,
     ) -> Result<(Arc<Batch>, Mode)> {
-        let cell = self.places().cell((key, index));
+        let cell = self.slots().cell((key, index));
         let mut mode = Mode::Shared;
         let made = cell.get_or_try_init(|| async {
             mode = Mode::Made;
@@ -70,24 +71,24 @@ impl Shelf {
         });
         let batch = made.await?.clone();
         if mode == Mode::Made {
-            self.places().keep((key, index), &cell, batch.pixels.len());
+            self.slots().keep((key, index), &cell, batch.pixels.len());
         }
         Ok((batch, mode))
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Places {
+impl Slots {
     fn cell(&mut self, key: (StreamKey, u64)) -> Arc<OnceCell<Arc<Batch>>> {
-        if let Some(place) = self.batches.get(&key) {
-            return place.batch.clone();
+        if let Some(slot) = self.batches.get(&key) {
+            return slot.batch.clone();
         }
-        let place = Place::default();
-        let cell = place.batch.clone();
-        if let Some((_, evicted)) = self.batches.push(key, place) {
+        let slot = Slot::default();
+        let cell = slot.batch.clone();
+        if let Some((_, evicted)) = self.batches.push(key, slot) {
             self.bytes -= evicted.bytes;
         }
         cell
@@ -96,12 +97,14 @@ impl Places {
     /// Counts a finished batch, and evicts the longest unused ones beyond the bound.
     fn keep(&mut self, key: (StreamKey, u64), cell: &Arc<OnceCell<Arc<Batch>>>, bytes: usize) {
         // It may have been evicted meanwhile, and another one begun in its place.
-        if let Some(place) = self.batches.peek_mut(&key).filter(|place| Arc::ptr_eq(&place.batch, cell)) {
-            place.bytes = bytes;
+        if let Some(slot) = self.batches.peek_mut(&key).filter(|slot| Arc::ptr_eq(&slot.batch, cell)) {
+            slot.bytes = bytes;
             self.bytes += bytes;
         }
         while self.bytes > self.max_bytes {
-            let Some((_, oldest)) = self.batches.pop_lru() else { break };
+            // One that is being made has no bytes to give back, and others may wait for it.
+            let finished = self.batches.iter().rev().find(|(_, slot)| slot.bytes > 0).map(|(key, _)| *key);
+            let Some(oldest) = finished.and_then(|key| self.batches.pop(&key)) else { break };
             self.bytes -= oldest.bytes;
         }
     }
@@ -126,7 +129,28 @@ mod tests {
         assert_eq!([mode(0).await, mode(1).await, mode(0).await], [Mode::Made, Mode::Made, Mode::Shared]);
         assert_eq!(mode(2).await, Mode::Made); // Evicts 1, which was used longest ago.
         assert_eq!([mode(0).await, mode(1).await], [Mode::Shared, Mode::Made]);
-        assert!(shelf.places().bytes <= 25);
+        assert!(shelf.slots().bytes <= 25);
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_is_being_made_is_shared_however_full_the_shelf_is() {
+        let shelf = Shelf::new(25);
+        let (finish, finished) = tokio::sync::oneshot::channel();
+        let slow = shelf.get_or_make(KEY, 0, async {
+            let _ = finished.await;
+            Ok(batch(0))
+        });
+        let others = async {
+            for index in 1..5 {
+                shelf.get_or_make(KEY, index, async { Ok(batch(index)) }).await.unwrap();
+            }
+            let waiting = shelf.get_or_make(KEY, 0, async { Ok(batch(0)) });
+            finish.send(()).unwrap();
+            waiting.await.unwrap().1
+        };
+        let (made, shared) = tokio::join!(slow, others);
+        assert_eq!((made.unwrap().1, shared), (Mode::Made, Mode::Shared));
+        assert!(shelf.slots().bytes <= 25);
     }
 
     #[tokio::test]

@@ -29,7 +29,7 @@ pub(crate) fn run(
         return Err(format!("expected different addresses for --listen and --metrics, found {address} twice").into());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         // Bound before the dataset is opened, which may take minutes: a wrong address shows at once.
         let listener = server::bind(args.listen).await?;
         let metrics = server::bind(args.metrics).await?;
@@ -56,7 +56,10 @@ pub(crate) fn run(
         server::serve_opened(served, listener, metrics, shutdown.notified()).await?;
         say("stopped");
         Ok(())
-    })
+    });
+    // Without waiting for what can't be stopped in the middle: the opening of a large dataset.
+    runtime.shutdown_background();
+    outcome
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

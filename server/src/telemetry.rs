@@ -3,7 +3,7 @@
 //! Names follow Prometheus: prefix `lookalike_`, base units as suffix, counters ending in
 //! `_total`. Names that every gRPC server and every process shares carry no prefix of ours. No
 //! label is unbounded: a trainer's name is one of the first [`MAX_TRAINERS`] seen, further ones
-//! are "other", unnamed ones "unnamed".
+//! are "(other)", unnamed ones "(unnamed)": names that no trainer can have.
 
 mod process;
 mod registry;
@@ -35,6 +35,7 @@ pub struct Telemetry {
     device_copy: Histogram,
     compose: Histogram,
     encode: Histogram,
+    digest: Histogram,
     decode: Histogram,
     plan: Histogram,
     first_batch: Histogram,
@@ -92,13 +93,17 @@ impl Telemetry {
         Ok(Self {
             trainers: Mutex::default(),
             queue: timed("lookalike_queue_seconds", "Wait of a batch's rows for their first place in a tile"),
-            generate: timed("lookalike_generate_seconds", "Computation of one tile"),
-            device_copy: timed("lookalike_device_copy_seconds", "Fetching one tile's pixels from the device as bytes"),
+            generate: timed("lookalike_generate_seconds", "Generation of one tile of faces"),
+            device_copy: timed(
+                "lookalike_device_copy_seconds",
+                "Fetching one generated tile's pixels from the device as bytes",
+            ),
             compose: timed("lookalike_compose_seconds", "Augmenting and ordering the rows of one batch"),
-            encode: timed("lookalike_encode_seconds", "Content digest and wire message of one batch"),
+            encode: timed("lookalike_encode_seconds", "Encoding of one tile of real images, for jittered latents"),
+            digest: timed("lookalike_digest_seconds", "Content digest of one batch"),
             decode: timed("lookalike_decode_seconds", "Reading and decoding one real image"),
             plan: timed("lookalike_plan_seconds", "Planning the rows of one batch"),
-            first_batch: timed("lookalike_first_batch_seconds", "From a stream's request to its first batch"),
+            first_batch: timed("lookalike_first_batch_seconds", "From a stream's request to its first whole batch"),
             device_batch: r.histogram(DEVICE_BATCH, "Rows in one tile, padding not counted", &[]),
             replaced: r.counter("lookalike_replaced_images_total", "Rows whose image could not be decoded", &[]),
             gallery_hits: lookups("hit"),
@@ -122,14 +127,14 @@ impl Telemetry {
     /// The metrics of a trainer.
     pub fn trainer(&self, name: &str) -> Trainer {
         if name.is_empty() {
-            return Trainer::new(&self.registry, "unnamed");
+            return Trainer::new(&self.registry, "(unnamed)");
         }
         let mut known = self.trainers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(trainer) = known.get(name) {
             return trainer.clone();
         }
         if known.len() >= MAX_TRAINERS {
-            return Trainer::new(&self.registry, "other");
+            return Trainer::new(&self.registry, "(other)");
         }
         known.entry(name.to_owned()).or_insert_with(|| Trainer::new(&self.registry, name)).clone()
     }
@@ -140,12 +145,21 @@ impl Telemetry {
     }
 
     /// A tile with so many rows was computed.
-    pub(crate) fn tile_computed(&self, compute: Duration, rows: usize) {
-        self.generate.record(compute);
+    pub(crate) fn tile_computed(&self, rows: usize) {
         self.device_batch.record(rows as f64);
     }
 
-    /// A tile's pixels became bytes.
+    /// A tile of faces was generated, and is still on the device.
+    pub(crate) fn generated(&self, generate: Duration) {
+        self.generate.record(generate);
+    }
+
+    /// A tile of real images was encoded.
+    pub(crate) fn encoded(&self, encode: Duration) {
+        self.encode.record(encode);
+    }
+
+    /// A generated tile's pixels became bytes.
     pub(crate) fn device_copied(&self, copy: Duration) {
         self.device_copy.record(copy);
     }
@@ -160,9 +174,9 @@ impl Telemetry {
         self.compose.record(compose);
     }
 
-    /// A batch became a message.
-    pub(crate) fn encoded(&self, encode: Duration) {
-        self.encode.record(encode);
+    /// A batch got its digest.
+    pub(crate) fn sealed(&self, digest: Duration) {
+        self.digest.record(digest);
     }
 
     /// A stream's first batch was ready so long after the request.
@@ -193,7 +207,13 @@ impl Telemetry {
 
     /// A request was refused.
     pub(crate) fn rejected(&self, reason: &'static str) {
-        self.registry.counter("lookalike_rejections_total", "Requests refused", &[("reason", reason)]).increment(1);
+        self.registry
+            .counter(
+                "lookalike_rejections_total",
+                "Requests refused, and streams ended with an error",
+                &[("reason", reason)],
+            )
+            .increment(1);
     }
 
     /// A call began.

@@ -1,7 +1,7 @@
 use crate::fixture::*;
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn client(place: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_lookalike-client")).current_dir(place).args(args).output().unwrap()
@@ -46,6 +46,15 @@ fn a_probe_measures_a_stream_and_shows_it() {
         assert!(table.contains(words), "{table}");
     }
     assert!(table.contains(figures["digest"].as_str().unwrap()), "{table}");
+
+    // A name that no file system takes: known only when the picture is saved.
+    let endless = format!("{}.png", "x".repeat(300));
+    let unsaved = probe(&["--json", "--save", &endless]);
+    assert_eq!(unsaved.status.code(), Some(1));
+    assert_eq!(serde_json::from_slice::<Value>(&unsaved.stdout).unwrap()["digest"], figures["digest"]);
+    let (code, sentence) = refusal(&probe(&["--save", "absent/grid.png"]));
+    let expected = "error: expected a file in a folder that is there for --save, found absent/grid.png";
+    assert_eq!((code, &sentence[..]), (Some(1), expected));
 }
 
 #[test]
@@ -87,13 +96,26 @@ fn a_recognizer_is_trained_online_and_goes_on_where_it_was() {
     let server = Running::ordinary();
     let url = server.url();
     let args = ["train", "--server", &url, "--batch", "8", "--width", "tiny", "--arch", "lightcnn-9", "--seed", "3"];
-    let trained = json(&client(here, &[&args[..], &["--images", "32", "--out", "run", "--quiet", "--json"]].concat()));
-    assert_eq!(trained["images_seen"], 32);
-    assert_eq!(trained["interrupted"], false);
+    let more = ["--images", "800", "--log-every", "8", "--out", "run", "--quiet", "--json"];
+    let training = Command::new(env!("CARGO_BIN_EXE_lookalike-client"))
+        .current_dir(here)
+        .args([&args[..], &more].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Ctrl-C after a few of its hundred batches.
+    until(|| std::fs::read_to_string(here.join("run/stats.jsonl")).is_ok_and(|stats| stats.lines().count() > 2));
+    assert!(Command::new("kill").args(["-INT", &training.id().to_string()]).status().unwrap().success());
+    let stopped = json(&in_time(move || training.wait_with_output().unwrap()));
+    assert_eq!(stopped["interrupted"], true);
+    let seen = stopped["images_seen"].as_u64().unwrap();
+    assert!((16..800).contains(&seen), "{seen}");
     // With the settings it was started with, at a server that moved.
     let moved = Running::ordinary();
     let resume = ["train", "--resume", "run", "--server", &moved.url(), "--quiet", "--json"];
-    assert_eq!(json(&client(here, &resume))["images_seen"], 32);
+    let trained = json(&client(here, &resume));
+    assert_eq!((&trained["images_seen"], &trained["interrupted"]), (&Value::from(800), &Value::from(false)));
 
     let other = Setup { numerics: "there", ..Setup::default() }.start();
     let refused = client(here, &["train", "--resume", "run", "--server", &other.url(), "--quiet"]);

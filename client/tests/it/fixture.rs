@@ -1,14 +1,11 @@
-//! The real server in this process, over images and a generator that fit in a line each.
+//! The real server in this process, over the stand-ins that the server's own tests serve.
 
-use client::recipe::{Blending, Mix, Recipe};
+use crate::stand_ins::StandIns;
+use client::spec::{Blending, Mix, Spec};
 use client::{Error, Patience, StreamSettings, StreamSource};
 use command::Interrupt;
-use nets::LATENT;
-use nets::pixels::IMAGE_SIZE;
 use recognizer::Batch;
-use server::engine::{GeneratorError, RowGenerator};
-use server::gallery::{ImageStore, ReadError};
-use server::served::{BundleFacts, Parts};
+use server::served::Parts;
 use server::{Config, Served};
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
@@ -16,11 +13,24 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-/// Bytes of a grey image.
-const IMAGE: usize = IMAGE_SIZE * IMAGE_SIZE;
-/// Identities of the dataset, each with so many images.
-pub(crate) const IDENTITIES: u32 = 6;
-const IMAGES: u32 = 4;
+/// Longer than anything takes that ends at all, however busy the machine.
+const NEVER: Duration = Duration::from_secs(120);
+
+/// The outcome of what must end; what goes on for ever fails its test instead of stopping all.
+pub(crate) fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, outcome) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || sender.send(work()));
+    outcome.recv_timeout(NEVER).expect("this would never end, or it panicked")
+}
+
+/// Waits until something has come about.
+pub(crate) fn until(mut it_is_so: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !it_is_so() {
+        assert!(began.elapsed() < NEVER, "this would never come about");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
 
 /// What a server serves.
 #[derive(Clone)]
@@ -64,22 +74,18 @@ impl Setup {
     }
 
     fn parts(&self, gate: Arc<Gate>) -> Parts {
-        Parts {
-            names: (0..IDENTITIES).map(|identity| format!("person {identity}")).collect(),
-            image_counts: vec![IMAGES; IDENTITIES as usize],
+        let before_tile = move || {
+            gate.pass();
+            Ok(None)
+        };
+        let stand_ins = StandIns {
             dataset_digest: self.dataset.into(),
-            images: Arc::new(Numbered),
-            bundle: BundleFacts {
-                digest: self.bundle.into(),
-                architecture: "a fixture".into(),
-                images_seen: 7,
-                dataset_digest: self.dataset.into(),
-                channels: 1,
-                encoder: true,
-            },
+            bundle_digest: self.bundle.into(),
             numerics: self.numerics.into(),
-            generator: Box::new(move |_| Box::new(Formula { gate })),
-        }
+            before_tile: Box::new(before_tile),
+            ..StandIns::default()
+        };
+        stand_ins.parts()
     }
 }
 
@@ -103,7 +109,7 @@ impl Running {
         format!("http://{}", self.address)
     }
 
-    /// Waits until the generator hangs after its last tile.
+    /// Waits until the generator hangs with the tile after its last one.
     pub(crate) fn wait_until_it_hangs(&self) {
         self.gate.wait_until_closed();
     }
@@ -127,15 +133,15 @@ pub(crate) fn nowhere() -> String {
 pub(crate) const MIX: Mix = Mix { real: 0.5, existing: 0.3, blended: 0.2 };
 
 /// Batches of eight rows of all sources, six blended identities.
-pub(crate) fn recipe(seed: u64) -> Recipe {
-    Recipe { blending: Blending { count: Some(6), ..Blending::default() }, ..Recipe::new(seed, 8, MIX) }
+pub(crate) fn spec(seed: u64) -> Spec {
+    Spec { blending: Blending { count: Some(6), ..Blending::default() }, ..Spec::new(seed, 8, MIX) }
 }
 
 pub(crate) fn settings(urls: &[String], seed: u64) -> StreamSettings {
     StreamSettings {
         patience: Patience::always(Duration::from_secs(30)),
         prefetch: 2,
-        ..StreamSettings::new(urls.iter().map(|url| url.parse().unwrap()).collect(), recipe(seed))
+        ..StreamSettings::new(urls.iter().map(|url| url.parse().unwrap()).collect(), spec(seed))
     }
 }
 
@@ -154,80 +160,40 @@ pub(crate) fn read(source: &mut StreamSource, count: usize) -> Vec<Batch> {
 
 /// Lets only so many tiles pass.
 struct Gate {
-    left: Mutex<usize>,
+    state: Mutex<GateState>,
     changed: Condvar,
+}
+
+struct GateState {
+    left: usize,
+    /// Whether a tile waits.
+    stopped_one: bool,
 }
 
 impl Gate {
     fn new(tiles: usize) -> Self {
-        Self { left: Mutex::new(tiles), changed: Condvar::new() }
+        Self { state: Mutex::new(GateState { left: tiles, stopped_one: false }), changed: Condvar::new() }
     }
 
     fn pass(&self) {
-        let mut left = self.left.lock().unwrap();
-        while *left == 0 {
-            left = self.changed.wait(left).unwrap();
+        let mut state = self.state.lock().unwrap();
+        while state.left == 0 {
+            state.stopped_one = true;
+            self.changed.notify_all();
+            state = self.changed.wait(state).unwrap();
         }
-        *left = left.saturating_sub(1);
-        self.changed.notify_all();
+        state.left -= 1;
     }
 
     fn open(&self) {
-        *self.left.lock().unwrap() = usize::MAX;
+        self.state.lock().unwrap().left = usize::MAX;
         self.changed.notify_all();
     }
 
     fn wait_until_closed(&self) {
-        let mut left = self.left.lock().unwrap();
-        while *left > 0 {
-            left = self.changed.wait(left).unwrap();
-        }
-    }
-}
-
-/// Image `n` is a gradient that begins at the byte `n`.
-struct Numbered;
-
-impl ImageStore for Numbered {
-    fn read(&self, number: u32) -> Result<Vec<u8>, ReadError> {
-        Ok((0..IMAGE).map(|pixel| (pixel / 7 + 31 * number as usize) as u8).collect())
-    }
-}
-
-/// Pixel `p` of a row is a simple function of `p`, the latent and the label.
-struct Formula {
-    gate: Arc<Gate>,
-}
-
-impl RowGenerator for Formula {
-    fn channels(&self) -> usize {
-        1
-    }
-
-    fn classes(&self) -> usize {
-        IDENTITIES as usize
-    }
-
-    fn has_encoder(&self) -> bool {
-        true
-    }
-
-    fn generate(&mut self, rows: usize, latents: &[f32], labels: &[f32]) -> Result<Vec<u8>, GeneratorError> {
-        self.gate.pass();
-        let row = |row: usize| {
-            let latent = &latents[row * LATENT..][..LATENT];
-            let label = &labels[row * IDENTITIES as usize..][..IDENTITIES as usize];
-            let shade: f32 = label.iter().enumerate().map(|(identity, weight)| identity as f32 * weight).sum();
-            (0..IMAGE).map(move |pixel| ((latent[pixel % LATENT] + shade) * 40.0 + 100.0) as u8)
-        };
-        Ok((0..rows).flat_map(row).collect())
-    }
-
-    fn encode(&mut self, rows: usize, pixels: &[u8]) -> Result<Vec<f32>, GeneratorError> {
-        let encoding = |row: usize| {
-            let mean = f32::from(pixels[row * IMAGE]) / 255.0;
-            (0..2 * LATENT).map(move |nth| if nth < LATENT { mean } else { -1.0 })
-        };
-        Ok((0..rows).flat_map(encoding).collect())
+        let waiting = |state: &mut GateState| !state.stopped_one;
+        let (state, timeout) = self.changed.wait_timeout_while(self.state.lock().unwrap(), NEVER, waiting).unwrap();
+        drop(state);
+        assert!(!timeout.timed_out(), "the generator would never hang");
     }
 }

@@ -1,9 +1,14 @@
 //! Streams from the real server, in this process, over real sockets.
 
 mod between;
+#[path = "../../../server/tests/it/bundle.rs"]
+mod bundle;
 mod commands;
 mod fixture;
-mod recipes;
+mod killed;
+mod specs;
+#[path = "../../../server/tests/it/stand_ins.rs"]
+mod stand_ins;
 mod streams;
 mod training;
 mod trust;

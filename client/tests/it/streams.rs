@@ -136,16 +136,16 @@ fn a_place_of_another_stream_is_refused_unless_the_change_is_accepted() {
         (resume(Setup { dataset: "d1", ..Setup::default() }, same), begun("dataset d0", "d1") + "dataset"),
         (resume(Setup { bundle: "b1", ..Setup::default() }, same), begun("bundle b0", "b1") + "bundle"),
         (
-            resume(Setup::default(), |settings| settings.recipe.seed = 8),
+            resume(Setup::default(), |settings| settings.spec.seed = 8),
             "expected seed 7 as the stream began with, found 8".to_owned(),
         ),
         (
-            resume(Setup::default(), |settings| settings.recipe.blending.max_weight = 0.75),
+            resume(Setup::default(), |settings| settings.spec.blending.max_weight = 0.75),
             "expected blending max weight 0.8 as the stream began with, found 0.75".to_owned(),
         ),
         (
             resume(Setup::default(), |settings| settings.world_size = 2),
-            "expected rank 0 of 1 as the stream began with, found rank 0 of 2".to_owned(),
+            "expected rank 0 of 1 as the stream began with, found rank 0 of 2; go on with --accept world".to_owned(),
         ),
     ];
     for (answer, reason) in refusals {
@@ -159,6 +159,40 @@ fn a_place_of_another_stream_is_refused_unless_the_change_is_accepted() {
     let other = resume(Setup { dataset: "d1", ..Setup::default() }, accepting).unwrap_err();
     assert!(other.ends_with("--accept dataset"), "{other}");
     assert!(source.resume(&serde_json::json!({"kind": "folder", "next": 3})).is_err());
+}
+
+#[test]
+fn a_stream_goes_on_with_another_number_of_trainers_where_that_is_accepted() {
+    let server = Running::ordinary();
+    let mut alone = connect(&[server.url()]);
+    read(&mut alone, 2);
+    let (place, rest) = (alone.place(), read(&mut alone, 3));
+    let parts = [0, 1].map(|rank| {
+        let settings =
+            StreamSettings { rank, world_size: 2, accepted: vec![Change::World], ..settings(&[server.url()], 7) };
+        let mut part = try_connect(settings).unwrap();
+        part.resume(&place).unwrap();
+        assert_eq!(part.current_place().world_size, 2);
+        read(&mut part, 3)
+    });
+    for (nth, whole) in rest.iter().enumerate() {
+        assert!(parts.iter().all(|part| part[nth].index == whole.index));
+        assert_eq!(parts.each_ref().map(|part| &part[nth].pixels[..]).concat(), whole.pixels);
+    }
+}
+
+#[test]
+fn a_server_that_comes_back_with_another_bundle_is_refused_with_the_way_to_accept_it() {
+    let first = Setup { tiles: 8, ..Setup::default() }.start();
+    let (port, url) = (first.address.port(), first.url());
+    let mut source = connect(&[url]);
+    read(&mut source, 1);
+    first.wait_until_it_hangs();
+    drop(first);
+    let _other = Setup { port, bundle: "b1", ..Setup::default() }.start();
+    let error = std::iter::repeat_with(|| source.next_received()).find_map(Result::err).unwrap().to_string();
+    assert!(error.contains("expected bundle b0 as the stream began with, found b1"), "{error}");
+    assert!(error.ends_with("go on with --accept bundle"), "{error}");
 }
 
 #[test]
@@ -222,8 +256,10 @@ fn a_wait_ends_when_no_more_batches_are_wanted() {
     let mut source = connect(&[server.url()]);
     let stop = source.stopper().unwrap();
     let waiting = std::thread::spawn(move || source.next_received());
+    // By then the stream is asked for, and its first batch will never be there.
+    server.wait_until_it_hangs();
     stop();
-    assert!(matches!(waiting.join().unwrap(), Err(Error::Stopped)));
+    assert!(matches!(in_time(move || waiting.join().unwrap()), Err(Error::Stopped)));
 }
 
 #[test]
@@ -237,12 +273,9 @@ fn a_spec_that_no_server_can_follow_is_refused_in_its_words() {
     };
     let begin = "the server at URL can't send this stream: ";
     let cases: [(Change, &str); 4] = [
-        (|asked| asked.recipe.batch_size = 5000, "expected a batch size of 1 to 1024, found 5000"),
-        (|asked| asked.recipe.mix.real = -1.0, "expected mix weights that are finite and not negative, found real=-1"),
-        (
-            |asked| asked.recipe.blending.max_weight = 0.5,
-            "expected a largest weight above 1/2 and at most 1, found 0.5",
-        ),
+        (|asked| asked.spec.batch_size = 5000, "expected a batch size of 1 to 1024, found 5000"),
+        (|asked| asked.spec.mix.real = -1.0, "expected mix weights that are finite and not negative, found real=-1"),
+        (|asked| asked.spec.blending.max_weight = 0.5, "expected a largest weight above 1/2 and at most 1, found 0.5"),
         (
             |asked| asked.bundle = Some("b9".to_owned()),
             "expected a bundle with digest b9, found b0; serve the bundle that the stream was begun with, or begin a \

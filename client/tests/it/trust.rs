@@ -99,6 +99,10 @@ fn a_header_that_is_not_of_the_stream_asked_for_is_noticed() {
         "expected the classes of 6 identities and 6 blended ones, found 6"
     );
     assert_eq!(
+        header!(|header| (header.identities, header.classes) = (u32::MAX - 6, u32::MAX)),
+        "expected at most 4194304 identities, found 4294967289"
+    );
+    assert_eq!(
         header!(|header| header.image.as_mut().unwrap().width = 64),
         "expected images of 128 x 128 x 1, found 128 x 64 x 1"
     );

@@ -56,14 +56,14 @@ impl RowGenerator for BundleGenerator {
         self.classes
     }
 
-    fn has_encoder(&self) -> bool {
-        self.encoder.is_some()
-    }
-
     fn generate(&mut self, rows: usize, latents: &[f32], labels: &[f32]) -> Result<Vec<u8>, GeneratorError> {
         let z = Tensor::from_slice(latents, (rows, LATENT), &self.device)?;
         let c = Tensor::from_slice(labels, (rows, self.classes), &self.device)?;
+        let generating = Instant::now();
         let images = self.generator.forward(&z, &c)?;
+        // A GPU has only been told so far; without this, fetching would be measured as the work.
+        self.device.synchronize()?;
+        self.telemetry.generated(generating.elapsed());
         let copying = Instant::now();
         let bytes = pixels::to_bytes(&images)?;
         self.telemetry.device_copied(copying.elapsed());
@@ -73,7 +73,10 @@ impl RowGenerator for BundleGenerator {
     fn encode(&mut self, rows: usize, pixels: &[u8]) -> Result<Vec<f32>, GeneratorError> {
         let encoder = self.encoder.as_ref().ok_or("the bundle has no encoder: this is a bug")?;
         let x = pixels::to_signed(pixels, rows, self.channels, DType::F32, &self.device)?;
+        let encoding = Instant::now();
         let posterior = encoder.forward(&x)?;
-        Ok(Tensor::cat(&[posterior.mu, posterior.logvar], 1)?.flatten_all()?.to_vec1::<f32>()?)
+        let encodings = Tensor::cat(&[posterior.mu, posterior.logvar], 1)?.flatten_all()?.to_vec1::<f32>()?;
+        self.telemetry.encoded(encoding.elapsed());
+        Ok(encodings)
     }
 }

@@ -3,25 +3,25 @@
 //! Blended identity `j` is a function of `(blending seed, j, number of identities)` alone, so its
 //! class means the same person in every batch, for every trainer. One with a parent who has no
 //! images, which is how a withheld person appears, is never shown and never given other parents:
-//! another `j` takes its place in the batch.
+//! the next `j` of the same permutation that can be shown takes its place in the batch.
 
 use super::{
     catalogue::Catalogue,
-    identities::Place,
+    identities::BatchShares,
     spec::{BlendingSpec, Sampling, Spec},
 };
-use nets::chance::Chance;
+use nets::chance::{Chance, Draws, Permutation};
 use std::sync::Arc;
 
 /// Draws of weights before the last is pulled under the cap instead. An accepted draw is all but
 /// certain long before, unless alpha is tiny and every draw is nearly one parent alone.
 const WEIGHT_DRAWS: usize = 256;
 
-/// Draws of a substitute for a blended identity that can't be shown.
-const SUBSTITUTE_DRAWS: usize = 4096;
-
 /// Blended identities looked at to see whether enough of them can be shown.
 const INSPECTED: u32 = 4096;
+
+/// One of so many must be showable, so that the way to the next one that is stays short.
+const LEAST_SHOWN: usize = 100;
 
 /// An identity's part in a generated row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,8 +37,8 @@ pub struct Parent {
 pub struct Blending {
     spec: BlendingSpec,
     stream_seed: u64,
-    /// K of [`Sampling::PerBatch`].
-    images_per_identity: Option<u32>,
+    /// P and K of [`Sampling::PerBatch`].
+    per_batch: Option<(u32, u32)>,
     catalogue: Arc<Catalogue>,
     people: Chance,
 }
@@ -49,8 +49,8 @@ impl Blending {
         Self {
             spec: spec.blending,
             stream_seed: spec.seed,
-            images_per_identity: match spec.sampling {
-                Sampling::PerBatch { images, .. } => Some(images),
+            per_batch: match spec.sampling {
+                Sampling::PerBatch { identities, images } => Some((identities, images)),
                 _ => None,
             },
             catalogue,
@@ -60,8 +60,7 @@ impl Blending {
 
     /// Who blended identity `j` is: different parents, the heaviest first, none above the cap.
     pub fn parents(&self, j: u32) -> Vec<Parent> {
-        let mut draws = self.people.at(j.into(), 0);
-        let identities = draws.distinct(self.spec.parents as usize, self.catalogue.identities().into());
+        let (identities, mut draws) = self.identities(j);
         let count = identities.len();
         let cap = self.spec.max_weight;
         let largest = |weights: &[f64]| weights.iter().fold(0.0f64, |largest, &weight| largest.max(weight));
@@ -87,30 +86,48 @@ impl Blending {
         parents
     }
 
-    /// Whether all parents of `j` have images.
-    fn can_show(&self, j: u32) -> bool {
-        let absent = |parent: &Parent| self.catalogue.images_of(parent.identity).is_empty();
-        self.catalogue.is_complete() || !self.parents(j).iter().any(absent)
+    /// Who is mixed into `j`, and the draws that its weights come from.
+    fn identities(&self, j: u32) -> (Vec<u64>, Draws) {
+        let mut draws = self.people.at(j.into(), 0);
+        let identities = draws.distinct(self.spec.parents as usize, self.catalogue.identities().into());
+        (identities, draws)
     }
 
-    /// Whether enough blended identities can be shown that a substitute is always found.
+    /// Whether all parents of `j` have images.
+    fn can_show(&self, j: u32) -> bool {
+        let present = |&identity: &u64| !self.catalogue.images_of(identity as u32).is_empty();
+        self.catalogue.is_complete() || self.identities(j).0.iter().all(present)
+    }
+
+    /// Whether enough blended identities can be shown for every batch, and a substitute for one
+    /// that can't is found soon.
     pub fn is_possible(&self) -> bool {
-        let inspected = self.spec.count.min(INSPECTED);
+        let (count, needed) = (self.spec.count, self.per_batch.map_or(1, |(identities, _)| identities as usize));
+        if self.catalogue.is_complete() {
+            return count as usize >= needed;
+        }
+        let inspected = count.min(INSPECTED);
         let shown = (0..inspected).filter(|&j| self.can_show(j)).count();
-        self.catalogue.is_complete() || shown * 100 >= inspected as usize
+        let further = (inspected..count).filter(|&j| self.can_show(j)).take(needed.saturating_sub(shown));
+        shown * LEAST_SHOWN >= inspected as usize && shown + further.count() >= needed
     }
 
     /// The chooser for one batch.
-    pub fn batch(&self, place: Place) -> BatchBlended<'_> {
-        let dealt = match self.images_per_identity {
-            Some(images) => {
-                let groups = place.shares.rows[2].div_ceil(images.max(1));
-                let mut draws = Chance::new(self.stream_seed, "blended identities of a batch").at(place.index, 0);
-                draws.distinct(groups as usize, self.spec.count.into()).into_iter().map(|j| j as u32).collect()
-            }
-            None => Vec::new(),
-        };
-        BatchBlended { all: self, place, dealt }
+    pub fn batch(&self, batch: BatchShares) -> BatchBlended<'_> {
+        let dealt = self.per_batch.map(|(_, images)| {
+            let groups = batch.shares.rows[2].div_ceil(images.max(1));
+            let purpose = format!("blended identities of batch {}", batch.index);
+            let order = Chance::new(self.stream_seed, &purpose).permutation(self.spec.count.into());
+            self.shown(&order, 0).take(groups as usize).collect()
+        });
+        BatchBlended { all: self, batch, dealt }
+    }
+
+    /// The blended identities that can be shown, in a permutation's order from a position on, then
+    /// from its start.
+    fn shown<'a>(&'a self, order: &'a Permutation, position: u64) -> impl Iterator<Item = u32> + 'a {
+        let positions = (position..self.spec.count.into()).chain(0..position);
+        positions.map(|position| order.get(position) as u32).filter(|&j| self.can_show(j))
     }
 }
 
@@ -118,29 +135,22 @@ impl Blending {
 #[derive(Debug)]
 pub struct BatchBlended<'a> {
     all: &'a Blending,
-    place: Place,
-    dealt: Vec<u32>,
+    batch: BatchShares,
+    /// The blended identities of this batch, under [`Sampling::PerBatch`].
+    dealt: Option<Vec<u32>>,
 }
 
 impl BatchBlended<'_> {
-    /// The blended identity of the batch's `nth` blended row, which is row `number` of it.
-    pub fn number(&self, nth: u32, number: u32) -> u32 {
-        let all = self.all;
-        let count = u64::from(all.spec.count);
-        let (planned, purpose, row) = if self.dealt.is_empty() {
-            let ordinal = self.place.shares.before[2].wrapping_add(nth.into());
-            let order = Chance::new(all.stream_seed, &format!("blended order, round {}", ordinal / count));
-            (order.permutation(count).get(ordinal % count) as u32, "blended substitutes", number)
-        } else {
-            // One substitute for the whole group.
-            let group = nth % self.dealt.len() as u32;
-            (self.dealt[group as usize], "blended substitutes of groups", group)
-        };
-        if all.can_show(planned) {
-            return planned;
+    /// The blended identity of the batch's `nth` blended row; none if nobody can be shown, which
+    /// [`Blending::is_possible`] has ruled out.
+    pub fn number(&self, nth: u32) -> Option<u32> {
+        if let Some(dealt) = &self.dealt {
+            return dealt.get((nth as usize).checked_rem(dealt.len())?).copied();
         }
-        let mut draws = Chance::new(all.stream_seed, purpose).at(self.place.index, row.into());
-        let mut candidates = (0..SUBSTITUTE_DRAWS).map(|_| draws.below(count) as u32);
-        candidates.find(|&j| all.can_show(j)).unwrap_or(planned)
+        let count = u64::from(self.all.spec.count);
+        let ordinal = self.batch.shares.before[2].wrapping_add(nth.into());
+        let purpose = format!("blended order, round {}", ordinal / count);
+        let order = Chance::new(self.all.stream_seed, &purpose).permutation(count);
+        self.all.shown(&order, ordinal % count).next()
     }
 }

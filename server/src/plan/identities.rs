@@ -23,7 +23,7 @@ pub struct Identities {
 
 /// A batch: its index and how its rows are shared out.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct BatchShares {
     /// The index in the stream.
     pub index: u64,
     /// Rows of each source.
@@ -47,19 +47,19 @@ impl Identities {
     }
 
     /// The chooser for one batch.
-    pub fn batch(&self, place: Place) -> BatchIdentities<'_> {
-        let [real, existing, _] = place.shares.rows;
+    pub fn batch(&self, batch: BatchShares) -> BatchIdentities<'_> {
+        let [real, existing, _] = batch.shares.rows;
         let dealt = match *self.sampling {
             Sampling::PerBatch { images, .. } => {
                 let present = self.catalogue.present();
                 let groups = (real + existing).div_ceil(images.max(1));
-                let mut draws = Chance::new(self.seed, "identities of a batch").at(place.index, 0);
+                let mut draws = Chance::new(self.seed, "identities of a batch").at(batch.index, 0);
                 let chosen = draws.distinct(groups as usize, present.len() as u64);
                 chosen.into_iter().filter_map(|nth| present.get(nth as usize).copied()).collect()
             }
             _ => Vec::new(),
         };
-        BatchIdentities { all: self, place, dealt, rounds: BTreeMap::new() }
+        BatchIdentities { all: self, batch, dealt, rounds: BTreeMap::new() }
     }
 }
 
@@ -67,7 +67,7 @@ impl Identities {
 #[derive(Debug)]
 pub struct BatchIdentities<'a> {
     all: &'a Identities,
-    place: Place,
+    batch: BatchShares,
     /// The identities of this batch, under [`Sampling::PerBatch`].
     dealt: Vec<u32>,
     /// Permutations in use, by purpose: rows of one batch mostly share a round.
@@ -77,15 +77,15 @@ pub struct BatchIdentities<'a> {
 impl BatchIdentities<'_> {
     /// The image of the `nth` real row of the batch, which is row `number` of it.
     pub fn real(&mut self, nth: u32, number: u32) -> u32 {
-        let ordinal = self.place.shares.before[0].wrapping_add(nth.into());
+        let ordinal = self.batch.shares.before[0].wrapping_add(nth.into());
         self.choose("real", ordinal, nth, number)
     }
 
     /// The identity of the `nth` existing row of the batch, which is row `number` of it, and the
     /// image to encode when its latent is jittered.
     pub fn existing(&mut self, nth: u32, number: u32) -> (u32, u32) {
-        let ordinal = self.place.shares.before[1].wrapping_add(nth.into());
-        let image = self.choose("existing", ordinal, self.place.shares.rows[0] + nth, number);
+        let ordinal = self.batch.shares.before[1].wrapping_add(nth.into());
+        let image = self.choose("existing", ordinal, self.batch.shares.rows[0] + nth, number);
         (self.all.catalogue.identity_of(image), image)
     }
 
@@ -110,13 +110,13 @@ impl BatchIdentities<'_> {
                 let groups = self.dealt.len() as u32;
                 let identity = self.dealt[(slot % groups) as usize];
                 let images = catalogue.images_of(identity);
-                let purpose = format!("images of identity {identity}, batch {}", self.place.index);
+                let purpose = format!("images of identity {identity}, batch {}", self.batch.index);
                 let len = images.len() as u64;
                 images.start + self.permuted(purpose, u64::from(slot / groups) % len, len) as u32
             }
             Sampling::Weighted(_) => {
                 let mut draws = Chance::new(self.all.seed, &format!("weighted {source} identities"))
-                    .at(self.place.index, number.into());
+                    .at(self.batch.index, number.into());
                 let cumulative = &self.all.cumulative;
                 let point = draws.unit() * cumulative.last().copied().unwrap_or(0.0);
                 // The first identity whose running sum exceeds the point has a weight above zero.

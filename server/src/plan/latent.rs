@@ -46,6 +46,22 @@ mod tests {
     }
 
     #[test]
+    fn latents_never_change() {
+        let digest = |latent: Vec<f32>| {
+            let bytes: Vec<u8> = latent.iter().flat_map(|value| value.to_le_bytes()).collect();
+            blake3::hash(&bytes).to_hex()[..16].to_owned()
+        };
+        let at = || Chance::new(7, PURPOSE).at(1000, 5);
+        let encoding: Vec<f32> = (0..2 * LATENT).map(|nth| (nth as f32 - 200.0) / 128.0).collect();
+        let found = [prior(&mut at(), 0.0), prior(&mut at(), 0.7), jitter(&mut at(), &encoding, 0.5)].map(digest);
+        assert_eq!(
+            found,
+            ["d1337903b028049f", "757cd297c1231881", "4d5832b52fa1c4e6"],
+            "latents changed: raise the plan's VERSION if this is meant"
+        );
+    }
+
+    #[test]
     fn no_jitter_is_the_mean_of_the_encoding() {
         let mut encoding = vec![0.25; LATENT];
         encoding.extend(vec![-2.0; LATENT]);

@@ -4,7 +4,7 @@ use super::{blending::Blending, catalogue::Catalogue};
 use proto::limits;
 use std::sync::Arc;
 
-/// A stream's recipe.
+/// What the batches of a stream are made of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
     /// Key of every random choice.
@@ -119,9 +119,17 @@ impl Spec {
         self.check_sampling(catalogue)?;
         if self.mix.blended > 0.0 {
             self.blending.check(catalogue)?;
+            if let Sampling::PerBatch { identities, .. } = self.sampling {
+                let count = self.blending.count;
+                require(identities <= count, || {
+                    format!(
+                        "expected at most the {count} blended identities in a batch, found {identities}; ask for more of them"
+                    )
+                })?;
+            }
             if !Blending::new(self, catalogue.clone()).is_possible() {
                 return Err(SpecError::Unsuited(
-                    "almost every blended identity has a parent without images; withhold fewer identities or blend fewer parents".into(),
+                    "too few blended identities have parents with images only; withhold fewer identities, blend fewer parents or ask for more blended identities".into(),
                 ));
             }
         }

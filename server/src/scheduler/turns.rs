@@ -84,9 +84,8 @@ impl Turns {
                 queue.pop_front();
             }
             let Some(job) = queue.front_mut() else {
-                self.queues.remove(&turn.clone());
-                self.ring.pop_front();
-                self.credit = self.quantum;
+                let turn = turn.clone();
+                self.leave(&turn);
                 continue;
             };
             if kind.is_some_and(|kind| job.kind() != Some(kind)) {
@@ -105,6 +104,27 @@ impl Turns {
             }
         }
         taken
+    }
+
+    /// Takes out a turn's jobs that nobody waits for any more. What is returned is better dropped
+    /// outside of locks.
+    pub(crate) fn sweep(&mut self, turn: &Turn) -> Vec<Job> {
+        let Some(queue) = self.queues.get_mut(turn) else { return Vec::new() };
+        let (finished, kept): (VecDeque<Job>, _) = std::mem::take(queue).into_iter().partition(Job::is_finished);
+        *queue = kept;
+        if queue.is_empty() {
+            self.leave(turn);
+        }
+        finished.into()
+    }
+
+    /// Takes a turn without jobs out of the ring.
+    fn leave(&mut self, turn: &Turn) {
+        self.queues.remove(turn);
+        if self.ring.front() == Some(turn) {
+            self.credit = self.quantum;
+        }
+        self.ring.retain(|other| other != turn);
     }
 
     /// Empties every queue. What is returned is better dropped outside of locks.
@@ -209,6 +229,23 @@ mod tests {
         assert_eq!(tile(&mut turns, &jobs), [4, 0]);
         assert_eq!(tile(&mut turns, &jobs), [2, 2], "the end of one stream and the next of another share a tile");
         assert_eq!(tile(&mut turns, &jobs), [4, 0]);
+    }
+
+    #[test]
+    fn what_was_withdrawn_leaves_the_queue_before_its_turn() {
+        let mut turns = Turns::new(4);
+        let [(first, _f), (left, answer), (last, _l), (lonely, lonely_answer)] = [job(2), job(3), job(1), job(1)];
+        let last_delivery = last.delivery.clone();
+        for job in [first, left, last] {
+            turns.push(Turn::Stream(1), job);
+        }
+        turns.push(Turn::Stream(2), lonely);
+        assert!(turns.sweep(&Turn::Stream(1)).is_empty(), "everybody waits");
+        drop((answer, lonely_answer));
+        assert_eq!(turns.sweep(&Turn::Stream(1)).len(), 1);
+        assert_eq!(turns.sweep(&Turn::Stream(2)).len(), 1);
+        assert_eq!((turns.queues.len(), turns.ring.len()), (1, 1), "a turn without jobs is in no ring");
+        assert_eq!(tile(&mut turns, &[&last_delivery]), [1]);
     }
 
     #[test]

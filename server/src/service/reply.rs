@@ -118,6 +118,7 @@ pub(super) fn info(served: &Served, request: &v1::GetInfoRequest) -> Result<v1::
             max_faces: limits::MAX_FACES,
             max_names: limits::MAX_NAMES,
             max_streams: u32::try_from(served.config.max_streams).unwrap_or(u32::MAX),
+            max_request_bytes: limits::MAX_REQUEST_BYTES as u64,
         }),
         plan_version: plan::VERSION,
         server_version: env!("CARGO_PKG_VERSION").into(),

@@ -190,9 +190,16 @@ fn parents(served: &Served, nth: usize, wire: &[v1::Parent]) -> Result<Vec<Paren
             return Err(Error::Request(format!("face {nth}: expected finite weights above zero, found {found}")));
         }
     }
+    Ok(normalized(wire))
+}
+
+/// Parents with weights that sum to 1. A stream's own weights, which do but for their rounding to
+/// 32 bits, are left as they are: only then is the row made again to the last bit.
+fn normalized(wire: &[v1::Parent]) -> Vec<Parent> {
     let sum: f64 = wire.iter().map(|parent| f64::from(parent.weight)).sum();
-    let parent = |wire: &v1::Parent| Parent { identity: wire.identity, weight: (f64::from(wire.weight) / sum) as f32 };
-    Ok(wire.iter().map(parent).collect())
+    let divisor = if (sum - 1.0).abs() < 1e-6 { 1.0 } else { sum };
+    let weight = |wire: &v1::Parent| (f64::from(wire.weight) / divisor) as f32;
+    wire.iter().map(|wire| Parent { identity: wire.identity, weight: weight(wire) }).collect()
 }
 
 fn latent_of(nth: usize, wire: v1::face::Latent) -> Result<LatentOf> {
@@ -273,4 +280,23 @@ fn quoted(text: &str) -> String {
 
 fn unknown(what: &str, found: i32) -> Error {
     Error::Request(format!("expected {what} that this server knows, found number {found}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_of_a_stream_stay_as_they_are_and_others_come_to_sum_to_one() {
+        let read = |weights: &[f32]| -> Vec<f32> {
+            let parents = weights.iter().map(|&weight| v1::Parent { identity: 0, weight }).collect::<Vec<_>>();
+            normalized(&parents).iter().map(|parent| parent.weight).collect()
+        };
+        // Sums to 1 + 2^-25: divided, the last bits of some change.
+        let sent = [0.4, 0.3, 0.2, 0.1 + f32::EPSILON / 4.0];
+        assert_eq!(read(&sent), sent);
+        let third = 1.0f32 / 3.0;
+        assert_eq!(read(&[third, third, third]), [third; 3]);
+        assert_eq!(read(&[3.0, 1.0]), [0.75, 0.25]);
+    }
 }

@@ -1,12 +1,13 @@
 //! The program itself: its words, its exit codes, its end.
 
-use crate::weights::{DRAWN, drawn_bundle};
+use crate::bundle::{DRAWN, drawn_bundle};
 use proto::v1::{GetInfoRequest, augment_client::AugmentClient};
 use std::{
     io::{BufRead, BufReader},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
 };
 
 fn program(arguments: &[&str]) -> Command {
@@ -70,6 +71,42 @@ fn inspect_says_what_a_bundle_holds_and_whether_it_fits() {
     let (code, _, stderr) = run(&["inspect", "--weights", &bundle, "--data", "demo:identities=5,images=1,seed=1"]);
     assert_eq!(code, Some(1));
     assert!(stderr.contains("4 in the bundle and 5 in the dataset"), "{stderr}");
+    // Without a word, the bundle that is built in.
+    let (code, stdout, stderr) = run(&["inspect"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("networks     cvae-gan"), "{stdout}");
+}
+
+#[cfg(unix)]
+#[test]
+fn one_signal_ends_the_program_while_it_still_opens_what_it_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    // A bundle that takes for ever to read.
+    let bundle = folder.path().join("bundle.safetensors");
+    assert!(Command::new("mkfifo").arg(&bundle).status().unwrap().success());
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let weights = bundle.display().to_string();
+    let arguments = ["serve", "--data", DRAWN, "--weights", &weights, "--listen", &free, "--metrics", "127.0.0.1:0"];
+    let mut server = program(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // It listens before it opens.
+    while TcpStream::connect(&free).is_err() {
+        assert_eq!(server.try_wait().unwrap(), None, "it ended by itself");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap().success());
+    assert_eq!(ended(&mut server), Some(130));
+}
+
+/// The exit code of a program that must end.
+fn ended(program: &mut Child) -> Option<i32> {
+    for _ in 0..6000 {
+        if let Some(status) = program.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    program.kill().unwrap();
+    panic!("the program would never end");
 }
 
 #[cfg(unix)]
@@ -100,5 +137,5 @@ async fn the_program_serves_until_it_is_asked_to_stop() {
     drop(client);
     let stopped = Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
     assert!(stopped.success());
-    assert_eq!(server.wait().unwrap().code(), Some(0));
+    assert_eq!(ended(&mut server), Some(0));
 }

@@ -1,9 +1,11 @@
 //! The engine with the real networks: a row's bytes depend on the row alone.
 
-use crate::weights::tiny_bundle;
+use crate::bundle::tiny_bundle;
+use crate::fixture::in_time;
 use candle_core::Device;
 use nets::bundle::Bundle;
 use server::{
+    Error,
     engine::weights::BundleGenerator,
     plan::blending::Parent,
     scheduler::{Face, Scheduler, Turn},
@@ -62,6 +64,22 @@ async fn encodings_of_an_image_do_not_depend_on_the_others() {
         let alone = scheduler.encode(Turn::Stream(0), vec![picture.clone()]).await.unwrap();
         assert_eq!(alone, together[nth * 512..][..512], "picture {nth}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_cannot_be_packed_ends_the_engine_and_leaves_nobody_waiting() {
+    let scheduler = scheduler(4);
+    let nobody = Face { parents: vec![Parent { identity: 99, weight: 1.0 }], latent: vec![0.0; 256] };
+    let (one, other) = tokio::join!(
+        in_time(scheduler.generate(Turn::Stream(0), vec![nobody])),
+        in_time(scheduler.generate(Turn::Stream(1), faces())),
+    );
+    assert!(matches!(one, Err(Error::Engine(_))), "{one:?}");
+    assert!(other.is_ok() || matches!(other, Err(Error::Engine(_))));
+    assert!(scheduler.failure().unwrap().contains("packer thread ended early"));
+    in_time(scheduler.failed()).await;
+    let late = in_time(scheduler.generate(Turn::Stream(1), faces())).await;
+    assert!(matches!(late, Err(Error::Engine(_))), "{late:?}");
 }
 
 #[test]

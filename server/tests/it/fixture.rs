@@ -1,13 +1,10 @@
-//! A server in this process, over images and a generator that can be written down in a line each.
+//! A server in this process, over stand-ins for a dataset and a bundle.
 
-use nets::{LATENT, pixels::IMAGE_SIZE};
+pub(crate) use crate::stand_ins::{IDENTITIES, IMAGE, IMAGES};
+
+use crate::stand_ins::StandIns;
 use proto::v1::{self, augment_client::AugmentClient, stream_response::Message};
-use server::{
-    Config, Error, Served,
-    engine::{GeneratorError, RowGenerator},
-    gallery::{ImageStore, ReadError},
-    served::{BundleFacts, Parts},
-};
+use server::{Config, Error, Served, gallery::ReadError, served::Parts};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -20,14 +17,13 @@ use std::{
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::{Status, Streaming, transport::Channel};
 
-/// Bytes of a grey image.
-pub(crate) const IMAGE: usize = IMAGE_SIZE * IMAGE_SIZE;
+/// Longer than anything takes that ends at all, however busy the machine.
+const NEVER: Duration = Duration::from_secs(120);
 
-/// Identities of the fixture's dataset.
-pub(crate) const IDENTITIES: u32 = 6;
-
-/// Images of each.
-pub(crate) const IMAGES: u32 = 4;
+/// The outcome of what must end; what goes on for ever fails its test instead of stopping all.
+pub(crate) async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(NEVER, work).await.expect("this would never end")
+}
 
 /// How the fixture's server differs from an ordinary one.
 pub(crate) struct Setup {
@@ -82,26 +78,26 @@ impl Setup {
     }
 
     fn parts(self) -> Parts {
-        let (channels, encoder, count) = (self.channels, self.encoder, self.image_counts.len());
-        Parts {
-            names: (0..count).map(|identity| format!("person {identity}")).collect(),
+        let (tile_time, fails, tiles) = (self.tile_time, self.fails, self.tiles);
+        let before_tile = move || {
+            std::thread::sleep(tile_time);
+            let tile = tiles.fetch_add(1, Ordering::SeqCst);
+            match fails.filter(|(fatal, _)| *fatal == tile) {
+                Some((_, Failure::Error)) => Err("the device is lost".into()),
+                Some((_, Failure::Panic)) => panic!("the device is lost"),
+                Some((_, Failure::WrongSize)) => Ok(Some(vec![0; 3])),
+                None => Ok(None),
+            }
+        };
+        let stand_ins = StandIns {
             image_counts: self.image_counts,
-            dataset_digest: "d".repeat(64),
-            images: Arc::new(Numbered { channels, unreadable: self.unreadable }),
-            bundle: BundleFacts {
-                digest: "b".repeat(64),
-                architecture: "a fixture".into(),
-                images_seen: 7,
-                dataset_digest: "d".repeat(64),
-                channels,
-                encoder,
-            },
-            numerics: "fixture".into(),
-            generator: Box::new(move |_| {
-                let (tile_time, fails, tiles) = (self.tile_time, self.fails, self.tiles);
-                Box::new(Formula { channels, classes: count, encoder, tile_time, fails, tiles })
-            }),
-        }
+            channels: self.channels,
+            encoder: self.encoder,
+            unreadable: self.unreadable,
+            before_tile: Box::new(before_tile),
+            ..StandIns::default()
+        };
+        stand_ins.parts()
     }
 }
 
@@ -168,9 +164,29 @@ impl Running {
 
     /// Waits until a metric has a value.
     pub(crate) async fn metric_becomes(&self, start: &str, value: f64) {
-        while self.metric(start).await != value {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        in_time(async {
+            while self.metric(start).await != value {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits until the only stream's trainer takes no more: so many batches are finished and wait,
+    /// and no further one is handed to the transport.
+    pub(crate) async fn comes_to_rest(&self, waiting: f64) {
+        let sent = async || self.metric(r#"lookalike_batches_total{trainer="(unnamed)",mode="made"}"#).await;
+        in_time(async {
+            let (mut last, mut still) = (0.0, 0);
+            while still < 5 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let now = sent().await;
+                let finished = self.metric("lookalike_digest_seconds_count").await;
+                still = if now > 0.0 && now == last && finished - now == waiting { still + 1 } else { 0 };
+                last = now;
+            }
+        })
+        .await;
     }
 
     /// Asks for the end, without waiting for it.
@@ -180,7 +196,7 @@ impl Running {
 
     /// The outcome of serving.
     pub(crate) async fn outcome(self) -> Result<(), Error> {
-        self.ended.await.expect("serving doesn't panic")
+        in_time(self.ended).await.expect("serving doesn't panic")
     }
 
     /// Ends at once, as if killed.
@@ -223,72 +239,5 @@ pub(crate) fn request(seed: u64, batch_size: u32, count: u64) -> v1::StreamReque
         }),
         place: Some(v1::Place { count, ..Default::default() }),
         ..Default::default()
-    }
-}
-
-/// Image `n` is full of the byte `n`.
-struct Numbered {
-    channels: usize,
-    unreadable: BTreeMap<u32, ReadError>,
-}
-
-impl ImageStore for Numbered {
-    fn read(&self, number: u32) -> Result<Vec<u8>, ReadError> {
-        match self.unreadable.get(&number) {
-            Some(error) => Err(error.clone()),
-            None => Ok(vec![number as u8; IMAGE * self.channels]),
-        }
-    }
-}
-
-/// Pixel `p` of a row is a simple function of `p`, the latent and the label.
-struct Formula {
-    channels: usize,
-    classes: usize,
-    encoder: bool,
-    tile_time: Duration,
-    fails: Option<(usize, Failure)>,
-    tiles: Arc<AtomicUsize>,
-}
-
-impl RowGenerator for Formula {
-    fn channels(&self) -> usize {
-        self.channels
-    }
-
-    fn classes(&self) -> usize {
-        self.classes
-    }
-
-    fn has_encoder(&self) -> bool {
-        self.encoder
-    }
-
-    fn generate(&mut self, rows: usize, latents: &[f32], labels: &[f32]) -> Result<Vec<u8>, GeneratorError> {
-        std::thread::sleep(self.tile_time);
-        let tile = self.tiles.fetch_add(1, Ordering::SeqCst);
-        match self.fails {
-            Some((fatal, Failure::Error)) if tile == fatal => return Err("the device is lost".into()),
-            Some((fatal, Failure::Panic)) if tile == fatal => panic!("the device is lost"),
-            Some((fatal, Failure::WrongSize)) if tile == fatal => return Ok(vec![0; 3]),
-            _ => {}
-        }
-        let image = IMAGE * self.channels;
-        let row = |row: usize| {
-            let latent = &latents[row * LATENT..][..LATENT];
-            let label = &labels[row * self.classes..][..self.classes];
-            let shade: f32 = label.iter().enumerate().map(|(identity, weight)| identity as f32 * weight).sum();
-            (0..image).map(move |pixel| ((latent[pixel % LATENT] + shade) * 40.0 + 100.0) as u8)
-        };
-        Ok((0..rows).flat_map(row).collect())
-    }
-
-    fn encode(&mut self, rows: usize, pixels: &[u8]) -> Result<Vec<f32>, GeneratorError> {
-        let image = IMAGE * self.channels;
-        let encoding = |row: usize| {
-            let mean = f32::from(pixels[row * image]) / 255.0;
-            (0..2 * LATENT).map(move |nth| if nth < LATENT { mean } else { -1.0 })
-        };
-        Ok((0..rows).flat_map(encoding).collect())
     }
 }

@@ -1,6 +1,8 @@
 //! The real server on real sockets of this machine, asked by a plain tonic client.
 
+mod bundle;
 mod fixture;
+mod stand_ins;
 
 mod command;
 mod engine;

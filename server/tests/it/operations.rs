@@ -2,6 +2,7 @@
 
 use crate::fixture::*;
 use proto::v1;
+use server::Config;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::{
     v1::{ServerReflectionRequest, server_reflection_client::ServerReflectionClient, server_reflection_request as ask},
@@ -29,7 +30,49 @@ async fn health_falls_before_the_server_ends() {
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
     server.ask_to_stop();
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
-    drop((watch, health));
+    // Who goes on watching is told that there is no more to watch.
+    assert!(in_time(watch.message()).await.unwrap().is_none());
+    server.outcome().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_asked_question_does_not_keep_the_server() {
+    use tokio::io::AsyncWriteExt;
+    let mut server = Running::ordinary().await;
+    let mut socket = tokio::net::TcpStream::connect(server.metrics).await.unwrap();
+    socket.write_all(b"GET /metr").await.unwrap();
+    server.page("/metrics").await;
+    server.ask_to_stop();
+    server.outcome().await.unwrap();
+    drop(socket);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_told_until_the_last_stream_has_ended() {
+    // A trainer that reads nothing keeps its stream open for the whole grace time.
+    let config = Config { grace: 3600, ..Setup::default().config };
+    let mut server = Setup { config, ..Setup::default() }.start().await;
+    let mut client = server.client().await;
+    let stuck = Reader::new(client.stream_batches(request(1, 256, 0)).await.unwrap().into_inner()).await.unwrap();
+    server.comes_to_rest(4.0).await;
+    let mut health = HealthClient::new(server.channel().await);
+    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    watch.message().await.unwrap();
+    server.ask_to_stop();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert_eq!(server.metric(r#"lookalike_active_streams{trainer="(unnamed)"}"#).await, 1.0);
+    drop((stuck, client));
+    server.outcome().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trainer_that_reads_nothing_keeps_the_server_for_its_grace_time_only() {
+    let config = Config { grace: 1, ..Setup::default().config };
+    let mut server = Setup { config, ..Setup::default() }.start().await;
+    let mut client = server.client().await;
+    let _stuck = Reader::new(client.stream_batches(request(1, 256, 0)).await.unwrap().into_inner()).await.unwrap();
+    server.comes_to_rest(4.0).await;
+    server.ask_to_stop();
     server.outcome().await.unwrap();
 }
 
@@ -72,7 +115,7 @@ async fn every_stage_is_measured() {
         r#"lookalike_sent_bytes_total{trainer="one"} 1638400"#,
         "lookalike_queue_seconds_count 5",
         "lookalike_compose_seconds_count 5",
-        "lookalike_encode_seconds_count 5",
+        "lookalike_digest_seconds_count 5",
         "lookalike_plan_seconds_count 5",
         "lookalike_device_batch_images_sum 50",
         "lookalike_first_batch_seconds_count 1",
@@ -144,7 +187,31 @@ async fn trainers_beyond_the_bound_share_a_label() {
         let report = v1::ReportRequest { trainer: format!("trainer-{nth}"), wait_seconds: vec![1.0] };
         client.report(report).await.unwrap();
     }
-    assert_eq!(server.metric(r#"lookalike_trainer_wait_seconds_count{trainer="other"}"#).await, 16.0);
+    assert_eq!(server.metric(r#"lookalike_trainer_wait_seconds_count{trainer="(other)"}"#).await, 16.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_trainer_can_take_the_label_of_the_unnamed_ones() {
+    let server = Running::ordinary().await;
+    let mut client = server.client().await;
+    for trainer in ["", "unnamed", "other"] {
+        client.report(v1::ReportRequest { trainer: trainer.into(), wait_seconds: vec![1.0] }).await.unwrap();
+    }
+    for label in ["(unnamed)", "unnamed", "other"] {
+        let metric = format!(r#"lookalike_trainer_wait_seconds_count{{trainer="{label}"}}"#);
+        assert_eq!(server.metric(&metric).await, 1.0, "{label}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_whole_streams_are_measured_to_their_first_batch() {
+    let server = Running::ordinary().await;
+    let plan = server.client().await.plan(request(1, 8, 2)).await.unwrap().into_inner();
+    let mut plan = Reader::new(plan).await.unwrap();
+    while plan.next().await.unwrap().is_some() {}
+    assert_eq!(server.metric("lookalike_first_batch_seconds_count").await, 0.0);
+    server.read(request(1, 8, 2)).await.unwrap();
+    assert_eq!(server.metric("lookalike_first_batch_seconds_count").await, 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,7 +222,9 @@ async fn get_info_pages_through_the_names() {
     let info = client.get_info(request).await.unwrap().into_inner();
     assert_eq!(info.names, ["person 4", "person 5"]);
     assert_eq!((info.identities, info.images), (6, 24));
-    assert_eq!(info.limits.unwrap().max_batch_size, proto::limits::MAX_BATCH_SIZE);
+    let limits = info.limits.unwrap();
+    assert_eq!(limits.max_batch_size, proto::limits::MAX_BATCH_SIZE);
+    assert_eq!(limits.max_request_bytes, proto::limits::MAX_REQUEST_BYTES as u64);
     assert!(info.bundle.unwrap().encoder);
     let header = server.read(v1::StreamRequest { ..crate::fixture::request(1, 4, 1) }).await.unwrap().0;
     assert_eq!((header.numerics, header.plan_version), (info.numerics, info.plan_version));

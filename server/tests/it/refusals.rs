@@ -84,7 +84,7 @@ async fn every_wrong_stream_is_refused_with_its_status_and_a_sentence() {
         ),
         (
             |r| r.expected = Some(v1::Expectation { plan_version: 99, ..Default::default() }),
-            "expected plan version 99, found 1",
+            "expected plan version 99, found 2",
         ),
     ];
     for (change, sentence) in unsuited {
@@ -142,7 +142,7 @@ async fn streams_beyond_the_limit_are_asked_to_come_back() {
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert!(status.message().contains("the limit of 1 is reached"), "{status}");
     drop(first);
-    server.metric_becomes(r#"lookalike_active_streams{trainer="unnamed"}"#, 0.0).await;
+    server.metric_becomes(r#"lookalike_active_streams{trainer="(unnamed)"}"#, 0.0).await;
     assert_eq!(server.read(request(2, 16, 1)).await.unwrap().1.len(), 1);
 }
 

@@ -199,7 +199,7 @@ async fn trainers_with_one_spec_share_the_work() {
     let (_, second) = server.read(request(7, 20, 10)).await.unwrap();
     assert_eq!(first, second);
     assert_eq!(tiles.load(Ordering::SeqCst), made, "the second trainer's batches were generated again");
-    let shared = r#"lookalike_batches_total{trainer="unnamed",mode="shared"}"#;
+    let shared = r#"lookalike_batches_total{trainer="(unnamed)",mode="shared"}"#;
     assert_eq!(server.metric(shared).await, 10.0);
 }
 
@@ -209,11 +209,47 @@ async fn a_trainer_that_reads_nothing_delays_no_other() {
     let mut client = server.client().await;
     // Stuck after its header; batches of 4 MiB fill every window.
     let _stuck = Reader::new(client.stream_batches(request(1, 256, 0)).await.unwrap().into_inner()).await.unwrap();
-    let (_, batches) = server.read(request(2, 16, 30)).await.unwrap();
-    assert_eq!(batches.len(), 30);
     // What the stuck one holds is bounded: it comes to rest.
-    let pending = r#"lookalike_pending_batches{trainer="unnamed"}"#;
+    server.comes_to_rest(4.0).await;
+    let (pending, tiles) = (r#"lookalike_pending_batches{trainer="(unnamed)"}"#, "lookalike_device_batch_images_sum");
     server.metric_becomes(pending, 4.0).await;
+    let before = server.metric(tiles).await;
+    let (_, batches) = in_time(server.read(request(2, 16, 30))).await.unwrap();
+    assert_eq!(batches.len(), 30);
+    assert_eq!(server.metric(tiles).await - before, 30.0 * 8.0, "rows were made for the one that takes none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_ahead_for_a_trainer_is_bounded_in_memory() {
+    // Two batches of 32 images, 512 KiB each, are a MiB: the part of one of three streams.
+    let config = Config { read_ahead: 8, read_ahead_memory: 3, max_streams: 3, ..Setup::default().config };
+    let server = Setup { config, ..Setup::default() }.start().await;
+    let mut client = server.client().await;
+    let _stuck = Reader::new(client.stream_batches(request(1, 32, 0)).await.unwrap().into_inner()).await.unwrap();
+    server.comes_to_rest(2.0).await;
+    assert_eq!(server.metric(r#"lookalike_pending_batches{trainer="(unnamed)"}"#).await, 2.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gallery_is_bounded_in_memory_and_changes_no_batch() {
+    // 120 images of 16 KiB; 64 of them are a MiB.
+    let start = async |gallery| {
+        let config = Config { gallery, ..Setup::default().config };
+        Setup { config, image_counts: vec![20; 6], ..Setup::default() }.start().await
+    };
+    let real = || {
+        let mut real = request(1, 40, 9);
+        real.spec.as_mut().unwrap().mix = None;
+        real
+    };
+    let (small, none, large) = (start(1).await, start(0).await, start(512).await);
+    let (_, batches) = large.read(real()).await.unwrap();
+    assert_eq!(small.read(real()).await.unwrap().1, batches);
+    assert_eq!(none.read(real()).await.unwrap().1, batches);
+    let bytes = async |server: &Running| server.metric("lookalike_gallery_bytes").await;
+    assert_eq!(bytes(&large).await, (120 * IMAGE) as f64);
+    assert_eq!(bytes(&small).await, (1 << 20) as f64);
+    assert_eq!(bytes(&none).await, 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,12 +268,15 @@ async fn a_trainer_that_leaves_costs_nothing_and_disturbs_none() {
     };
     let (stayed, ()) = tokio::join!(server.read(request(2, 16, 20)), leaver);
     assert_eq!(stayed.unwrap().1, alone);
-    server.metric_becomes(r#"lookalike_active_streams{trainer="unnamed"}"#, 0.0).await;
-    server.metric_becomes(r#"lookalike_pending_batches{trainer="unnamed"}"#, 0.0).await;
+    server.metric_becomes(r#"lookalike_active_streams{trainer="(unnamed)"}"#, 0.0).await;
+    server.metric_becomes(r#"lookalike_pending_batches{trainer="(unnamed)"}"#, 0.0).await;
     // The engine is idle once the tile in work is done: nothing of the left streams is computed.
-    let mut last = usize::MAX;
-    while last != tiles.load(Ordering::SeqCst) {
-        last = tiles.load(Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    in_time(async {
+        let mut last = usize::MAX;
+        while last != tiles.load(Ordering::SeqCst) {
+            last = tiles.load(Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }

@@ -1,55 +1,11 @@
 //! A real bundle over drawn faces, from file to stream.
 
+use crate::bundle::{DRAWN, drawn_bundle, drawn_names, tiny_bundle};
 use crate::fixture::*;
-use candle_core::{DType, Device, Tensor};
-use nets::{
-    Downsampling, Encoder, EncoderConfig, FEATURE, Generator, GeneratorConfig, Initialization, LightCnn,
-    LightCnnConfig, LightCnnKind, Parameters, Width,
-    bundle::{Bundle, BundleInfo, BundleTensors, Precision},
-    checkpoint::Checkpoint,
-};
+use nets::checkpoint::Checkpoint;
 use proto::v1;
 use server::{Config, Error, Served};
 use std::path::Path;
-
-pub(crate) const DRAWN: &str = "demo:identities=4,images=3,seed=1";
-
-/// A bundle of the smallest networks, with random weights.
-pub(crate) fn tiny_bundle(names: &[&str]) -> Vec<u8> {
-    let (width, initialization, classes) = (Width::Tiny, Initialization::FanIn, names.len());
-    let info = BundleInfo {
-        image_size: nets::pixels::IMAGE_SIZE,
-        generator: GeneratorConfig { channels: 1, width, classes, initialization },
-        encoder: Some(EncoderConfig { channels: 1, width, downsampling: Downsampling::Strided, initialization }),
-        identity: LightCnnConfig { kind: LightCnnKind::Nine, width, classes },
-        identity_digest: "0".repeat(64),
-        names: names.iter().map(|&name| name.to_owned()).collect(),
-        images_seen: 0,
-        dataset_digest: "0".repeat(64),
-    };
-    let parameters = || Parameters::new(1, DType::F32, &Device::Cpu);
-    let (generator, encoder, identity) = (parameters(), parameters(), parameters());
-    Generator::new(&info.generator, generator.var_builder()).unwrap();
-    Encoder::new(info.encoder.as_ref().unwrap(), encoder.var_builder()).unwrap();
-    LightCnn::new(&info.identity, identity.var_builder()).unwrap();
-    let tensors = BundleTensors {
-        generator: generator.tensors().unwrap(),
-        encoder: encoder.tensors().unwrap(),
-        identity: identity.tensors().unwrap(),
-        centres: Some(Tensor::zeros((classes, FEATURE), DType::F32, &Device::Cpu).unwrap()),
-    };
-    Bundle::to_bytes(&info, tensors, Precision::Full).unwrap()
-}
-
-fn drawn_names() -> Vec<String> {
-    let dataset = dataset::Dataset::open(DRAWN, &dataset::OpenOptions::default()).unwrap();
-    dataset.identities().iter().map(|identity| identity.name.clone()).collect()
-}
-
-/// A bundle for those drawn faces.
-pub(crate) fn drawn_bundle() -> Vec<u8> {
-    tiny_bundle(&drawn_names().iter().map(String::as_str).collect::<Vec<_>>())
-}
 
 fn config(weights: &Path) -> Config {
     Config { data: DRAWN.into(), weights: Some(weights.to_owned()), ..Config::default() }
@@ -68,8 +24,28 @@ async fn a_bundle_and_drawn_faces_are_served_from_their_names_on() {
     let (header, batches) = one.read(mixed.clone()).await.unwrap();
     assert_eq!(header.classes, 8);
     assert!(header.numerics.ends_with("/f32/tile16"), "{}", header.numerics);
+    // Faces, images and digests are measured apart.
+    let [generated, copied, encoded, sealed] = ["generate", "device_copy", "encode", "digest"].map(|stage| {
+        let one = &one;
+        async move { one.metric(&format!("lookalike_{stage}_seconds_count")).await }
+    });
+    assert_eq!(sealed.await, 2.0);
+    let (generated, encoded) = (generated.await, encoded.await);
+    assert!(generated > 0.0 && encoded > 0.0);
+    assert_eq!(
+        (copied.await, one.metric("lookalike_device_batch_images_count").await),
+        (generated, generated + encoded)
+    );
     let other = Running::start(open(), "127.0.0.1:0").await;
     assert_eq!(other.read(mixed).await.unwrap(), (header, batches));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_settings_the_demo_is_served() {
+    let server = Running::start(Served::open(&Config::default()).unwrap(), "127.0.0.1:0").await;
+    let (header, batches) = server.read(request(1, 8, 1)).await.unwrap();
+    assert_eq!((batches.len(), batches[0].rows), (1, 8));
+    assert!(proto::digest::agrees(&batches[0]) && header.identities > 1);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use client::probe::{self, Album};
 use client::{Error, StreamSettings, StreamSource};
 use command::Context;
 use recognizer::BatchSource;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Measure a stream, and show what is in it
 #[derive(Args)]
@@ -30,6 +30,9 @@ pub(crate) struct Probe {
 pub(crate) fn run(args: &Probe, json: bool, context: &Context) -> Result<(), Error> {
     let settings =
         StreamSettings { first: args.first, end: Some(args.first + args.batches), ..args.stream.settings(args.seed)? };
+    if let Some(path) = &args.save {
+        check_folder(path)?;
+    }
     let mut source = StreamSource::connect(settings, &context.interrupt)?;
     command::say(format!("{} batches of {}", command::human::count(args.batches), source.describe()));
     let mut album = Album::new(source.class_names(), source.channels());
@@ -38,15 +41,26 @@ pub(crate) fn run(args: &Probe, json: bool, context: &Context) -> Result<(), Err
             album.add(received);
         }
     })?;
+    // First, because saving may fail where measuring has not.
+    if json {
+        println!("{}", serde_json::to_string(&figures).unwrap_or_default());
+    } else {
+        println!("{figures}");
+    }
     if let Some(path) = &args.save {
         let bundle: String = figures.bundle.chars().take(12).collect();
         album.picture(&format!("{}, seed {}, bundle {bundle}", args.stream.mix, args.seed))?.save(path)?;
         command::say(format!("saved {}", path.display()));
     }
-    if json {
-        println!("{}", serde_json::to_string(&figures).unwrap_or_default());
-    } else {
-        println!("{figures}");
+    Ok(())
+}
+
+/// Refuses a picture that has no folder to be saved in before anything is measured in vain.
+fn check_folder(picture: &Path) -> Result<(), Error> {
+    let folder = picture.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if picture.is_dir() || !folder.is_dir() {
+        let found = picture.display();
+        return Err(Error::Settings(format!("expected a file in a folder that is there for --save, found {found}")));
     }
     Ok(())
 }

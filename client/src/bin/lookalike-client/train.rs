@@ -2,7 +2,7 @@
 
 use clap::Args;
 use client::flags::StreamFlags;
-use client::recipe::Channels;
+use client::spec::Channels;
 use client::{Error, Patience, StreamSource};
 use command::Context;
 use recognizer::flags::TrainFlags;
@@ -26,7 +26,7 @@ pub(crate) fn run(train: &Train, json: bool, context: &Context) -> Result<(), Er
     let rows = settings.rows();
     let config = flags.config(rows)?;
     // LightCNN sees grey, so more would be sent for nothing.
-    settings.recipe.channels.get_or_insert(Channels::Grey);
+    settings.spec.channels.get_or_insert(Channels::Grey);
     settings.end = Some(config.images.div_ceil(rows.max(1) as u64));
     if flags.resume.is_some() && train.stream.patience.is_none() {
         // The server once was there: that it is away now is a restart rather than a wrong address.

@@ -1,41 +1,41 @@
-//! Recipes as the messages that servers read and echo.
+//! Specs as the messages that servers read and echo.
 
-use super::{Augmentation, Blending, Channels, Latent, Mix, Recipe, Sampling};
+use super::{Augmentation, Blending, Channels, Latent, Mix, Sampling, Spec};
 use proto::v1::{self, identity_sampling::Rule, latent::Kind};
 
-impl From<&Recipe> for v1::StreamSpec {
-    fn from(recipe: &Recipe) -> Self {
-        let rule = match &recipe.sampling {
+impl From<&Spec> for v1::StreamSpec {
+    fn from(spec: &Spec) -> Self {
+        let rule = match &spec.sampling {
             Sampling::ByImage => Rule::ByImage(v1::ByImage {}),
             Sampling::ByIdentity => Rule::ByIdentity(v1::ByIdentity {}),
             &Sampling::PerBatch { identities, images } => Rule::PerBatch(v1::PerBatch { identities, images }),
             Sampling::Weighted(weights) => Rule::Weighted(v1::Weighted { weights: weights.clone() }),
         };
-        let kind = match recipe.latent {
+        let kind = match spec.latent {
             Latent::Prior { truncation } => Kind::Prior(v1::Prior { truncation }),
             Latent::Jitter { scale } => Kind::Jitter(v1::Jitter { scale }),
         };
-        let augmentation = match recipe.augmentation {
+        let augmentation = match spec.augmentation {
             Augmentation::Standard => v1::Augmentation::Standard,
             Augmentation::Off => v1::Augmentation::Off,
         };
-        let format = match recipe.channels {
+        let format = match spec.channels {
             None => v1::PixelFormat::Unspecified,
             Some(Channels::Grey) => v1::PixelFormat::Grey,
             Some(Channels::Rgb) => v1::PixelFormat::Rgb,
         };
-        let Mix { real, existing, blended } = recipe.mix;
+        let Mix { real, existing, blended } = spec.mix;
         Self {
-            seed: recipe.seed,
-            batch_size: recipe.batch_size,
+            seed: spec.seed,
+            batch_size: spec.batch_size,
             mix: Some(v1::Mix { real, existing, blended }),
             identities: Some(v1::IdentitySampling { rule: Some(rule) }),
             blending: Some(v1::Blending {
-                count: recipe.blending.count.unwrap_or(0),
-                parents: recipe.blending.parents,
-                alpha: recipe.blending.alpha,
-                max_weight: recipe.blending.max_weight,
-                seed: recipe.blending.seed,
+                count: spec.blending.count.unwrap_or(0),
+                parents: spec.blending.parents,
+                alpha: spec.blending.alpha,
+                max_weight: spec.blending.max_weight,
+                seed: spec.blending.seed,
             }),
             latent: Some(v1::Latent { kind: Some(kind) }),
             augmentation: augmentation.into(),
@@ -44,7 +44,7 @@ impl From<&Recipe> for v1::StreamSpec {
     }
 }
 
-impl TryFrom<v1::StreamSpec> for Recipe {
+impl TryFrom<v1::StreamSpec> for Spec {
     type Error = String;
 
     /// Of a spec with every default written out, as a header holds it.

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::str::FromStr;
 
-/// A stream's recipe. Two streams with equal recipes over the same dataset and bundle are equal
+/// A stream's spec. Two streams with equal specs over the same dataset and bundle are equal
 /// batch by batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Recipe {
+pub struct Spec {
     /// Key of every random choice.
     pub seed: u64,
     /// Rows of a batch, over all ranks: 1 to 1024.
@@ -69,7 +69,7 @@ pub struct Blending {
     pub alpha: f64,
     /// The largest weight of one parent: above 1 / parents, at most 1.
     pub max_weight: f64,
-    /// Key of parents and weights; `None` for the recipe's seed.
+    /// Key of parents and weights; `None` for the spec's seed.
     pub seed: Option<u64>,
 }
 
@@ -109,7 +109,7 @@ pub enum Channels {
     Rgb,
 }
 
-impl Recipe {
+impl Spec {
     /// Real, existing and blended rows in the shares of `mix`; everything else as the contract has
     /// it by default.
     pub fn new(seed: u64, batch_size: u32, mix: Mix) -> Self {
@@ -125,8 +125,8 @@ impl Recipe {
         }
     }
 
-    /// Whether `echo`, the recipe with defaults written out, is this one: the first setting in which
-    /// it isn't, with this recipe's value and the echo's.
+    /// Whether `echo`, the spec with defaults written out, is this one: the first setting in which
+    /// it isn't, with this spec's value and the echo's.
     pub fn difference(&self, echo: &Self) -> Option<Difference> {
         if self.seed != echo.seed {
             // First, because other settings take their default from it.
@@ -159,7 +159,7 @@ impl Channels {
     }
 }
 
-/// One setting in which two recipes differ.
+/// One setting in which two specs differ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
     /// In words: "blending max weight".
@@ -170,9 +170,9 @@ pub struct Difference {
     pub right: Value,
 }
 
-fn to_value(recipe: &Recipe) -> Value {
+fn to_value(spec: &Spec) -> Value {
     // Plain structs of numbers and names always have a JSON form.
-    serde_json::to_value(recipe).unwrap_or_default()
+    serde_json::to_value(spec).unwrap_or_default()
 }
 
 /// Goes down to the innermost setting, so that the sentence about it is short.

@@ -1,4 +1,4 @@
-use client::recipe::{Augmentation, Blending, Channels, Latent, Mix, Recipe, Sampling};
+use client::spec::{Augmentation, Blending, Channels, Latent, Mix, Sampling, Spec};
 use proptest::option;
 use proptest::prelude::*;
 use proto::v1;
@@ -27,7 +27,7 @@ prop_compose! {
 
 prop_compose! {
     /// With every default written out, as a header has it.
-    fn recipe()(
+    fn spec()(
         (seed, batch_size) in (any::<u64>(), 1u32..1024),
         mix in mix(),
         sampling in sampling(),
@@ -36,33 +36,33 @@ prop_compose! {
         latent in latent(),
         augmented: bool,
         grey: bool,
-    ) -> Recipe {
-        Recipe {
+    ) -> Spec {
+        Spec {
             sampling,
             blending: Blending { count: Some(count), parents, alpha, max_weight, seed: Some(blending_seed) },
             latent,
             augmentation: if augmented { Augmentation::Standard } else { Augmentation::Off },
             channels: Some(if grey { Channels::Grey } else { Channels::Rgb }),
-            ..Recipe::new(seed, batch_size, mix)
+            ..Spec::new(seed, batch_size, mix)
         }
     }
 }
 
 proptest! {
     #[test]
-    fn a_recipe_comes_back_from_a_checkpoint_and_from_the_wire_to_the_last_bit(recipe in recipe()) {
-        let text = serde_json::to_string(&recipe).unwrap();
-        prop_assert_eq!(&serde_json::from_str::<Recipe>(&text).unwrap(), &recipe);
-        prop_assert_eq!(&Recipe::try_from(v1::StreamSpec::from(&recipe)).unwrap(), &recipe);
+    fn a_spec_comes_back_from_a_checkpoint_and_from_the_wire_to_the_last_bit(spec in spec()) {
+        let text = serde_json::to_string(&spec).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Spec>(&text).unwrap(), &spec);
+        prop_assert_eq!(&Spec::try_from(v1::StreamSpec::from(&spec)).unwrap(), &spec);
     }
 
     #[test]
-    fn only_defaults_may_be_filled_in(recipe in recipe(), count in option::of(Just(3u32))) {
-        let asked = Recipe { blending: Blending { count, ..recipe.blending.clone() }, channels: None, ..recipe.clone() };
-        let differs = count.is_some_and(|count| Some(count) != recipe.blending.count);
-        prop_assert_eq!(asked.difference(&recipe).is_some(), differs);
-        let other = Recipe { seed: !recipe.seed, ..recipe.clone() };
-        prop_assert_eq!(other.difference(&recipe).unwrap().setting, "seed");
+    fn only_defaults_may_be_filled_in(spec in spec(), count in option::of(Just(3u32))) {
+        let asked = Spec { blending: Blending { count, ..spec.blending.clone() }, channels: None, ..spec.clone() };
+        let differs = count.is_some_and(|count| Some(count) != spec.blending.count);
+        prop_assert_eq!(asked.difference(&spec).is_some(), differs);
+        let other = Spec { seed: !spec.seed, ..spec.clone() };
+        prop_assert_eq!(other.difference(&spec).unwrap().setting, "seed");
     }
 
     #[test]
