@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use command::{CommonArgs, Context, Error, Progress};
+use command::{CommonArgs, Context, Ending, Error, Progress, WrongSetting};
 
 /// Count up, to show the manners of every command
 #[derive(Parser)]
@@ -34,18 +34,34 @@ struct Up {
     /// Milliseconds for each step
     #[arg(long, value_name = "MS", default_value_t = 10, help_heading = "Training")]
     pause: u64,
+    /// Count until asked to stop, as a server serves
+    #[arg(long, help_heading = "Training")]
+    serve: bool,
     /// Leave nothing usable when interrupted
     #[arg(long, help_heading = "Training")]
     wasteful: bool,
+    /// Find out late that --steps is wrong
+    #[arg(long, help_heading = "Training")]
+    fussy: bool,
+}
+
+/// A library's error, through which the cause is still seen.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Command(#[from] Error),
+    #[error("{0}")]
+    Setting(#[from] WrongSetting),
 }
 
 fn main() -> ExitCode {
     command::main(run)
 }
 
-fn run(cli: Cli, context: Context) -> Result<(), Error> {
+fn run(cli: Cli, context: Context) -> Result<Ending, Failure> {
     if cli.common.dry_run {
-        return context.settings.print();
+        context.settings.print()?;
+        return Ok(Ending::Done);
     }
     match cli.verb {
         Verb::Up(up) => count(&up, &context),
@@ -53,20 +69,25 @@ fn run(cli: Cli, context: Context) -> Result<(), Error> {
             for line in 0..1_000_000 {
                 println!("{line}");
             }
-            Ok(())
+            Ok(Ending::Done)
         }
     }
 }
 
-fn count(up: &Up, context: &Context) -> Result<(), Error> {
+fn count(up: &Up, context: &Context) -> Result<Ending, Failure> {
+    if up.fussy {
+        let found = up.steps.to_string();
+        return Err(WrongSetting { setting: "steps", expected: "another number".to_owned(), found }.into());
+    }
     let progress = Progress::new("counting", up.steps, "steps");
     progress.say(format!("counting up to {}", up.steps));
     for step in 0..up.steps {
         if context.interrupt.requested() {
-            if up.wasteful {
-                return Err(Error::Interrupted);
-            }
-            break;
+            return match up {
+                Up { wasteful: true, .. } => Err(Error::Interrupted.into()),
+                Up { serve: true, .. } => Ok(Ending::Done),
+                _ => Ok(Ending::Interrupted),
+            };
         }
         std::thread::sleep(Duration::from_millis(up.pause));
         progress.note(format!("at {step}"));
@@ -74,5 +95,5 @@ fn count(up: &Up, context: &Context) -> Result<(), Error> {
     }
     progress.finish();
     println!("counted");
-    Ok(())
+    Ok(Ending::Done)
 }

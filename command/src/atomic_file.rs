@@ -17,13 +17,13 @@ pub(crate) const UNFINISHED: &str = ".tmp";
 /// and an old file at `path` stays as it was.
 ///
 /// # Errors
-/// [`Error::Write`] with the path and the system's reason.
+/// [`Error::Replace`] with the path and the system's reason.
 pub fn write_atomically(
     path: impl AsRef<Path>,
     fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<()> {
     let path = path.as_ref();
-    write(path, fill).map_err(Error::writing(path))
+    write(path, fill).map_err(|answer| Error::Replace { path: path.to_path_buf(), answer })
 }
 
 fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {

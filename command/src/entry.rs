@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 
 use crate::interrupt::EXIT_INTERRUPTED;
 use crate::settings::{LogFormat, Parsed};
-use crate::{Error, Interrupt, Result, Settings, parse_from, terminal};
+use crate::{Error, Interrupt, Result, Settings, WrongSetting, parse_from, terminal};
 
 /// The exit code for a command line or settings file that cannot be understood.
 const EXIT_USAGE: u8 = 2;
@@ -23,15 +23,31 @@ pub struct Context {
     pub settings: Settings,
 }
 
+/// How a body that didn't fail came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All was done that was asked for. A server that was told to stop has done all.
+    Done,
+    /// Ctrl-C came first; there is something to go on with.
+    Interrupted,
+}
+
+impl From<()> for Ending {
+    fn from((): ()) -> Self {
+        Self::Done
+    }
+}
+
 /// Runs a command: settings, log lines, threads and signals, then `body`.
 ///
-/// Exit codes: 0 when `body` returns `Ok`, also after Ctrl-C (the body then left something usable);
-/// 1 when it returns an error, printed as `error: ...` with its causes; 2 for a command line,
-/// variable or settings file that is wrong; 130 when it returns an error after Ctrl-C; 141 when
-/// whoever read standard output went away.
-pub fn main<Cli, Failure>(body: impl FnOnce(Cli, Context) -> Result<(), Failure>) -> ExitCode
+/// Exit codes: 0 when `body` did what it was asked to; 1 when it returns an error, printed as
+/// `error: ...` with its causes; 2 for a command line, variable or settings file that is wrong, also
+/// where only `body` finds out ([`WrongSetting`]); 130 when Ctrl-C kept it from its end, whether it
+/// returns [`Ending::Interrupted`] or an error; 141 when whoever read standard output went away.
+pub fn main<Cli, End, Failure>(body: impl FnOnce(Cli, Context) -> Result<End, Failure>) -> ExitCode
 where
     Cli: Parser,
+    End: Into<Ending>,
     Failure: Into<Box<dyn std::error::Error>>,
 {
     end_quietly_on_broken_pipe();
@@ -45,13 +61,25 @@ where
         report(&error);
         return ExitCode::FAILURE;
     }
-    match body(cli, context.clone()) {
-        Ok(()) => ExitCode::SUCCESS,
+    match body(cli, context.clone()).map(Into::into) {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Interrupted) => EXIT_INTERRUPTED.into(),
         Err(failure) => {
-            report(&*failure.into());
-            if context.interrupt.requested() { EXIT_INTERRUPTED.into() } else { ExitCode::FAILURE }
+            let failure = failure.into();
+            report(&*failure);
+            if context.interrupt.requested() {
+                EXIT_INTERRUPTED.into()
+            } else if is_wrong_setting(&*failure) {
+                EXIT_USAGE.into()
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
+}
+
+fn is_wrong_setting(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<WrongSetting>())
 }
 
 /// Prints `error: ...` and each cause that the sentence doesn't already contain, to standard error.
@@ -73,7 +101,7 @@ pub fn report(error: &(dyn std::error::Error + 'static)) {
 }
 
 /// Prints why the command line was refused, or the help that it asked for.
-pub(crate) fn refuse(error: Error) -> u8 {
+fn refuse(error: Error) -> u8 {
     match error {
         Error::Usage(usage) => {
             // Help goes to standard output; a reader that went away has seen enough.

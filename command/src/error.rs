@@ -48,8 +48,16 @@ pub enum Error {
         /// The system's answer; no `source`, because the sentence already holds it.
         answer: io::Error,
     },
-    /// A file or directory could not be written; what was there before is still there.
+    /// A file could not be written whole; what was there before is still there.
     #[error("cannot write {}: {}; earlier files are untouched", .path.display(), reason(.answer))]
+    Replace {
+        /// What was to be written.
+        path: PathBuf,
+        /// The system's answer; no `source`, because the sentence already holds it.
+        answer: io::Error,
+    },
+    /// A file, directory or stream could not be written; a part may have been.
+    #[error("cannot write {}: {}", .path.display(), reason(.answer))]
     Write {
         /// What was to be written.
         path: PathBuf,
@@ -102,6 +110,19 @@ pub enum Error {
     /// Ctrl-C came before there was anything worth keeping.
     #[error("interrupted before there was a result to keep")]
     Interrupted,
+}
+
+/// A setting whose value can't work, wherever it came from. Anywhere among the causes of a
+/// command's failure, it makes the exit code 2.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected} as {setting}, found {found}")]
+pub struct WrongSetting {
+    /// Which.
+    pub setting: &'static str,
+    /// What it may be.
+    pub expected: String,
+    /// What it is.
+    pub found: String,
 }
 
 /// A result whose error is [`Error`].

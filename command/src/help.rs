@@ -1,6 +1,6 @@
 //! How `--help` looks, in every command alike.
 //!
-//! [`crate::main`] and [`crate::parse`] apply all of it; a root struct needs no attribute for it.
+//! [`crate::main`] applies all of it; a root struct needs no attribute for it.
 
 use clap::Command;
 use clap::builder::styling::{AnsiColor, Effects, Style, Styles};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table as Layout, TableStyle, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table as Layout, presets};
 
 /// Groups of three digits: `1234567` becomes `1,234,567`.
 pub fn count(value: u64) -> String {
@@ -63,7 +63,7 @@ pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-/// A table for the terminal and, from the same rows, for Markdown.
+/// A table for the terminal.
 #[derive(Clone, Debug)]
 pub struct Table {
     header: Vec<String>,
@@ -82,24 +82,9 @@ impl Table {
         self
     }
 
-    /// As a Markdown table, to paste into a README.
-    pub fn markdown(&self) -> String {
-        let text = self.layout(presets::ASCII_MARKDOWN);
-        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        if let Some(rule) = lines.get_mut(1) {
-            let columns: Vec<&str> = rule.trim_matches('|').split('|').collect();
-            let aligned = columns.iter().enumerate().map(|(column, dashes)| match dashes.strip_suffix('-') {
-                Some(shorter) if self.is_numeric(column) => format!("{shorter}:"),
-                _ => (*dashes).to_owned(),
-            });
-            *rule = format!("|{}|", aligned.collect::<Vec<_>>().join("|"));
-        }
-        lines.join("\n")
-    }
-
-    fn layout(&self, style: TableStyle) -> String {
+    fn layout(&self) -> String {
         let mut layout = Layout::new();
-        layout.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
+        layout.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
         layout.set_header(&self.header);
         for row in &self.rows {
             let mut cells = row.clone();
@@ -124,9 +109,8 @@ impl Table {
     }
 }
 
-/// The terminal form.
 impl std::fmt::Display for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.layout(presets::UTF8_FULL_CONDENSED))
+        f.write_str(&self.layout())
     }
 }

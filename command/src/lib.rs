@@ -9,7 +9,8 @@
 //!    one sentence and an exit code. The body is handed a [`Context`].
 //! 3. [`progress`]: a bar on a terminal, plain lines in a file, nothing under `--quiet`.
 //! 4. [`run_directory`]: what a training leaves behind, `runs/00012-name/`, with figures for
-//!    [`tensorboard`] and checkpoints written by [`atomic_file`].
+//!    [`tensorboard`] and checkpoints written by [`atomic_file`]; [`training`]: how often, and how
+//!    it is told at the end.
 //! 5. [`picture`]: captioned grids and line plots as PNG. [`human`]: counts, durations, tables.
 //!
 //! A whole command:
@@ -50,10 +51,12 @@
 //!
 //! The first doc line of a command or flag is one clause that a newcomer understands; units and
 //! ranges stand in it. Flags are grouped by `help_heading`: `Input`, `Output`, `Network`,
-//! `Training`, `Serving`, and [`CommonArgs`] brings its own `Everywhere`. The root struct holds
-//! nothing but the subcommand and [`CommonArgs`], flattened; every other flag belongs to a
-//! subcommand. A root struct is named after its binary (`#[command(name = "cvae-gan", version)]`).
-//! Defaults are written with `default_value_t`, never in prose.
+//! `Training`, `Serving`, `Stream`, and [`CommonArgs`] brings its own `Everywhere`. A root struct
+//! that has subcommands holds nothing but them and [`CommonArgs`], flattened; every other flag
+//! belongs to a subcommand. It is named after its binary (`#[command(name = "cvae-gan", version)]`).
+//! A default is written with `default_value_t`; one that follows from other settings stands in
+//! prose, `[default: a tenth of --images]`, and [`Settings::fill`] gives it its value. A flag says
+//! what it turns on: no `--no-x`.
 
 pub mod atomic_file;
 mod entry;
@@ -67,11 +70,12 @@ pub mod run_directory;
 pub mod settings;
 pub mod tensorboard;
 mod terminal;
+pub mod training;
 
-pub use entry::{Context, main, report};
-pub use error::{Error, Result};
+pub use entry::{Context, Ending, main, report};
+pub use error::{Error, Result, WrongSetting};
 pub use interrupt::Interrupt;
 pub use progress::Progress;
 pub use run_directory::RunDirectory;
-pub use settings::{CommonArgs, Settings, parse, parse_from};
+pub use settings::{CommonArgs, Settings, parse_from};
 pub use terminal::say;

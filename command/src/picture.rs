@@ -51,7 +51,7 @@ impl Picture {
     /// Writes the file, whole or not at all.
     ///
     /// # Errors
-    /// [`crate::Error::Write`].
+    /// [`crate::Error::Replace`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let png = self.to_png();
         write_atomically(path, |file| file.write_all(&png))

@@ -18,7 +18,7 @@ pub const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Progress {
     label: String,
-    total: Option<u64>,
+    total: u64,
     unit: String,
     state: Mutex<State>,
     bar: Option<ProgressBar>,
@@ -37,12 +37,15 @@ struct State {
 impl Progress {
     /// `label` is a present participle ("training"), `unit` a plural ("images").
     pub fn new(label: &str, total: u64, unit: &str) -> Self {
-        Self::with_total(label, Some(total), unit)
-    }
-
-    /// Progress of work whose end is not known, such as a walk over a tar file.
-    pub fn counting(label: &str, unit: &str) -> Self {
-        Self::with_total(label, None, unit)
+        let now = Instant::now();
+        let state = State { start: 0, done: 0, started: now, printed: now, note: String::new(), finished: false };
+        let bar = (terminal::is_terminal() && !terminal::quiet()).then(|| {
+            let bar = terminal::bars().add(ProgressBar::new(total));
+            bar.set_style(style(label));
+            bar.enable_steady_tick(Duration::from_millis(250));
+            bar
+        });
+        Self { label: label.to_owned(), total, unit: unit.to_owned(), state: Mutex::new(state), bar }
     }
 
     /// Sets where a resumed task starts. What was done before counts towards the end, not the rate.
@@ -93,29 +96,18 @@ impl Progress {
         }
     }
 
-    fn with_total(label: &str, total: Option<u64>, unit: &str) -> Self {
-        let now = Instant::now();
-        let state = State { start: 0, done: 0, started: now, printed: now, note: String::new(), finished: false };
-        let bar = (terminal::is_terminal() && !terminal::quiet()).then(|| {
-            let bar = terminal::bars().add(ProgressBar::new(total.unwrap_or(0)));
-            bar.set_style(style(label, total.is_some()));
-            bar.enable_steady_tick(Duration::from_millis(250));
-            bar
-        });
-        Self { label: label.to_owned(), total, unit: unit.to_owned(), state: Mutex::new(state), bar }
-    }
-
     /// "training 12,800 of 50,000 images (25.6 %), 43.1 images/s, 14 min 5 s left, loss 3.21"
     fn line(&self, state: &State) -> String {
-        let amount = match self.total {
-            Some(total) if total > 0 => format!(
+        let amount = if self.total > 0 {
+            format!(
                 "{} of {} {} ({})",
                 human::count(state.done),
-                human::count(total),
+                human::count(self.total),
                 self.unit,
-                human::percent(state.done as f64 / total as f64)
-            ),
-            _ => format!("{} {}", human::count(state.done), self.unit),
+                human::percent(state.done as f64 / self.total as f64)
+            )
+        } else {
+            format!("{} {}", human::count(state.done), self.unit)
         };
         format!("{} {amount}, {}", self.label, self.tail(state))
     }
@@ -124,9 +116,9 @@ impl Progress {
     fn tail(&self, state: &State) -> String {
         let rate = state.rate();
         let mut text = format!("{} {}/s", human::rate(rate), self.unit);
-        let left = self.total.map(|total| total.saturating_sub(state.done) as f64 / rate);
+        let left = self.total.saturating_sub(state.done) as f64 / rate;
         // Whole seconds: a bar that counts milliseconds down is hard to read.
-        if let Some(left) = left.and_then(|seconds| Duration::try_from_secs_f64(seconds.ceil()).ok()) {
+        if let Ok(left) = Duration::try_from_secs_f64(left.ceil()) {
             let seconds = left.as_secs();
             let left = if seconds < 60 { format!("{seconds} s") } else { human::duration(left) };
             text.push_str(&format!(", {left} left"));
@@ -173,12 +165,8 @@ impl Drop for Progress {
     }
 }
 
-fn style(label: &str, bounded: bool) -> ProgressStyle {
-    let template = if bounded {
-        "{label} {bar:28.cyan/dim} {percent:>3} % {done}/{total}, {wide_msg}"
-    } else {
-        "{label} {spinner:.cyan} {done}, {wide_msg}"
-    };
+fn style(label: &str) -> ProgressStyle {
+    let template = "{label} {bar:28.cyan/dim} {percent:>3} % {done}/{total}, {wide_msg}";
     let label = label.to_owned();
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())

@@ -24,7 +24,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use checkpoints::{Checkpoint, Checkpoints, find, to_prune};
+pub use checkpoints::{Checkpoint, Checkpoints, load};
 pub use stats::{Stats, read as read_stats};
 
 use crate::atomic_file::{self, write_atomically};
@@ -61,7 +61,7 @@ impl RunDirectory {
     /// [`crate::Settings::to_toml`] gives it.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::Write`], [`Error::Replace`].
     pub fn create(parent: impl AsRef<Path>, name: &str, config: &str) -> Result<Self> {
         let parent = parent.as_ref();
         fs::create_dir_all(parent).map_err(Error::writing(parent))?;
@@ -81,7 +81,7 @@ impl RunDirectory {
     /// Starts a run in exactly `path`, as `--out` says.
     ///
     /// # Errors
-    /// [`Error::Occupied`] where a file already is, [`Error::Write`].
+    /// [`Error::Occupied`] where a file already is, [`Error::Write`], [`Error::Replace`].
     pub fn create_at(path: impl AsRef<Path>, config: &str) -> Result<Self> {
         let path = path.as_ref();
         fs::create_dir_all(path).map_err(Error::writing(path))?;
@@ -104,16 +104,36 @@ impl RunDirectory {
     }
 
     /// Sets the place to go on from: figures after `images_seen` are dropped, for they will be made
-    /// again. 0 starts the figures over.
+    /// again, and checkpoints after it are set aside, for they were passed over. 0 starts over.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::Write`], [`Error::Damaged`].
+    /// [`Error::Read`], [`Error::Write`], [`Error::Replace`], [`Error::Damaged`].
     pub fn resume_at(&self, images_seen: u64) -> Result<()> {
+        self.checkpoints.set_aside_after(images_seen)?;
         let mut figures = self.figures();
         figures.stats.truncate_after(images_seen)?;
         figures.first_event = images_seen.saturating_add(1);
         figures.events = None;
         Ok(())
+    }
+
+    /// Changes one setting in `config.toml`, for a run that goes on with another value. `remark`
+    /// stands behind it.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Replace`].
+    pub fn change_setting(&self, name: &str, value: &str, remark: &str) -> Result<()> {
+        let path = self.path.join(CONFIG);
+        let text = fs::read_to_string(&path).map_err(Error::reading(&path))?;
+        let is_old = |line: &&str| line.split('=').next().is_some_and(|key| key.trim() == name);
+        let changed = format!("{name} = {value} # {remark}");
+        let mut lines: Vec<&str> = text.lines().collect();
+        match lines.iter().position(is_old) {
+            Some(place) => lines[place] = &changed,
+            // At the top, where no table has begun.
+            None => lines.insert(0, &changed),
+        }
+        write_atomically(&path, |file| lines.iter().try_for_each(|line| writeln!(file, "{line}")))
     }
 
     /// The directory itself.
@@ -140,7 +160,7 @@ impl RunDirectory {
     /// Writes `samples/tag-000012800.png` and shows the picture in TensorBoard. Gives the file.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::Write`], [`Error::Replace`].
     pub fn save_picture(&self, tag: &str, images_seen: u64, picture: &Picture) -> Result<PathBuf> {
         let path = self.path.join(SAMPLES).join(format!("{}-{images_seen:09}.png", file_name(tag)));
         let png = picture.to_png();

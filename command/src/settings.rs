@@ -37,7 +37,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, Parser};
 pub use common_args::{CommonArgs, LogFormat};
 pub use resolved::Settings;
 
-use crate::{Error, Result, entry, help};
+use crate::{Error, Result, help};
 use given::Given;
 use value::Kind;
 
@@ -54,16 +54,8 @@ pub struct Parsed<Cli> {
     pub(crate) matches: ArgMatches,
 }
 
-/// Reads this process's command line, environment and settings file. Where they are wrong, or help
-/// is asked for, it prints that and ends the process. [`crate::main`] does this for its body.
-pub fn parse<Cli: Parser>() -> Cli {
-    match parse_from(std::env::args_os(), std::env::vars_os()) {
-        Ok(parsed) => parsed.cli,
-        Err(error) => std::process::exit(i32::from(entry::refuse(error))),
-    }
-}
-
-/// [`parse`] as a function of its inputs. `args` starts with the program's name.
+/// Reads a command line, environment and settings file; [`crate::main`] does this for its body.
+/// `args` starts with the program's name.
 ///
 /// # Errors
 /// [`Error::Usage`] for the command line (and for `--help`), [`Error::Setting`],
@@ -235,8 +227,8 @@ fn problem(error: &clap::Error, given: &Given, value: &str) -> String {
 }
 
 /// The long flag of an argument that settings can come from. `--help` and its like are no settings,
-/// and a switch that turns something off (`--no-x`) would read backwards in a file: such a setting is
-/// a `bool` with `ArgAction::Set`.
+/// nor is a switch that turns something off (`ArgAction::SetFalse`): it would read backwards in a
+/// file.
 fn setting_name(arg: &Arg) -> Option<&str> {
     let is_setting =
         matches!(arg.get_action(), ArgAction::Set | ArgAction::Append | ArgAction::SetTrue | ArgAction::Count);

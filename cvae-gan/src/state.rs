@@ -20,7 +20,6 @@ use recognizer::{BatchSource, FolderSource};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The kind of a training's checkpoints.
@@ -72,13 +71,8 @@ pub fn save(
 ) -> Result<PathBuf> {
     let checkpoint = to_checkpoint(learner, gathered, source)?;
     let bytes = checkpoint.to_bytes()?;
-    let path = run.checkpoints().write(learner.images_seen, |file| file.write_all(&bytes))?;
-    // Older checkpoints go only when this one is known to be good.
-    if std::fs::read(&path).map_err(command::Error::reading(&path))? != bytes {
-        let reason = format!("{} does not read back as it was written; older checkpoints are kept", path.display());
-        return Err(checkpoint.content(reason).into());
-    }
-    run.checkpoints().prune(keep, 0)?;
+    let path = run.checkpoints().write_verified(learner.images_seen, &bytes)?;
+    run.checkpoints().prune(learner.images_seen, keep)?;
     Ok(path)
 }
 

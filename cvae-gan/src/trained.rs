@@ -6,7 +6,7 @@ use crate::state::{self, AVERAGE, Training};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use command::run_directory::find;
+use command::run_directory::load;
 use nets::bundle::{Bundle, BundleInfo, BundleTensors, Precision};
 use nets::checkpoint::{CheckpointError, digest_of};
 use nets::{Encoder, Generator};
@@ -44,11 +44,10 @@ impl Trained {
     /// # Errors
     /// Nothing there, or a file of another kind.
     pub fn open(run_or_file: &Path, device: &Device) -> Result<Self> {
-        let path = find(run_or_file)?;
-        match Exportable::read(&path, device) {
+        load(run_or_file, |path| match Exportable::read(path, device) {
             Ok(parts) => parts.build(device),
             Err(Error::Checkpoint(CheckpointError::Kind { found, .. })) if found == "bundle" => {
-                let bundle = Bundle::open(&path, device)?;
+                let bundle = Bundle::open(path, device)?;
                 let BundleInfo { generator, names, images_seen, identity_digest, .. } = bundle.info;
                 Ok(Self {
                     generator: bundle.generator,
@@ -61,7 +60,7 @@ impl Trained {
                 })
             }
             Err(error) => Err(error),
-        }
+        })
     }
 
     /// Images of identity `class` from `count` latents of the prior, as NHWC bytes. The latents are
@@ -94,7 +93,7 @@ impl Exportable {
     /// # Errors
     /// Nothing there, or a file of another kind.
     pub fn read(run_or_file: &Path, device: &Device) -> Result<Self> {
-        let (training, mut checkpoint) = state::read(&find(run_or_file)?, device)?;
+        let (training, mut checkpoint) = load(run_or_file, |path| state::read(path, device))?;
         let (identity, code) = state::frozen_parts(&training, &mut checkpoint, device)?;
         let below = |prefix: &str, tensors: &BTreeMap<String, Tensor>| -> BTreeMap<String, Tensor> {
             let named = tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor)));

@@ -71,17 +71,20 @@ impl Recognizer {
     }
 }
 
-/// Reads a recognizer: a checkpoint, the newest one of a run directory, or published LightCNN
+/// Reads a recognizer: a checkpoint, the newest good one of a run directory, or published LightCNN
 /// weights as PyTorch wrote them (`.pth.tar`).
 ///
 /// # Errors
 /// Nothing there, a file that is cut short or of another kind, weights that don't fit it.
 pub fn load(run_or_file: impl AsRef<Path>, device: &Device) -> Result<Recognizer> {
-    let path = command::run_directory::find(run_or_file)?;
-    if is_of_pytorch(&path)? {
-        return published(&path, device);
+    command::run_directory::load(run_or_file, |path| load_file(path, device))
+}
+
+fn load_file(path: &Path, device: &Device) -> Result<Recognizer> {
+    if is_of_pytorch(path)? {
+        return published(path, device);
     }
-    let mut file = Checkpoint::read(&path, KIND, device)?;
+    let mut file = Checkpoint::read(path, KIND, device)?;
     let card: Card = file.get(CARD)?;
     let weights = file.take(NETWORK);
     Recognizer::new(card, weights, device).map_err(|error| Error::Checkpoint(file.content(sentence(&error))))

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::metrics::Features;
 use candle_core::{DType, Device, Tensor};
+use command::Interrupt;
 use dataset::Dataset;
 use nets::{FEATURE, LightCnn, pixels};
 use rayon::prelude::*;
@@ -20,10 +21,28 @@ pub fn embed(
     device: &Device,
     dataset: &Dataset,
     images: &[usize],
+    advance: impl FnMut(u64),
+) -> Result<Features> {
+    embed_unless(&Interrupt::new(), network, device, dataset, images, advance)
+}
+
+/// [`embed`], with a look at `interrupt` before each batch.
+///
+/// # Errors
+/// [`command::Error::Interrupted`], an image that can't be read.
+pub fn embed_unless(
+    interrupt: &Interrupt,
+    network: &LightCnn,
+    device: &Device,
+    dataset: &Dataset,
+    images: &[usize],
     mut advance: impl FnMut(u64),
 ) -> Result<Features> {
     let mut features = Features::new(FEATURE);
     for images in images.chunks(ROWS) {
+        if interrupt.requested() {
+            return Err(command::Error::Interrupted.into());
+        }
         let read: dataset::Result<Vec<Vec<u8>>> =
             images.par_iter().map(|&image| dataset.read(image).map(dataset::Image::into_pixels)).collect();
         let tensor = embed_pixels(network, device, dataset.channels(), &read?.concat())?;

@@ -2,29 +2,20 @@
 
 use crate::batch::SourceError;
 use crate::metrics::MetricError;
+use std::path::{Path, PathBuf};
 
 /// Why a recognizer can't be trained, read or judged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A setting that can't train.
-    #[error("expected {expected} as {setting}, found {found}")]
-    Setting {
-        /// Which.
-        setting: &'static str,
-        /// What it may be.
-        expected: String,
-        /// What it is.
-        found: String,
-    },
+    #[error("{0}")]
+    Setting(#[from] command::WrongSetting),
     /// The source of batches failed.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// A term of the loss, or the gradient, is no longer a number.
-    #[error(
-        "the {term} is {value} after {images_seen} images; the last good checkpoint is kept: \
-         resume with a lower learning rate"
-    )]
+    #[error("the {term} is {value} after {images_seen} images; {}", advice(kept.as_deref()))]
     NotFinite {
         /// The term, as it is named in the figures.
         term: &'static str,
@@ -32,6 +23,8 @@ pub enum Error {
         value: f64,
         /// Where in the training.
         images_seen: u64,
+        /// The newest checkpoint, from before; none where a training failed before its first.
+        kept: Option<PathBuf>,
     },
     /// A file that holds no recognizer, or another one than is needed.
     #[error(transparent)]
@@ -43,7 +36,7 @@ pub enum Error {
     #[error("{}: {reason}", path.display())]
     Published {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What was expected and found.
         reason: String,
     },
@@ -71,3 +64,11 @@ pub enum Error {
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What to do about a loss that is no longer a number.
+fn advice(kept: Option<&Path>) -> String {
+    match kept {
+        Some(kept) => format!("{} is kept: resume with a lower --learning-rate", kept.display()),
+        None => "there is no checkpoint yet: start again with a lower --learning-rate".to_owned(),
+    }
+}

@@ -1,21 +1,21 @@
 //! A recognizer judged on verification pairs.
 
-use crate::embed::embed;
+use crate::embed::embed_unless;
 use crate::error::Result;
 use crate::metrics::paired::{self, Difference, JudgedPair, McNemar};
 use crate::metrics::roc::{Acceptance, Scores};
 use crate::metrics::verification::{ScoredPair, Similarity, Verification, calls, verify};
 use crate::metrics::{Features, MetricError, even};
 use candle_core::Device;
+use command::Interrupt;
 use dataset::Dataset;
 use dataset::pairs::{Pair, Pairs};
-use nets::LightCnn;
+use nets::{FEATURE, LightCnn};
+use rayon::prelude::*;
 use serde::Serialize;
 
 /// False accept rates that are reported, where enough impostors allow it.
 const FALSE_ACCEPT_RATES: [f64; 3] = [0.1, 0.01, 0.001];
-/// A rate that lets in fewer impostors than this is luck.
-const IMPOSTORS_NEEDED: usize = 3;
 /// Of the bootstrap.
 const ROUNDS: u64 = 1000;
 
@@ -104,7 +104,38 @@ impl PairSet {
     /// # Errors
     /// An image that can't be read.
     pub fn embed(&self, network: &LightCnn, device: &Device, advance: impl FnMut(u64)) -> Result<Features> {
-        embed(network, device, &self.dataset, &self.images, advance)
+        self.embed_unless(&Interrupt::new(), network, device, advance)
+    }
+
+    /// [`PairSet::embed`], with a look at `interrupt` now and then.
+    ///
+    /// # Errors
+    /// [`command::Error::Interrupted`], an image that can't be read.
+    pub fn embed_unless(
+        &self,
+        interrupt: &Interrupt,
+        network: &LightCnn,
+        device: &Device,
+        advance: impl FnMut(u64),
+    ) -> Result<Features> {
+        embed_unless(interrupt, network, device, &self.dataset, &self.images, advance)
+    }
+
+    /// Refuses pairs that could not be judged, in less time than judging them takes: every image is
+    /// read once.
+    ///
+    /// # Errors
+    /// [`command::Error::Interrupted`], an image that can't be read, too few pairs or folds.
+    pub fn check(&self, interrupt: &Interrupt) -> Result<()> {
+        const PART: usize = 256;
+        for images in self.images.chunks(PART) {
+            if interrupt.requested() {
+                return Err(command::Error::Interrupted.into());
+            }
+            images.par_iter().try_for_each(|&image| self.dataset.read(image).map(|_| ()))?;
+        }
+        let blank = Features::from_values(vec![1.0; self.images.len() * FEATURE], FEATURE)?;
+        self.judge(&blank).map(|_| ())
     }
 
     /// All figures of a recognizer, from the features that [`PairSet::embed`] gave.
@@ -175,11 +206,10 @@ impl PairSet {
 
 fn figures(folds: &[Vec<ScoredPair>]) -> Result<PairFigures> {
     let scores = Scores::of_pairs(folds.iter().flatten())?;
-    let acceptance = FALSE_ACCEPT_RATES.map(|rate| scores.acceptance(rate));
     Ok(PairFigures {
         verification: verify(folds)?,
         equal_error_rate: scores.equal_error_rate(),
         area_under_curve: scores.area_under_curve(),
-        acceptance: acceptance.into_iter().filter(|at| at.impostors_allowed >= IMPOSTORS_NEEDED).collect(),
+        acceptance: scores.acceptances(&FALSE_ACCEPT_RATES),
     })
 }

@@ -2,9 +2,10 @@
 
 use crate::error::Result;
 use crate::evaluate::PairSet;
-use crate::train::{Loss, Outcome, Rhythm, Schedule, TrainConfig};
+use crate::train::{Loss, Rhythm, Schedule, TrainConfig};
 use clap::{Args, ValueEnum};
-use command::{RunDirectory, Settings};
+use command::training::RunFlags;
+use command::{Interrupt, Settings};
 use nets::{LightCnnKind, Width};
 use std::path::PathBuf;
 
@@ -62,24 +63,12 @@ pub struct TrainFlags {
     #[arg(long, value_name = "PATH", help_heading = "Input")]
     pub pairs: Option<PathBuf>,
 
-    /// New run directory [default: the next number in runs/]
-    #[arg(long, value_name = "RUN", conflicts_with = "resume", help_heading = "Output")]
-    pub out: Option<PathBuf>,
-    /// Go on with this run directory, with the settings it was started with
-    #[arg(long, value_name = "RUN", help_heading = "Output")]
-    pub resume: Option<PathBuf>,
-    /// Length between lines of figures [unit: images seen] [default: a hundredth of --images]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
-    pub log_every: Option<u64>,
     /// Length between evaluations on --pairs [unit: images seen] [default: a tenth of --images, at least 5,000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
     pub evaluate_every: Option<u64>,
-    /// Length between checkpoints [unit: images seen] [default: a tenth of --images]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
-    pub checkpoint_every: Option<u64>,
-    /// Newest checkpoints that are kept
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Output")]
-    pub keep: u32,
+    /// Where the run is and how often it reports.
+    #[command(flatten)]
+    pub run: RunFlags,
 }
 
 /// A loss by name.
@@ -120,54 +109,29 @@ impl TrainFlags {
 
     /// How often the training reports.
     pub fn rhythm(&self) -> Rhythm {
-        let usual = Rhythm::over(self.images);
-        Rhythm {
-            log: self.log_every.unwrap_or(usual.log),
-            evaluate: self.evaluate_every.unwrap_or(usual.evaluate),
-            checkpoint: self.checkpoint_every.unwrap_or(usual.checkpoint),
-            keep: self.keep as usize,
-        }
+        let usual = self.run.rhythm(self.images);
+        Rhythm { evaluate: self.evaluate_every.unwrap_or(usual.evaluate), ..usual }
     }
 
-    /// The pairs to judge on, if any.
+    /// The command's settings with values for those that follow from others: what a run keeps.
+    pub fn resolved(&self, settings: &Settings, config: &TrainConfig) -> Settings {
+        let mut settings = settings.clone();
+        settings.fill("learning-rate", config.learning_rate, "of --batch and --arch");
+        settings.fill("warm-up", config.warm_up, "of --images");
+        let rhythm = self.rhythm();
+        settings.fill("evaluate-every", rhythm.evaluate, "of --images");
+        self.run.fill(&mut settings, &rhythm);
+        settings
+    }
+
+    /// The pairs to judge on, if any, and sure to be judged: that one is missing or damaged should
+    /// not come out after hours.
     ///
     /// # Errors
-    /// As [`PairSet::open`].
-    pub fn pair_set(&self) -> Result<Option<PairSet>> {
-        self.pairs.as_ref().map(PairSet::open).transpose()
-    }
-
-    /// The run directory: the one of `--resume`, that of `--out`, or `runs/00012-name`.
-    ///
-    /// # Errors
-    /// A place that is taken, in use or can't be written.
-    pub fn run_directory(&self, name: &str, settings: &Settings) -> Result<RunDirectory> {
-        Ok(match (&self.resume, &self.out) {
-            (Some(run), _) => RunDirectory::open(run)?,
-            (None, Some(out)) => RunDirectory::create_at(out, &settings.to_toml())?,
-            (None, None) => RunDirectory::create("runs", name, &settings.to_toml())?,
-        })
-    }
-}
-
-/// Says how a training ended: one line, or with `json` one object on standard output.
-pub fn report(outcome: &Outcome, run: &RunDirectory, json: bool) {
-    if json {
-        let object = serde_json::json!({
-            "run": run.path(),
-            "checkpoint": outcome.checkpoint,
-            "images_seen": outcome.images_seen,
-            "interrupted": outcome.interrupted,
-            "evaluation": outcome.evaluation,
-        });
-        println!("{object}");
-        return;
-    }
-    let seen = command::human::count(outcome.images_seen);
-    let run = run.path().display();
-    if outcome.interrupted {
-        println!("stopped after {seen} images; go on with --resume {run}");
-    } else {
-        println!("trained for {seen} images: {}", outcome.checkpoint.display());
+    /// As [`PairSet::open`] and [`PairSet::check`].
+    pub fn pair_set(&self, interrupt: &Interrupt) -> Result<Option<PairSet>> {
+        let pairs = self.pairs.as_ref().map(PairSet::open).transpose()?;
+        pairs.as_ref().map_or(Ok(()), |pairs| pairs.check(interrupt))?;
+        Ok(pairs)
     }
 }

@@ -10,15 +10,22 @@ use crate::embed::classify;
 use crate::error::Result;
 use crate::metrics::classification::{inception_score, softmax, top1};
 use crate::metrics::distribution::{frechet_distance, kernel_distance};
-use crate::metrics::identity::{Diversity, IdentityKept, Memorisation, diversity, identity_kept, memorisation};
-use crate::metrics::roc::Scores;
+use crate::metrics::identity::{
+    Diversity, IdentityKept, Memorisation, NewIdentities, diversity, identity_kept, memorisation, new_identities,
+    strangers,
+};
+use crate::metrics::roc::Threshold;
+use crate::metrics::template::{Templates, templates};
 use crate::metrics::verification::Similarity;
-use crate::metrics::{Features, MetricError, even, need};
+use crate::metrics::{Features, MetricError, even, finite, need};
+use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Share of impostors above the threshold that "the same person" is judged by.
 const FALSE_ACCEPT_RATE: f64 = 1e-3;
+/// Images of the templates that are judged, where there are as many.
+const TEMPLATE_IMAGES: [usize; 3] = [1, 5, 20];
 
 /// Features with the class of each.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +58,8 @@ pub struct Against {
     pub kernel_distance: f64,
     /// Closeness to the reference's class centres.
     pub identity: IdentityKept,
+    /// Sets of 1, 5 and 20 images of an identity against all its reference images.
+    pub templates: Vec<Templates>,
 }
 
 /// All that can be said of generated images.
@@ -95,6 +104,17 @@ impl Labelled {
         let mut renamed = self.pick(|row| class(&self.labels[row]).is_some())?;
         renamed.labels = self.labels.iter().filter_map(class).collect();
         Ok(renamed)
+    }
+
+    /// The images of people whom another list of names lacks, with their labels as they are. People
+    /// with a single image are left out: it agrees with nothing.
+    pub fn strangers(&self, names: &[String], other: &[String]) -> Result<Self, MetricError> {
+        let known: BTreeSet<&String> = other.iter().collect();
+        let mut images = BTreeMap::<u32, usize>::new();
+        self.labels.iter().for_each(|&label| *images.entry(label).or_default() += 1);
+        let is_new = |label: &u32| names.get(*label as usize).is_some_and(|name| !known.contains(name));
+        let stranger = |label: &u32| is_new(label) && images.get(label).is_some_and(|&count| count >= 2);
+        self.pick(|row| stranger(&self.labels[row]))
     }
 
     /// Every second image of each class, and the others.
@@ -172,6 +192,7 @@ pub fn judge(
             frechet_distance: frechet_distance(&images.features, &reference.features)?,
             kernel_distance: kernel_distance(&images.features, &reference.features)?,
             identity: identity_kept(&images.features, &images.labels, &centres, threshold)?,
+            templates: templates_of(images, &centres)?,
         })
     };
     Ok(Report {
@@ -189,13 +210,38 @@ pub fn known_classes<'a>(recognizer: &Recognizer, names: impl Iterator<Item = &'
     names.map(|name| classes.get(name).copied()).collect()
 }
 
+/// Whether images of people whom `reference` lacks show people of their own. Labels of `reference`
+/// lie below `classes`; those of `images` count among themselves.
+///
+/// # Errors
+/// No new person with two images, fewer than two people in the reference.
+pub fn judge_new(images: &Labelled, reference: &Labelled, classes: usize) -> Result<NewIdentities> {
+    let centres = reference.features.class_centres(&reference.labels, classes)?;
+    let threshold = stranger_threshold(reference, &centres)?;
+    Ok(new_identities((&images.features, &images.labels), &centres, threshold)?)
+}
+
+fn templates_of(images: &Labelled, centres: &Features) -> Result<Vec<Templates>, MetricError> {
+    let judged = TEMPLATE_IMAGES.map(|count| templates((&images.features, &images.labels), centres, count));
+    judged.into_iter().filter_map(Result::transpose).collect()
+}
+
+/// The cosine to a stranger's centre that one reference image in a thousand reaches.
 fn stranger_threshold(reference: &Labelled, centres: &Features) -> Result<f64, MetricError> {
-    let (mut own, mut strangers) = (Vec::new(), Vec::new());
-    for (feature, &label) in reference.features.rows().zip(&reference.labels) {
-        for (class, centre) in centres.rows().enumerate() {
-            let cosine = Similarity::Cosine.score(feature, centre);
-            if class == label as usize { own.push(cosine) } else { strangers.push(cosine) }
-        }
+    const FIGURE: &str = "a threshold between people";
+    /// Images whose scores are held at a time.
+    const PART: usize = 256;
+    finite(FIGURE, reference.features.values().iter().copied().map(f64::from))?;
+    let people: BTreeSet<u32> = reference.labels.iter().copied().collect();
+    need(FIGURE, "people", 2, people.len())?;
+    let mut threshold = Threshold::new(reference.labels.len() * (people.len() - 1), FALSE_ACCEPT_RATE);
+    let rows: Vec<(&[f32], u32)> = reference.features.rows().zip(reference.labels.iter().copied()).collect();
+    for part in rows.chunks(PART) {
+        let scores = part.par_iter().flat_map_iter(|&(feature, label)| {
+            strangers(centres, label).map(|centre| Similarity::Cosine.score(feature, centre))
+        });
+        threshold.extend(scores.collect::<Vec<f64>>());
     }
-    Ok(Scores::new(own, strangers)?.acceptance(FALSE_ACCEPT_RATE).threshold)
+    // A thousandth of some scores is never all of them.
+    Ok(threshold.value().unwrap_or(f64::NEG_INFINITY))
 }

@@ -27,7 +27,7 @@ pub mod train;
 
 pub use batch::{Batch, BatchSource, Source, SourceError};
 pub use card::{Card, Recognizer, load};
-pub use embed::{classify, embed, embed_pixels};
+pub use embed::{classify, embed, embed_pixels, embed_unless};
 pub use error::{Error, Result};
 pub use evaluate::{Evaluation, PairSet};
 pub use folder::{FolderSettings, FolderSource};

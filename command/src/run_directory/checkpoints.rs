@@ -1,19 +1,19 @@
 //! The checkpoints of a run: `checkpoints/images-000012800.safetensors`, named by images seen.
 //!
-//! Which ones are kept: **the newest N, and every one at a multiple of M images**. Pruning happens
-//! after a new checkpoint is whole, never before.
+//! **The newest N are kept.** Older ones go after a new one is whole and has been read back, never
+//! before. One that is damaged counts for nothing: a resumed run sets it aside as `*.damaged`.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, BufWriter};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::atomic_file::write_atomically;
+use crate::atomic_file::{sync_directory, write_atomically};
 use crate::{Error, Result};
 
 const DIRECTORY: &str = "checkpoints";
 const PREFIX: &str = "images-";
 const SUFFIX: &str = ".safetensors";
+const DAMAGED: &str = ".damaged";
 
 /// One checkpoint's place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,33 +30,21 @@ pub struct Checkpoints {
     directory: PathBuf,
 }
 
-/// The file that `RUN|FILE` on a command line means: a file itself, or the newest checkpoint of a
-/// run directory.
+/// Reads what `RUN|FILE` on a command line means: a file itself, or the newest checkpoint of a run
+/// directory that `read` accepts.
 ///
 /// # Errors
-/// [`Error::NoCheckpoint`], [`Error::Read`].
-pub fn find(run_or_file: impl AsRef<Path>) -> Result<PathBuf> {
+/// `read`'s own for a file; [`Error::NoCheckpoint`] and [`Error::Read`] for a run.
+pub fn load<T, Refusal: From<Error> + std::fmt::Display>(
+    run_or_file: impl AsRef<Path>,
+    mut read: impl FnMut(&Path) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
     let place = run_or_file.as_ref();
-    let metadata = fs::metadata(place).map_err(Error::reading(place))?;
-    if !metadata.is_dir() {
-        return Ok(place.to_path_buf());
+    if !fs::metadata(place).map_err(Error::reading(place))?.is_dir() {
+        return read(place);
     }
-    let newest = Checkpoints::in_run(place).list()?.pop();
-    newest
-        .map(|checkpoint| checkpoint.path)
-        .ok_or_else(|| Error::NoCheckpoint { place: place.to_path_buf(), found: "none".to_owned() })
-}
-
-/// The images seen of the checkpoints that the rule gives up: all but the newest `keep_newest` and
-/// those at multiples of `keep_every` (0: none are kept for that reason). The newest one always
-/// stays.
-pub fn to_prune(images_seen: &[u64], keep_newest: usize, keep_every: u64) -> Vec<u64> {
-    let sorted: BTreeSet<u64> = images_seen.iter().copied().collect();
-    let is_milestone = |seen: &u64| keep_every > 0 && seen.is_multiple_of(keep_every);
-    let mut pruned: Vec<u64> =
-        sorted.into_iter().rev().skip(keep_newest.max(1)).filter(|seen| !is_milestone(seen)).collect();
-    pruned.reverse();
-    pruned
+    let (_, content) = Checkpoints::in_run(place).newest(|checkpoint| read(&checkpoint.path))?;
+    Ok(content)
 }
 
 impl Checkpoints {
@@ -70,23 +58,22 @@ impl Checkpoints {
         &self.directory
     }
 
-    /// The file for a place in the training, whether it exists or not. For writers of their own that
-    /// also write to a temporary name, sync and rename.
-    pub fn path(&self, images_seen: u64) -> PathBuf {
-        self.directory.join(format!("{PREFIX}{images_seen:09}{SUFFIX}"))
-    }
-
-    /// Writes a checkpoint through `fill`, whole or not at all.
+    /// Writes a checkpoint, whole or not at all, and reads it back. One that doesn't read back as it
+    /// was written is set aside.
     ///
     /// # Errors
-    /// [`Error::Write`]; older checkpoints are untouched.
-    pub fn write(
-        &self,
-        images_seen: u64,
-        fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-    ) -> Result<PathBuf> {
-        let path = self.path(images_seen);
-        write_atomically(&path, fill)?;
+    /// [`Error::Replace`], [`Error::Read`], [`Error::Damaged`]; older checkpoints are untouched.
+    pub fn write_verified(&self, images_seen: u64, bytes: &[u8]) -> Result<PathBuf> {
+        let path = self.directory.join(format!("{PREFIX}{images_seen:09}{SUFFIX}"));
+        write_atomically(&path, |file| file.write_all(bytes))?;
+        if !holds(&path, bytes).map_err(Error::reading(&path))? {
+            set_aside(&path)?;
+            return Err(Error::Damaged {
+                path,
+                expected: "what was just written".to_owned(),
+                found: "something else; older checkpoints are kept, this disk may be failing".to_owned(),
+            });
+        }
         Ok(path)
     }
 
@@ -137,18 +124,52 @@ impl Checkpoints {
         Err(Error::NoCheckpoint { place: self.directory.clone(), found })
     }
 
-    /// Deletes what the rule of [`to_prune`] gives up, and says what.
+    /// Deletes all but the newest `keep` (at least one) up to the one at `written`, and says which.
+    /// Call it after [`Checkpoints::write_verified`] with the same place: files beyond it are not
+    /// known to be good and count for nothing.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::Write`].
-    pub fn prune(&self, keep_newest: usize, keep_every: u64) -> Result<Vec<Checkpoint>> {
-        let mut checkpoints = self.list()?;
-        let seen: Vec<u64> = checkpoints.iter().map(|checkpoint| checkpoint.images_seen).collect();
-        let pruned = to_prune(&seen, keep_newest, keep_every);
-        checkpoints.retain(|checkpoint| pruned.contains(&checkpoint.images_seen));
-        for checkpoint in &checkpoints {
+    pub fn prune(&self, written: u64, keep: usize) -> Result<Vec<Checkpoint>> {
+        let mut old = self.list()?;
+        old.retain(|checkpoint| checkpoint.images_seen <= written);
+        old.truncate(old.len().saturating_sub(keep.max(1)));
+        for checkpoint in &old {
             fs::remove_file(&checkpoint.path).map_err(Error::writing(&checkpoint.path))?;
         }
-        Ok(checkpoints)
+        Ok(old)
     }
+
+    /// Renames the checkpoints beyond `images_seen`, which a resumed run passed over, to `*.damaged`.
+    pub(super) fn set_aside_after(&self, images_seen: u64) -> Result<()> {
+        for checkpoint in self.list()?.iter().filter(|checkpoint| checkpoint.images_seen > images_seen) {
+            set_aside(&checkpoint.path)?;
+        }
+        Ok(())
+    }
+}
+
+fn set_aside(path: &Path) -> Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(DAMAGED);
+    fs::rename(path, &name).map_err(Error::writing(path))?;
+    path.parent().map_or(Ok(()), sync_directory).map_err(Error::writing(path))?;
+    tracing::warn!("set aside {}", Path::new(&name).display());
+    Ok(())
+}
+
+/// Whether a file holds exactly `bytes`, read in parts: a checkpoint may fill half the memory.
+fn holds(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let mut part = vec![0; 1 << 20];
+    for expected in bytes.chunks(part.len()) {
+        let found = &mut part[..expected.len()];
+        match file.read_exact(found) {
+            Ok(()) if found == expected => {}
+            Ok(()) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(file.read(&mut part[..1])? == 0)
 }

@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, Command};
 use toml::Value;
 
 use super::given::{Given, Source, variable};
-use super::value;
+use super::value::{self, Kind};
 use super::{chosen, leaf, setting_name, subcommand_path};
 use crate::{Error, Result};
 
@@ -25,6 +25,7 @@ struct Entry {
     heading: Option<String>,
     /// None where the setting has neither a value nor a default.
     value: Option<Value>,
+    kind: Kind,
     origin: Option<String>,
     positional: bool,
 }
@@ -41,6 +42,16 @@ impl Settings {
         let entries =
             chosen(command, &path).get_arguments().filter_map(|arg| Entry::new(arg, matches, given)).collect();
         Self { invocation, entries }
+    }
+
+    /// Gives a setting its value where it was left open, so that a run keeps what it was started
+    /// with even when a later version decides otherwise. `why` says where the value comes from. A
+    /// setting that has a value, or that this command doesn't know, is left alone.
+    pub fn fill(&mut self, name: &str, value: impl ToString, why: &str) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == name && entry.value.is_none()) {
+            entry.value = Some(value::typed(entry.kind, value.to_string()));
+            entry.origin = Some(why.to_owned());
+        }
     }
 
     /// The settings as TOML with comments. Fed back through `--config`, they resolve to the same.
@@ -92,6 +103,7 @@ impl Entry {
             _ => None,
         };
         let heading = if positional { None } else { arg.get_help_heading().map(str::to_owned) };
-        Some(Self { name: name.to_owned(), heading, value: value::resolved(arg, matches), origin, positional })
+        let (kind, value) = (Kind::of(arg), value::resolved(arg, matches));
+        Some(Self { name: name.to_owned(), heading, value, kind, origin, positional })
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn resolved(arg: &Arg, matches: &ArgMatches) -> Option<Value> {
     if Kind::of(arg) == Kind::Count {
         return Some(Value::Integer(matches.get_count(id).into()));
     }
-    let mut values = matches.get_raw(id)?.map(|raw| typed(arg, raw.to_string_lossy().into_owned()));
+    let mut values = matches.get_raw(id)?.map(|raw| typed(Kind::of(arg), raw.to_string_lossy().into_owned()));
     if is_list(arg) { Some(Value::Array(values.collect())) } else { values.next() }
 }
 
@@ -90,9 +90,10 @@ fn is_list(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Append)
 }
 
-/// A number or switch where the flag takes one, text otherwise.
-fn typed(arg: &Arg, text: String) -> Value {
-    let value = match Kind::of(arg) {
+/// A number or switch where the flag takes one, text otherwise; text too for a whole number from
+/// 2^63 on, which TOML doesn't know and the flag reads all the same.
+pub(super) fn typed(kind: Kind, text: String) -> Value {
+    let value = match kind {
         Kind::Switch => {
             Some(Value::Boolean(matches!(text.to_lowercase().as_str(), "true" | "t" | "yes" | "y" | "on" | "1")))
         }

@@ -19,12 +19,10 @@ fn figures_read_well() {
 }
 
 #[test]
-fn a_table_prints_for_terminals_and_for_markdown() {
+fn a_table_prints_with_its_figures_to_the_right() {
     let mut table = Table::new(["training", "accuracy"]);
     table.row(["real only", "71.2"]).row(["+ blended", "9.0"]);
-    assert_eq!(
-        table.markdown(),
-        "| training  | accuracy |\n|-----------|---------:|\n| real only |     71.2 |\n| + blended |      9.0 |"
-    );
-    assert_eq!(table.to_string().lines().count(), 6);
+    let text = table.to_string();
+    assert_eq!(text.lines().count(), 6);
+    assert!(text.lines().nth(4).unwrap().ends_with("      9.0 │"), "{text}");
 }

@@ -8,3 +8,4 @@ mod process;
 mod run_directory;
 mod settings;
 mod tensorboard;
+mod training;

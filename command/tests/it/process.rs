@@ -79,13 +79,31 @@ fn a_dry_run_prints_settings_and_does_nothing() {
 #[cfg(unix)]
 fn the_first_signal_asks_politely() {
     for name in ["INT", "TERM"] {
-        let (mut child, mut stderr) = started(&["up", "--steps", "1000000", "--pause", "0"]);
+        let (mut child, mut stderr) = started(&["up", "--steps", "1000000", "--pause", "0", "--serve"]);
         signal(&child, name);
         let mut rest = String::new();
         stderr.read_to_string(&mut rest).unwrap();
         assert!(rest.contains("stopping in good order"), "{rest}");
         assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_command_that_can_go_on_is_130_without_an_error() {
+    let (mut child, mut stderr) = started(&["up", "--steps", "1000000", "--pause", "0"]);
+    signal(&child, "INT");
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert!(!rest.contains("error"), "{rest}");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn a_setting_that_only_the_body_finds_wrong_is_2() {
+    let output = output(&["up", "--steps", "3", "--fussy"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(text(&output.stderr), "error: expected another number as steps, found 3\n");
 }
 
 #[test]

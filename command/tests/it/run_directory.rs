@@ -4,16 +4,15 @@ use std::fs;
 use std::io::Write;
 
 use command::picture::Plot;
-use command::run_directory::{Checkpoints, find, read_stats, to_prune};
+use command::run_directory::{Checkpoints, load, read_stats};
 use command::{Error, RunDirectory};
-use proptest::prelude::*;
 
 fn name(run: &RunDirectory) -> String {
     run.path().file_name().unwrap().to_str().unwrap().to_owned()
 }
 
 fn save(run: &RunDirectory, images_seen: u64) {
-    run.checkpoints().write(images_seen, |file| write!(file, "{images_seen}")).unwrap();
+    run.checkpoints().write_verified(images_seen, images_seen.to_string().as_bytes()).unwrap();
 }
 
 #[test]
@@ -130,14 +129,23 @@ fn damaged_figures_are_named() {
 fn the_newest_checkpoint_that_can_be_read_is_found() {
     let parent = tempfile::tempdir().unwrap();
     let run = RunDirectory::create(parent.path(), "a", "").unwrap();
-    let text = find(run.path()).unwrap_err().to_string();
+    let found = |damaged: &str| {
+        load(run.path(), |path| match fs::read_to_string(path) {
+            Ok(text) if text != damaged => Ok(text),
+            _ => Err(Error::NotARun(path.to_path_buf())),
+        })
+    };
+    let text = found("").unwrap_err().to_string();
     assert!(text.starts_with("expected a checkpoint in") && text.ends_with("found none"), "{text}");
     for images_seen in [64, 12_800, 640] {
         save(&run, images_seen);
     }
     fs::write(run.checkpoints().directory().join("images-x.safetensors"), "").unwrap();
     fs::write(run.checkpoints().directory().join(".images-000000001.safetensors.abc.tmp"), "").unwrap();
-    assert_eq!(find(run.path()).unwrap(), run.path().join("checkpoints/images-000012800.safetensors"));
+    assert_eq!(found("").unwrap(), "12800");
+    assert_eq!(found("12800").unwrap(), "640");
+    let file = run.path().join("checkpoints/images-000000064.safetensors");
+    assert_eq!(load(&file, |path| Ok::<_, Error>(path.to_path_buf())).unwrap(), file);
     let (checkpoint, content) = run
         .checkpoints()
         .newest(|checkpoint| match fs::read_to_string(&checkpoint.path) {
@@ -161,31 +169,49 @@ fn opening_a_run_removes_what_a_killed_process_left_unfinished() {
     assert_eq!(run.checkpoints().list().unwrap(), []);
 }
 
+fn seen(run: &RunDirectory) -> Vec<u64> {
+    let left = Checkpoints::in_run(run.path()).list().unwrap();
+    left.iter().map(|checkpoint| checkpoint.images_seen).collect()
+}
+
 #[test]
-fn pruning_keeps_the_newest_and_the_milestones() {
-    assert_eq!(to_prune(&[100, 200, 300, 400, 500, 550], 2, 200), [100, 300]);
-    assert_eq!(to_prune(&[100, 200, 300], 0, 0), [100, 200]);
+fn pruning_keeps_the_newest_and_at_least_the_one_just_written() {
     let parent = tempfile::tempdir().unwrap();
     let run = RunDirectory::create(parent.path(), "a", "").unwrap();
     for images_seen in [64, 128, 192, 256] {
         save(&run, images_seen);
     }
-    let pruned = run.checkpoints().prune(1, 128).unwrap();
-    assert_eq!(pruned.iter().map(|checkpoint| checkpoint.images_seen).collect::<Vec<_>>(), [64, 192]);
-    let left = Checkpoints::in_run(run.path()).list().unwrap();
-    assert_eq!(left.iter().map(|checkpoint| checkpoint.images_seen).collect::<Vec<_>>(), [128, 256]);
+    let pruned = run.checkpoints().prune(256, 2).unwrap();
+    assert_eq!(pruned.iter().map(|checkpoint| checkpoint.images_seen).collect::<Vec<_>>(), [64, 128]);
+    // One that is not known to be good is no reason to give up one that is.
+    run.checkpoints().prune(192, 1).unwrap();
+    assert_eq!(seen(&run), [192, 256]);
+    run.checkpoints().prune(256, 0).unwrap();
+    assert_eq!(seen(&run), [256]);
 }
 
-proptest! {
-    #[test]
-    fn pruning_twice_prunes_nothing_more_and_the_newest_always_stays(
-        seen in proptest::collection::btree_set(0u64..1000, 1..30), keep_newest in 0usize..5, keep_every in 0u64..100,
-    ) {
-        let all: Vec<u64> = seen.into_iter().collect();
-        let pruned = to_prune(&all, keep_newest, keep_every);
-        let left: Vec<u64> = all.iter().copied().filter(|one| !pruned.contains(one)).collect();
-        prop_assert_eq!(left.last(), all.last());
-        prop_assert!(left.len() >= keep_newest.min(all.len()));
-        prop_assert_eq!(to_prune(&left, keep_newest, keep_every), Vec::<u64>::new());
-    }
+#[test]
+fn a_checkpoint_that_a_resume_passed_over_is_set_aside() {
+    let parent = tempfile::tempdir().unwrap();
+    let run = RunDirectory::create(parent.path(), "a", "").unwrap();
+    save(&run, 400);
+    save(&run, 800);
+    run.resume_at(400).unwrap();
+    assert_eq!(seen(&run), [400]);
+    assert!(run.path().join("checkpoints/images-000000800.safetensors.damaged").is_file());
+    save(&run, 408);
+    run.checkpoints().prune(408, 1).unwrap();
+    assert_eq!(seen(&run), [408]);
+}
+
+#[test]
+fn a_setting_that_changed_on_the_way_is_recorded() {
+    let parent = tempfile::tempdir().unwrap();
+    let run = RunDirectory::create(parent.path(), "a", "clip = 5.0 # flag\nclip-more = 1\n[train]\n").unwrap();
+    run.change_setting("clip", "2.0", "5.0 before").unwrap();
+    run.change_setting("learning-rate", "0.1", "0.2 before").unwrap();
+    assert_eq!(
+        fs::read_to_string(run.path().join("config.toml")).unwrap(),
+        "learning-rate = 0.1 # 0.2 before\nclip = 2.0 # 5.0 before\nclip-more = 1\n[train]\n"
+    );
 }

@@ -332,3 +332,16 @@ fn an_argument_stays_on_the_command_line() {
             }
     );
 }
+
+#[test]
+fn what_was_left_open_is_kept_with_its_value_and_read_back_to_the_last_bit() {
+    let mut settings = parse(&["train", "--data", "d", "--batch-size", "3"], &[]).unwrap().settings;
+    settings.fill("data-seed", u64::MAX, "drawn");
+    settings.fill("batch-size", 9, "never");
+    settings.fill("unheard-of", 9, "never");
+    let text = settings.to_toml();
+    assert!(text.contains("data-seed = \"18446744073709551615\" # drawn\n"), "{text}");
+    let file = File::new(&text);
+    let again = train(&["train", "--config", &file.text()], &[]);
+    assert_eq!((again.data_seed, again.batch_size), (Some(u64::MAX), 3));
+}

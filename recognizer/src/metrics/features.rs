@@ -87,6 +87,11 @@ impl Features {
     }
 }
 
+/// Whether a row stands for nothing: the centre of a class without images.
+pub(crate) fn is_blank(row: &[f32]) -> bool {
+    row.iter().all(|&value| value == 0.0)
+}
+
 /// Cosine of the angle between two vectors; 0 where one of them is zero.
 pub(crate) fn cosine(left: &[f32], right: &[f32]) -> f64 {
     let norms = (dot(left, left) * dot(right, right)).sqrt();

@@ -1,6 +1,6 @@
 //! Do generated faces keep an identity, vary within it, and differ from the training images?
 
-use super::features::{cosine, distance};
+use super::features::{cosine, distance, is_blank};
 use super::{Features, MetricError, even, mean, median, need};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -18,8 +18,8 @@ pub struct IdentityKept {
 
 /// Compares images with the centres of the classes they were made for.
 ///
-/// `centres` are normalised class means of real features ([`Features::class_centres`]);
-/// `threshold` is the cosine at which one in a thousand impostor pairs is accepted
+/// `centres` are normalised class means of real features ([`Features::class_centres`]); blank ones
+/// are no one's, and images of such a class are left out. `threshold` is the cosine at which one in a thousand impostor pairs is accepted
 /// ([`super::roc::Scores::acceptance`]).
 ///
 /// # Errors
@@ -31,23 +31,33 @@ pub fn identity_kept(
     threshold: f64,
 ) -> Result<IdentityKept, MetricError> {
     const FIGURE: &str = "identity kept";
-    need(FIGURE, "images", 1, generated.len())?;
-    need(FIGURE, "class centres", 2, centres.len())?;
+    need(FIGURE, "class centres", 2, centres.rows().filter(|centre| !is_blank(centre)).count())?;
     even(FIGURE, ("images", generated.len()), ("labels", labels.len()))?;
     even(FIGURE, ("dimensions of images", generated.dimension()), ("of centres", centres.dimension()))?;
-    let (mut own, mut margins, mut above) = (0.0, 0.0, 0usize);
+    let (mut count, mut own, mut margins, mut above) = (0usize, 0.0, 0.0, 0usize);
     for (row, &label) in generated.rows().zip(labels) {
-        let cosines: Vec<f64> = centres.rows().map(|centre| cosine(row, centre)).collect();
-        let Some(&own_cosine) = cosines.get(label as usize) else {
+        let Some(centre) = centres.rows().nth(label as usize) else {
             return Err(MetricError::UnknownClass { figure: FIGURE, classes: centres.len(), found: label });
         };
-        let others = cosines.iter().enumerate().filter(|&(class, _)| class != label as usize);
+        if is_blank(centre) {
+            continue;
+        }
+        let own_cosine = cosine(row, centre);
+        let nearest = strangers(centres, label).map(|centre| cosine(row, centre)).fold(f64::NEG_INFINITY, f64::max);
+        count += 1;
         own += own_cosine;
-        margins += own_cosine - others.map(|(_, &value)| value).fold(f64::NEG_INFINITY, f64::max);
+        margins += own_cosine - nearest;
         above += usize::from(own_cosine > threshold);
     }
-    let count = generated.len() as f64;
+    need(FIGURE, "images of classes with a centre", 1, count)?;
+    let count = count as f64;
     Ok(IdentityKept { own_cosine: own / count, margin: margins / count, consistency: above as f64 / count })
+}
+
+/// The centres of all other classes that have one.
+pub(crate) fn strangers(centres: &Features, label: u32) -> impl Iterator<Item = &[f32]> {
+    let others = centres.rows().enumerate().filter(move |&(class, _)| class != label as usize);
+    others.map(|(_, centre)| centre).filter(|centre| !is_blank(centre))
 }
 
 /// Variety within identities, relative to real images of the same identities.
@@ -168,7 +178,8 @@ pub fn new_identities(
     let mut consistency = 0.0;
     for images in classes.values() {
         let template = template(images)?;
-        let nearest = existing_centres.rows().map(|centre| cosine(&template, centre)).fold(f64::NEG_INFINITY, f64::max);
+        let existing = existing_centres.rows().filter(|centre| !is_blank(centre));
+        let nearest = existing.map(|centre| cosine(&template, centre)).fold(f64::NEG_INFINITY, f64::max);
         distinct += usize::from(nearest < threshold);
         let rows: Vec<&[f32]> = images.rows().collect();
         let pairs =
@@ -188,7 +199,7 @@ pub fn template(images: &Features) -> Result<Vec<f32>, MetricError> {
     Ok(images.class_centres(&vec![0; images.len()], 1)?.values().to_vec())
 }
 
-fn by_class(
+pub(super) fn by_class(
     figure: &'static str,
     (features, labels): (&Features, &[u32]),
 ) -> Result<std::collections::BTreeMap<u32, Features>, MetricError> {

@@ -6,7 +6,8 @@
 //! - [`verification`]: the LFW protocol on pairs; [`roc`]: EER, AUC, TAR at a FAR.
 //! - [`classification`]: top-1, inception score.
 //! - [`distribution`]: FID and KID in a space of face features.
-//! - [`identity`]: identity kept, diversity, memorisation, templates, new identities.
+//! - [`identity`]: identity kept, diversity, memorisation, new identities; [`template`]: sets of
+//!   images that stand for a person.
 //! - [`paired`]: whether two recognizers differ on the same pairs.
 
 pub mod classification;
@@ -15,6 +16,7 @@ mod features;
 pub mod identity;
 pub mod paired;
 pub mod roc;
+pub mod template;
 pub mod verification;
 
 pub use features::Features;

@@ -3,6 +3,9 @@
 use super::{MetricError, finite, need};
 use serde::Serialize;
 
+/// A rate that lets in fewer impostors than this is luck.
+const IMPOSTORS_NEEDED: usize = 3;
+
 /// Genuine and impostor scores, each sorted from the highest.
 #[derive(Clone, Debug)]
 pub struct Scores {
@@ -19,7 +22,7 @@ pub struct Acceptance {
     pub threshold: f64,
     /// Share of genuine pairs accepted, in [0, 1].
     pub true_accept_rate: f64,
-    /// Impostor pairs that the bound lets in. Below about 3 the figure is luck.
+    /// Impostor pairs that the bound lets in. Below 3 the figure is luck.
     pub impostors_allowed: usize,
 }
 
@@ -76,8 +79,7 @@ impl Scores {
 
     /// True accept rate at the smallest threshold whose false accept rate keeps the bound.
     pub fn acceptance(&self, false_accept_rate: f64) -> Acceptance {
-        // A bound such as 0.3 of 10 must not lose an impostor to rounding.
-        let allowed = (false_accept_rate * self.impostor.len() as f64 + 1e-9).floor().max(0.0) as usize;
+        let allowed = allowed(false_accept_rate, self.impostor.len());
         let lowest = self.genuine.last().copied().unwrap_or(0.0).min(self.impostor.last().copied().unwrap_or(0.0));
         // The first impostor that must stay out, and everything that scores no more, is rejected.
         let threshold = self.impostor.get(allowed).map_or(lowest, |score| score.next_up());
@@ -87,6 +89,12 @@ impl Scores {
             true_accept_rate: share_from(&self.genuine, threshold),
             impostors_allowed: allowed.min(self.impostor.len()),
         }
+    }
+
+    /// [`Scores::acceptance`] at those rates that the number of impostors can tell.
+    pub fn acceptances(&self, false_accept_rates: &[f64]) -> Vec<Acceptance> {
+        let all = false_accept_rates.iter().map(|&rate| self.acceptance(rate));
+        all.filter(|at| at.impostors_allowed >= IMPOSTORS_NEEDED).collect()
     }
 
     /// False and true accept rate at each distinct score, from the highest.
@@ -108,6 +116,56 @@ impl Scores {
             ));
         }
     }
+}
+
+/// The threshold of [`Scores::acceptance`] over impostor scores too many to hold: only the highest
+/// are kept, as many as the rate lets in.
+#[derive(Clone, Debug)]
+pub struct Threshold {
+    allowed: usize,
+    highest: Vec<f64>,
+    /// Scores no higher can't matter any more.
+    floor: f64,
+}
+
+impl Threshold {
+    /// For so many impostor scores in all, none of them NaN.
+    pub fn new(impostors: usize, false_accept_rate: f64) -> Self {
+        Self { allowed: allowed(false_accept_rate, impostors), highest: Vec::new(), floor: f64::NEG_INFINITY }
+    }
+
+    /// Takes note of some scores.
+    pub fn extend(&mut self, scores: impl IntoIterator<Item = f64>) {
+        for score in scores {
+            if score > self.floor {
+                self.highest.push(score);
+            }
+            if self.highest.len() > 2 * (self.allowed + 1) {
+                self.floor = self.first_outside().unwrap_or(self.floor);
+            }
+        }
+    }
+
+    /// Smallest threshold that keeps the rate; a score that reaches it is accepted. `None` where
+    /// the rate lets in all scores.
+    pub fn value(mut self) -> Option<f64> {
+        self.first_outside().map(f64::next_up)
+    }
+
+    /// The highest score that must stay out; forgets what lies below.
+    fn first_outside(&mut self) -> Option<f64> {
+        if self.highest.len() <= self.allowed {
+            return None;
+        }
+        let (_, &mut first, _) = self.highest.select_nth_unstable_by(self.allowed, |left, right| right.total_cmp(left));
+        self.highest.truncate(self.allowed + 1);
+        Some(first)
+    }
+}
+
+/// Impostors that a rate lets in. A rate such as 0.3 of 10 must not lose one to rounding.
+fn allowed(false_accept_rate: f64, impostors: usize) -> usize {
+    (false_accept_rate * impostors as f64 + 1e-9).floor().max(0.0) as usize
 }
 
 fn share_from(descending: &[f64], threshold: f64) -> f64 {

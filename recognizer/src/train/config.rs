@@ -1,5 +1,6 @@
 //! What decides a training, and the learning rate it implies.
 
+use command::WrongSetting;
 use nets::{LightCnnKind, Width};
 use serde::{Deserialize, Serialize};
 
@@ -79,9 +80,9 @@ impl TrainConfig {
     }
 
     /// Refuses settings that can't train, in one sentence.
-    pub fn check(&self) -> Result<(), crate::Error> {
+    pub fn check(&self) -> Result<(), WrongSetting> {
         let refuse = |setting, expected: &str, found: f64| {
-            Err(crate::Error::Setting { setting, expected: expected.to_owned(), found: found.to_string() })
+            Err(WrongSetting { setting, expected: expected.to_owned(), found: found.to_string() })
         };
         match self {
             Self { images: 0, .. } => refuse("images", "at least 1", 0.0),

@@ -21,6 +21,12 @@ pub(super) fn pair_figures(evaluation: &Evaluation) -> [(&'static str, f64); 4] 
     ]
 }
 
+/// Whether the figures of an evaluation at this place have been written down.
+pub(super) fn has_pair_figures(run: &RunDirectory, images_seen: u64) -> Result<bool> {
+    let stats = read_stats(run.path())?;
+    Ok(stats.iter().rev().any(|(seen, figures)| *seen == images_seen && figures.contains_key(COSINE)))
+}
+
 /// Writes `loss.png` and `accuracy.png` from all of the run's figures, also those before a resume.
 pub(super) fn draw(run: &RunDirectory) -> Result<()> {
     let stats = read_stats(run.path())?;

@@ -22,3 +22,25 @@ pub(crate) fn mask(
         .collect();
     Tensor::from_vec(values, (rows, dimension), device)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_drops_its_share_and_keeps_the_mean() {
+        let chance = Chance::new(1, "recognizer/dropout");
+        let drawn = |step, rate| mask(&chance, step, 64, 256, rate, &Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
+        for rate in [0.25, 0.5, 0.8] {
+            let values = drawn(3, rate).concat();
+            let keep = (1.0 / (1.0 - rate)) as f32;
+            assert!(values.iter().all(|&value| value == 0.0 || value == keep), "kept values are scaled by {keep}");
+            let dropped = values.iter().filter(|&&value| value == 0.0).count() as f64 / values.len() as f64;
+            assert!((dropped - rate).abs() < 0.02, "{dropped} of {rate}");
+        }
+        let rows = drawn(3, 0.5);
+        assert_eq!(rows, drawn(3, 0.5));
+        assert_ne!(rows, drawn(4, 0.5));
+        assert_ne!(rows[0], rows[1]);
+    }
+}

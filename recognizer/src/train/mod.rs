@@ -5,8 +5,9 @@
 //! - A checkpoint holds everything: network, optimizer, centres, the place in the stream and the
 //!   figures gathered since the last line of `stats.jsonl`. A training that was stopped and resumed
 //!   ends with the same bits as one that wasn't.
-//! - The order at each milestone is log, evaluate, checkpoint; so what a checkpoint claims to have
-//!   seen has been written down.
+//! - The order at each milestone is log, checkpoint, evaluate; so what a checkpoint claims to have
+//!   seen has been written down, and a failed evaluation loses nothing. A resumed training that
+//!   lacks the evaluation of its checkpoint's place begins with it.
 
 pub mod centre_loss;
 mod config;
@@ -16,14 +17,16 @@ mod gathered;
 mod state;
 mod trainer;
 
+pub use command::training::Rhythm;
 pub use config::{Loss, Schedule, TrainConfig};
 pub use trainer::{Step, Trainer};
 
-use crate::batch::BatchSource;
-use crate::error::Result;
+use crate::batch::{BatchSource, SourceError};
+use crate::error::{Error, Result};
 use crate::evaluate::{Evaluation, PairSet};
 use crate::prefetch::{Prefetched, prefetch};
 use candle_core::Device;
+use command::training::Stride;
 use command::{Interrupt, Progress, RunDirectory};
 use gathered::Gathered;
 use std::path::PathBuf;
@@ -44,139 +47,167 @@ pub struct Session<'a> {
     pub rhythm: Rhythm,
 }
 
-/// How often a training reports, in images seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rhythm {
-    /// A line of figures, averaged since the last one.
-    pub log: u64,
-    /// An evaluation on pairs.
-    pub evaluate: u64,
-    /// A checkpoint.
-    pub checkpoint: u64,
-    /// Newest checkpoints that are kept.
-    pub keep: usize,
-}
-
-impl Rhythm {
-    /// A hundred lines, ten evaluations (fewer in a short training, as each costs as much as some
-    /// hundred images of training) and checkpoints over a training; two checkpoints are kept, so
-    /// that one that is damaged later costs a tenth of the training and not all of it.
-    pub fn over(images: u64) -> Self {
-        let part = |parts: u64| (images / parts).max(1);
-        Self { log: part(100), evaluate: part(10).max(5_000), checkpoint: part(10), keep: 2 }
-    }
-}
-
-/// How a training ended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
-    /// How far it came.
-    pub images_seen: u64,
-    /// Whether it was asked to stop before its end.
-    pub interrupted: bool,
-    /// Its last checkpoint.
-    pub checkpoint: PathBuf,
-    /// On the session's pairs, at its end.
-    pub evaluation: Option<Evaluation>,
-}
+/// How a training ended, with the evaluation on the session's pairs at its end.
+pub type Outcome = command::training::Outcome<Option<Evaluation>>;
 
 /// Trains until `config.images` images are seen or the session is interrupted.
 ///
 /// # Errors
-/// A setting that can't train, a source that fails, a checkpoint of another training, a loss that
-/// is no longer a number, a disk that is full. Checkpoints written before stay good.
+/// A setting that can't train, a source that fails, a checkpoint of another training, pairs that
+/// can't be judged, a loss that is no longer a number, a disk that is full. What was learned until
+/// then is kept in a checkpoint, unless it is the loss or the disk that failed.
 pub fn train(config: &TrainConfig, source: &mut dyn BatchSource, session: &Session<'_>) -> Result<Outcome> {
+    if source.classes() < 2 {
+        let found = source.classes();
+        return Err(
+            SourceError::Settings(format!("expected at least 2 identities to tell apart, found {found}")).into()
+        );
+    }
     let mut trainer = Trainer::new(config, source.classes(), session.device)?;
     let mut gathered = Gathered::default();
     if session.resume {
         state::resume(config, source, session.run, &mut trainer, &mut gathered)?;
     }
-    let about = state::About::of(config, source);
     let progress = Progress::new("training", config.images, "images");
     progress.start_at(trainer.images_seen());
-    let mut place = source.place();
-    let outcome =
-        prefetch(source, |batches| run(&mut trainer, &mut gathered, &mut place, &batches, &about, session, &progress));
-    progress.finish();
-    outcome
-}
-
-fn run(
-    trainer: &mut Trainer,
-    gathered: &mut Gathered,
-    place: &mut serde_json::Value,
-    batches: &Prefetched,
-    about: &state::About,
-    session: &Session<'_>,
-    progress: &Progress,
-) -> Result<Outcome> {
-    let Session { run, interrupt, rhythm, .. } = session;
-    let images = about.config.images;
-    let mut evaluation = None;
-    let mut saved = None;
-    while trainer.images_seen() < images && !interrupt.requested() {
-        // Fetch.
-        let fetched = match batches.next(|| interrupt.requested()) {
-            Ok(Some(fetched)) => fetched,
-            Ok(None) => break,
-            Err(error) => {
-                // What was learned until here is not the source's to lose.
-                if saved.is_none() && trainer.steps() > 0 {
-                    state::save(trainer, gathered, place, about, run, rhythm.keep)?;
-                }
-                return Err(error.into());
-            }
-        };
-
-        // Forward, loss, update.
-        let before = trainer.images_seen();
-        let step = trainer.step(&fetched.batch)?;
-        *place = fetched.place;
-        let seen = trainer.images_seen();
-        let ended = seen >= images;
-        let due = |every: u64| ended || before / every.max(1) != seen / every.max(1);
-
-        // Log.
-        gathered.add(&step);
-        progress.advance(step.rows as u64);
-        if due(rhythm.log) {
-            run.append_stats(seen, &gathered.figures())?;
-            progress.note(gathered.note());
-            gathered.clear();
-        }
-
-        // Evaluate.
-        if let Some(pairs) = session.pairs
-            && due(rhythm.evaluate)
-        {
-            let judged = evaluate(trainer, pairs)?;
-            run.append_stats(seen, &curves::pair_figures(&judged))?;
-            progress.say(line(seen, &judged));
-            evaluation = ended.then_some(judged);
-        }
-
-        // Checkpoint.
-        saved = None;
-        if due(rhythm.checkpoint) {
-            saved = Some(state::save(trainer, gathered, place, about, run, rhythm.keep)?);
-            curves::draw(run)?;
-        }
-    }
-    let checkpoint = match saved {
-        Some(checkpoint) => checkpoint,
-        // Interrupted between two checkpoints, or resumed at its end.
-        None => state::save(trainer, gathered, place, about, run, rhythm.keep)?,
+    let training = Training {
+        about: state::About::of(config, source),
+        place: source.place(),
+        rows: source.batch_size() as u64,
+        trainer,
+        gathered,
+        session,
+        progress,
+        saved: None,
+        evaluation: None,
     };
-    if let (Some(pairs), None, true) = (session.pairs, &evaluation, trainer.images_seen() >= images) {
-        evaluation = Some(evaluate(trainer, pairs)?);
-    }
-    let images_seen = trainer.images_seen();
-    Ok(Outcome { images_seen, interrupted: images_seen < images, checkpoint, evaluation })
+    prefetch(source, |batches| training.run(&batches))
 }
 
-fn evaluate(trainer: &Trainer, pairs: &PairSet) -> Result<Evaluation> {
-    let features = pairs.embed(&trainer.frozen()?, trainer.device(), |_| {})?;
-    pairs.judge(&features)
+/// A training on its way.
+struct Training<'a> {
+    about: state::About,
+    trainer: Trainer,
+    /// Since the last line of figures.
+    gathered: Gathered,
+    /// Where the source stood after the last batch.
+    place: serde_json::Value,
+    /// Of a batch.
+    rows: u64,
+    session: &'a Session<'a>,
+    progress: Progress,
+    /// The checkpoint of this very state.
+    saved: Option<PathBuf>,
+    /// Of the end.
+    evaluation: Option<Evaluation>,
+}
+
+impl Training<'_> {
+    fn run(mut self, batches: &Prefetched) -> Result<Outcome> {
+        if let Err(error) = self.learn(batches) {
+            return Err(self.keep_what_was_learned(error));
+        }
+        let checkpoint = match self.saved.take() {
+            Some(checkpoint) => checkpoint,
+            // Interrupted between two checkpoints, or resumed at its end.
+            None => self.save()?,
+        };
+        self.progress.finish();
+        let images_seen = self.trainer.images_seen();
+        let unjudged = self.session.pairs.is_some() && self.evaluation.is_none();
+        let interrupted = images_seen < self.about.config.images || unjudged;
+        Ok(Outcome { images_seen, interrupted, checkpoint, evaluation: self.evaluation })
+    }
+
+    fn learn(&mut self, batches: &Prefetched) -> Result<()> {
+        let Session { run, interrupt, rhythm, .. } = self.session;
+        let end = self.about.config.images;
+        self.catch_up()?;
+        while self.trainer.images_seen() < end && !interrupt.requested() {
+            // Fetch.
+            let Some(fetched) = batches.next(|| interrupt.requested())? else { break };
+
+            // Forward, loss, update.
+            let from = self.trainer.images_seen();
+            let step = self.trainer.step(&fetched.batch)?;
+            let seen = self.trainer.images_seen();
+            let stride = Stride { from, to: seen, end };
+            (self.place, self.saved) = (fetched.place, None);
+
+            // Log.
+            self.gathered.add(&step);
+            self.progress.advance(step.rows as u64);
+            if stride.passes(rhythm.log) {
+                run.append_stats(seen, &self.gathered.figures())?;
+                self.progress.note(self.gathered.note());
+                self.gathered.clear();
+            }
+
+            // Checkpoint.
+            if stride.passes(rhythm.checkpoint) {
+                self.saved = Some(self.save()?);
+            }
+
+            // Evaluate.
+            if stride.passes(rhythm.evaluate) {
+                self.evaluate(stride)?;
+            }
+            if stride.passes(rhythm.checkpoint) {
+                curves::draw(run)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A training that ended between a checkpoint and the evaluation at the same place makes up for
+    /// it, so that its figures are those of an undisturbed one.
+    fn catch_up(&mut self) -> Result<()> {
+        let to = self.trainer.images_seen();
+        let stride = Stride { from: to.saturating_sub(self.rows), to, end: self.about.config.images };
+        let due = to > 0 && stride.passes(self.session.rhythm.evaluate);
+        if due && (stride.is_last() || !curves::has_pair_figures(self.session.run, to)?) {
+            self.evaluate(stride)?;
+        }
+        Ok(())
+    }
+
+    /// Judges on the session's pairs, if any. An interrupt ends it without figures.
+    fn evaluate(&mut self, stride: Stride) -> Result<()> {
+        let Session { run, interrupt, pairs, .. } = self.session;
+        let Some(pairs) = pairs else { return Ok(()) };
+        let network = self.trainer.frozen()?;
+        let features = match pairs.embed_unless(interrupt, &network, self.trainer.device(), |_| {}) {
+            Err(Error::Command(command::Error::Interrupted)) => return Ok(()),
+            features => features?,
+        };
+        let judged = pairs.judge(&features)?;
+        if !curves::has_pair_figures(run, stride.to)? {
+            run.append_stats(stride.to, &curves::pair_figures(&judged))?;
+            self.progress.say(line(stride.to, &judged));
+        }
+        self.evaluation = stride.is_last().then_some(judged);
+        Ok(())
+    }
+
+    fn save(&self) -> Result<PathBuf> {
+        let Session { run, rhythm, .. } = self.session;
+        state::save(&self.trainer, &self.gathered, &self.place, &self.about, run, rhythm.keep)
+    }
+
+    /// What was learned until an error is not the error's to lose, but for a state that is itself
+    /// no good. Gives the error back.
+    fn keep_what_was_learned(&self, mut error: Error) -> Error {
+        if let Error::NotFinite { kept, .. } = &mut error {
+            let last = self.session.run.checkpoints().list().ok().and_then(|mut list| list.pop());
+            *kept = last.map(|checkpoint| checkpoint.path);
+        } else if self.saved.is_none() && self.trainer.steps() > 0 && self.trainer.is_whole() {
+            match self.save() {
+                Ok(path) => command::say(format!("kept what was learned: {}", path.display())),
+                Err(lost) => command::say(format!("what was learned since the last checkpoint is lost: {lost}")),
+            }
+        }
+        error
+    }
 }
 
 fn line(seen: u64, evaluation: &Evaluation) -> String {

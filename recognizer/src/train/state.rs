@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 use command::RunDirectory;
 use nets::checkpoint::Checkpoint;
 use serde_json::Value;
-use std::io::Write;
 use std::path::PathBuf;
 
 /// What stays the same over a training.
@@ -63,18 +62,8 @@ pub(super) fn save(
     checkpoint.set(PLACE, place);
     checkpoint.put(GATHERED, [(GATHERED.to_owned(), gathered.to_tensor()?)].into());
     trainer.save_to(&mut checkpoint)?;
-    let bytes = checkpoint.to_bytes()?;
-    let path = run.checkpoints().write(images_seen, |file| file.write_all(&bytes))?;
-    // Older checkpoints go only when this one is known to be good.
-    if std::fs::read(&path).map_err(command::Error::reading(&path))? != bytes {
-        return Err(Error::Checkpoint(
-            checkpoint.content(format!(
-                "{} does not read back as it was written; older checkpoints are kept",
-                path.display()
-            )),
-        ));
-    }
-    run.checkpoints().prune(keep, 0)?;
+    let path = run.checkpoints().write_verified(images_seen, &checkpoint.to_bytes()?)?;
+    run.checkpoints().prune(images_seen, keep)?;
     Ok(path)
 }
 
@@ -100,7 +89,8 @@ pub(super) fn resume(
             found: format!("one of {}", card.config.classes),
         });
     }
-    if let Some((setting, asked, found)) = difference(config, &checkpoint.get(CONFIG)?) {
+    let changes = differences(config, &checkpoint.get(CONFIG)?);
+    if let Some((setting, asked, found)) = changes.iter().find(|(setting, ..)| !MAY_CHANGE.contains(&&**setting)) {
         return Err(Error::OtherTraining {
             expected: format!("{setting} {found} as the checkpoint has"),
             found: format!("{asked}; leave the setting as it was"),
@@ -111,19 +101,29 @@ pub(super) fn resume(
     }
     source.resume(&checkpoint.get(PLACE)?)?;
     trainer.restore_from(&mut checkpoint)?;
-    Ok(run.resume_at(trainer.images_seen())?)
+    let seen = trainer.images_seen();
+    run.resume_at(seen)?;
+    for (setting, asked, found) in changes {
+        command::say(format!("from {} images on with {setting} {asked}, {found} before", command::human::count(seen)));
+        let remark = format!("{found} up to {seen} images seen");
+        run.change_setting(&setting.replace(' ', "-"), &asked.to_string(), &remark)?;
+    }
+    Ok(())
 }
 
-/// The first setting in which two configurations differ, and both values.
-fn difference(asked: &TrainConfig, found: &TrainConfig) -> Option<(String, Value, Value)> {
+/// What may be another on the way, so that a training whose loss is no longer a number can go on.
+const MAY_CHANGE: [&str; 2] = ["learning rate", "clip"];
+
+/// The settings in which two configurations differ, and both values.
+fn differences(asked: &TrainConfig, found: &TrainConfig) -> Vec<(String, Value, Value)> {
     let object = |config| match serde_json::to_value(config) {
         Ok(Value::Object(fields)) => fields,
         _ => serde_json::Map::new(),
     };
     let mut other = object(found);
-    let mut settings = object(asked).into_iter().map(|(name, value)| {
+    let settings = object(asked).into_iter().map(|(name, value)| {
         let found = other.remove(&name).unwrap_or_default();
         (name.replace('_', " "), value, found)
     });
-    settings.find(|(_, asked, found)| asked != found)
+    settings.filter(|(_, asked, found)| asked != found).collect()
 }

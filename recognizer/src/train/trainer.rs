@@ -30,6 +30,8 @@ pub struct Trainer {
     dropout: Chance,
     steps: u64,
     images_seen: u64,
+    /// Whether the last update was left unfinished, so that the state is of no step at all.
+    torn: bool,
 }
 
 /// What one step measured, before its update.
@@ -73,6 +75,7 @@ impl Trainer {
             dropout: Chance::new(config.seed, "recognizer/dropout"),
             steps: 0,
             images_seen: 0,
+            torn: false,
         })
     }
 
@@ -107,12 +110,14 @@ impl Trainer {
         let norm = self.finite("gradient norm", gradient_norm(&self.parameters, &gradients)?)?;
         let factor = if self.config.clip > 0.0 { clip_factor(norm, self.config.clip) } else { 1.0 };
         let learning_rate = self.config.learning_rate_at(self.images_seen);
+        self.torn = true;
         self.optimizer.step(&gradients, learning_rate, factor)?;
         if let (Some(centres), Loss::Centre { rate, .. }) = (&mut self.centres, self.config.loss) {
             centres.update(&features.detach(), &batch.labels, rate)?;
         }
         self.steps += 1;
         self.images_seen += batch.rows as u64;
+        self.torn = false;
         let accuracy = accuracy(&logits, &batch.labels)?;
         Ok(Step { softmax, centre, accuracy, gradient_norm: norm, learning_rate, rows: batch.rows })
     }
@@ -144,9 +149,22 @@ impl Trainer {
         self.steps
     }
 
+    /// Whether the state is that after a whole number of steps; not so after a step whose update
+    /// failed on the device.
+    pub fn is_whole(&self) -> bool {
+        !self.torn
+    }
+
     /// Puts the state into a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] for weights that the last update ruined: they would replace good ones.
     pub fn save_to(&self, checkpoint: &mut Checkpoint) -> Result<()> {
-        checkpoint.put(NETWORK, self.parameters.tensors()?);
+        let weights = self.parameters.tensors()?;
+        for weight in weights.values() {
+            self.finite("sum of weights", scalar(&weight.sum_all()?)?)?;
+        }
+        checkpoint.put(NETWORK, weights);
         checkpoint.put(OPTIMIZER, self.optimizer.state()?);
         if let Some(centres) = &self.centres {
             checkpoint.put(CENTRES, [(CENTRES.to_owned(), centres.to_tensor()?)].into());
@@ -179,7 +197,7 @@ impl Trainer {
         if value.is_finite() {
             return Ok(value);
         }
-        Err(Error::NotFinite { term, value, images_seen: self.images_seen })
+        Err(Error::NotFinite { term, value, images_seen: self.images_seen, kept: None })
     }
 }
 
@@ -205,4 +223,31 @@ fn accuracy(logits: &Tensor, labels: &[u32]) -> Result<f64> {
     let best = logits.argmax(1)?.to_vec1::<u32>()?;
     let hits = best.iter().zip(labels).filter(|(best, label)| best == label).count();
     Ok(hits as f64 / labels.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nets::{LightCnnKind, Width};
+
+    /// Rates and decays of all parameters whose names end so.
+    fn of(kind: LightCnnKind, ending: &str) -> Vec<(f64, f64)> {
+        let parameters = Parameters::new(1, DType::F32, &Device::Cpu);
+        LightCnn::new(&LightCnnConfig { kind, width: Width::Tiny, classes: 3 }, parameters.var_builder()).unwrap();
+        let tensors = parameters.tensors().unwrap();
+        let named = tensors.keys().filter(|name| name.ends_with(ending));
+        named.map(|name| multipliers(name, 10.0)).map(|of| (of.rate, of.decay)).collect()
+    }
+
+    #[test]
+    fn biases_learn_twice_as_fast_without_decay_and_the_classifier_ten_times_as_fast() {
+        for kind in [LightCnnKind::Nine, LightCnnKind::TwentyNine, LightCnnKind::TwentyNineV2] {
+            let bare = kind == LightCnnKind::TwentyNineV2;
+            assert_eq!(of(kind, "fc2.weight"), [(10.0, 1.0)]);
+            assert_eq!(of(kind, "fc2.bias"), if bare { vec![] } else { vec![(20.0, 0.0)] });
+            let (weights, biases) = (of(kind, "filter.weight"), of(kind, "filter.bias"));
+            assert!(!weights.is_empty() && weights.iter().all(|&of| of == (1.0, 1.0)));
+            assert!(!biases.is_empty() && biases.iter().all(|&of| of == (2.0, 0.0)));
+        }
+    }
 }

@@ -1,7 +1,7 @@
 use candle_core::{DType, Device};
 use nets::chance::Chance;
 use nets::{LightCnn, LightCnnConfig, LightCnnKind, Parameters, Width};
-use recognizer::generated::{Labelled, Report, answers, judge, known_classes};
+use recognizer::generated::{Labelled, Report, answers, judge, judge_new, known_classes};
 use recognizer::metrics::Features;
 use recognizer::{Card, Recognizer};
 
@@ -91,4 +91,43 @@ fn images_find_their_classes_among_other_names() {
     let renamed = set.renamed(&names, &["c", "d", "a"].map(String::from)).unwrap();
     assert_eq!(renamed.labels(), [2, 0]);
     assert_eq!(renamed.features().values(), [1.0, 3.0]);
+    assert!(set.strangers(&names, &[]).unwrap().labels().is_empty(), "one image agrees with nothing");
+    let twice = Labelled::new(Features::from_values(vec![1.0, 2.0, 3.0], 1).unwrap(), vec![0, 1, 1]).unwrap();
+    assert_eq!(twice.strangers(&names, &["a"].map(String::from)).unwrap().features().values(), [2.0, 3.0]);
+}
+
+#[test]
+fn a_person_without_images_changes_no_figure() {
+    let recognizer = recognizer();
+    let (made, reference, held_out) =
+        (people(20, 0.5, "generated"), people(40, 0.5, "reference"), people(20, 0.5, "held out"));
+    let judged = |classes: usize| judge(&recognizer, &vec![None; classes], &made, &reference, &held_out).unwrap();
+    assert_eq!(judged(CLASSES as usize), judged(CLASSES as usize + 3));
+}
+
+#[test]
+fn templates_of_more_images_find_their_person_better() {
+    let report = report(&people(20, 3.0, "generated"));
+    let rank1: Vec<(usize, f64)> =
+        report.generated.templates.iter().map(|templates| (templates.images, templates.rank1)).collect();
+    assert_eq!(rank1.iter().map(|&(images, _)| images).collect::<Vec<_>>(), [1, 5, 20]);
+    assert!(rank1[2].1 >= rank1[0].1 && rank1[2].1 == 1.0, "{rank1:?}");
+}
+
+#[test]
+fn new_people_are_told_from_copies_of_known_ones() {
+    let reference = people(40, 0.5, "reference");
+    let classes = CLASSES as usize;
+    let copies = judge_new(&people(5, 0.5, "copies"), &reference, classes).unwrap();
+    assert_eq!((copies.distinct, copies.identities), (0.0, classes));
+    let mut features = Features::new(256);
+    for row in 0..8u64 {
+        let (mut person, mut draws) = (Chance::new(2, "new").at(row % 2, 0), Chance::new(2, "rows").at(row, 0));
+        let feature: Vec<f32> = (0..256).map(|_| (person.normal() + 0.5 * draws.normal()) as f32).collect();
+        features.extend(&feature).unwrap();
+    }
+    let new = Labelled::new(features, (0..8).map(|row| row % 2).collect()).unwrap();
+    let judged = judge_new(&new, &reference, classes).unwrap();
+    assert_eq!((judged.distinct, judged.identities), (1.0, 2));
+    assert!(judged.consistency > 0.6, "{}", judged.consistency);
 }

@@ -4,7 +4,8 @@ use recognizer::metrics::classification::{inception_score, top1};
 use recognizer::metrics::distribution::{Gaussian, frechet_distance, kernel_distance};
 use recognizer::metrics::identity::{diversity, identity_kept, memorisation, new_identities, spread};
 use recognizer::metrics::paired::{JudgedPair, bootstrap, mcnemar};
-use recognizer::metrics::roc::Scores;
+use recognizer::metrics::roc::{Scores, Threshold};
+use recognizer::metrics::template::templates;
 use recognizer::metrics::verification::{ScoredPair, Similarity, calls, verify};
 use recognizer::metrics::{Features, MetricError};
 
@@ -126,6 +127,33 @@ fn acceptance_takes_the_smallest_threshold_that_keeps_the_bound() {
     let tied = Scores::new(vec![0.5, 0.2], vec![0.5, 0.5, 0.1, 0.1]).unwrap();
     assert_eq!(tied.acceptance(0.25).true_accept_rate, 0.0);
     assert_eq!(tied.acceptance(0.5).true_accept_rate, 1.0);
+}
+
+proptest! {
+    #[test]
+    fn a_threshold_that_holds_few_scores_is_the_one_of_all(
+        scores in prop::collection::vec(-1.0f64..1.0, 1..400), rate in 0.0f64..0.3, part in 1usize..50,
+    ) {
+        let all = Scores::new(vec![0.0], scores.clone()).unwrap().acceptance(rate);
+        let mut threshold = Threshold::new(scores.len(), rate);
+        scores.chunks(part).for_each(|part| threshold.extend(part.iter().copied()));
+        prop_assert_eq!(threshold.value(), Some(all.threshold));
+    }
+}
+
+#[test]
+fn templates_find_their_people_only_if_they_are_nearest_to_themselves() {
+    // Two of three people lie where they should, the third where the first does.
+    let centres = Features::from_values(vec![1.0, 0.0, 0.0, 1.0, -1.0, 0.0, 0.0, 0.0], 2).unwrap();
+    let images = Features::from_values(vec![2.0, 0.1, 3.0, -0.1, 0.0, 1.0, 0.1, 5.0, 1.0, 0.0], 2).unwrap();
+    let judged = |count| templates((&images, &[0, 0, 1, 1, 2]), &centres, count).unwrap();
+    let one = judged(1).unwrap();
+    assert_eq!((one.images, one.identities, one.rank1), (1, 3, 2.0 / 3.0));
+    let two = judged(2).unwrap();
+    assert_eq!((two.identities, two.rank1), (2, 1.0));
+    // Two impostors can't tell a rate.
+    assert!(two.verification.is_empty() && two.identification.is_empty());
+    assert_eq!(judged(3), None);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use nets::{LightCnnKind, Width};
 use recognizer::{
     Batch, BatchSource, Error, Loss, Outcome, PairSet, Rhythm, Schedule, Session, Source, SourceError, TrainConfig,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Gratings as an endless stream: row r of batch n is image 8 n + r of identity (8 n + r) mod C.
 struct Gratings {
@@ -15,13 +15,15 @@ struct Gratings {
     interrupt_at: Option<(u64, Interrupt)>,
     /// Fails instead of making this batch.
     fail_at: Option<u64>,
+    /// Deletes this file when this batch is made.
+    delete_at: Option<(u64, PathBuf)>,
 }
 
 const ROWS: u64 = 8;
 
 impl Gratings {
     fn new(classes: u64) -> Self {
-        Self { classes, next: 0, interrupt_at: None, fail_at: None }
+        Self { classes, next: 0, interrupt_at: None, fail_at: None, delete_at: None }
     }
 }
 
@@ -47,6 +49,11 @@ impl BatchSource for Gratings {
         }
         if self.fail_at == Some(index) {
             return Err(SourceError::other(std::io::Error::other("the server is gone")));
+        }
+        if let Some((at, file)) = &self.delete_at
+            && *at == index
+        {
+            std::fs::remove_file(file).unwrap();
         }
         self.next += 1;
         let images: Vec<u64> = (index * ROWS..(index + 1) * ROWS).collect();
@@ -106,15 +113,18 @@ impl Run {
     }
 
     fn train(&self, config: &TrainConfig, mut source: Gratings, resume: bool) -> Result<Outcome, Error> {
-        let session = Session {
+        recognizer::train(config, &mut source, &self.session(resume))
+    }
+
+    fn session(&self, resume: bool) -> Session<'_> {
+        Session {
             run: &self.directory,
             device: &Device::Cpu,
             interrupt: &self.interrupt,
             resume,
             pairs: None,
             rhythm: RHYTHM,
-        };
-        recognizer::train(config, &mut source, &session)
+        }
     }
 }
 
@@ -187,6 +197,60 @@ fn a_training_whose_source_fails_keeps_all_that_it_has_learned() {
 }
 
 #[test]
+fn an_evaluation_that_fails_loses_nothing_and_is_made_up_for() {
+    let place = tempfile::tempdir().unwrap();
+    let (whole, parts, data) = (place.path().join("whole"), place.path().join("parts"), place.path().join("data"));
+    faces::write_folder(&data, 4, 3);
+    let pairs = PairSet::open(&data).unwrap();
+    let config = config(88);
+    let train = |run: &Run, mut source: Gratings, resume| {
+        let rhythm = Rhythm { evaluate: 40, ..RHYTHM };
+        recognizer::train(&config, &mut source, &Session { pairs: Some(&pairs), rhythm, ..run.session(resume) })
+    };
+    let undisturbed = train(&Run::new(&whole), Gratings::new(4), false).unwrap();
+
+    // Evaluations are due after 5 and 10 batches; the file goes when the 10th is made.
+    let lost = data.join("grating_0/grating_0_0001.png");
+    let image = file(&lost);
+    let source = Gratings { delete_at: Some((9, lost.clone())), ..Gratings::new(4) };
+    let error = train(&Run::new(&parts), source, false).unwrap_err();
+    assert!(error.to_string().contains("grating_0_0001.png"), "{error}");
+    assert_eq!(recognizer::load(&parts, &Device::Cpu).unwrap().card.images_seen, 80);
+    std::fs::write(&lost, image).unwrap();
+    let resumed = train(&Run::open(&parts), Gratings::new(4), true).unwrap();
+    assert!(file(&resumed.checkpoint) == file(&undisturbed.checkpoint), "the checkpoints differ");
+    assert_eq!(resumed.evaluation, undisturbed.evaluation);
+    assert_eq!(file(&parts.join("stats.jsonl")), file(&whole.join("stats.jsonl")));
+}
+
+#[test]
+fn a_damaged_checkpoint_never_drives_out_a_good_one() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("run");
+    let config = config(80);
+    Run::new(&path).train(&config, Gratings::new(4), false).unwrap();
+    let newest = path.join("checkpoints/images-000000080.safetensors");
+    std::fs::write(&newest, &file(&newest)[..1000]).unwrap();
+    assert_eq!(recognizer::load(&path, &Device::Cpu).unwrap().card.images_seen, 40);
+
+    let run = Run::open(&path);
+    let interrupt_at = Some((6, run.interrupt.clone()));
+    let mut source = Gratings { interrupt_at, ..Gratings::new(4) };
+    let rhythm = Rhythm { keep: 1, checkpoint: 8, ..RHYTHM };
+    let stopped = recognizer::train(&config, &mut source, &Session { rhythm, ..run.session(true) }).unwrap();
+    assert!(stopped.interrupted && stopped.images_seen < 80);
+    assert_eq!(recognizer::load(&path, &Device::Cpu).unwrap().card.images_seen, stopped.images_seen);
+    assert_eq!(run.directory.checkpoints().list().unwrap().len(), 1);
+}
+
+#[test]
+fn one_identity_is_nothing_to_learn() {
+    let place = tempfile::tempdir().unwrap();
+    let error = Run::new(&place.path().join("run")).train(&config(40), Gratings::new(1), false).unwrap_err();
+    assert_eq!(error.to_string(), "expected at least 2 identities to tell apart, found 1");
+}
+
+#[test]
 fn lightcnn_learns_ten_classes_to_below_half_the_loss_of_guessing() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("run");
@@ -201,14 +265,39 @@ fn lightcnn_learns_ten_classes_to_below_half_the_loss_of_guessing() {
 const LEARNING_IMAGES: u64 = 560;
 
 #[test]
-fn a_loss_that_is_no_longer_a_number_stops_the_training_and_is_named() {
+fn a_loss_that_is_no_longer_a_number_is_named_beside_what_is_kept_and_a_lower_rate_goes_on() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("run");
+    let usual = TrainConfig { loss: Loss::Softmax, warm_up: 0, ..config(80) };
+    let run = Run::new(&path);
+    let source = Gratings { interrupt_at: Some((1, run.interrupt.clone())), ..Gratings::new(4) };
+    let kept = run.train(&usual, source, false).unwrap();
+    assert!(kept.interrupted && (1..80).contains(&kept.images_seen));
+    drop(run);
+
+    let reckless = TrainConfig { learning_rate: 1e30, clip: 0.0, ..usual.clone() };
+    let error = Run::open(&path).train(&reckless, Gratings::new(4), true).unwrap_err();
+    assert!(matches!(error, Error::NotFinite { term: "softmax loss" | "gradient norm" | "sum of weights", .. }));
+    let advice = format!("images; {} is kept: resume with a lower --learning-rate", kept.checkpoint.display());
+    assert!(error.to_string().ends_with(&advice), "{error}");
+    assert_eq!(recognizer::load(&path, &Device::Cpu).unwrap().card.images_seen, kept.images_seen);
+    let settings = || std::fs::read_to_string(path.join("config.toml")).unwrap();
+    assert!(settings().contains("learning-rate = 1e+30 # 0.003 up to "), "{}", settings());
+
+    let lower = TrainConfig { learning_rate: 0.001, clip: 2.0, ..usual };
+    let outcome = Run::open(&path).train(&lower, Gratings::new(4), true).unwrap();
+    assert_eq!(outcome.images_seen, 80);
+    assert!(settings().contains("learning-rate = 0.001 # ") && settings().contains("clip = 2.0 # "), "{}", settings());
+}
+
+#[test]
+fn a_training_that_fails_at_once_claims_no_checkpoint() {
+    let place = tempfile::tempdir().unwrap();
     let reckless = TrainConfig { learning_rate: 1e30, clip: 0.0, warm_up: 0, loss: Loss::Softmax, ..config(160) };
-    let error = Run::new(&path).train(&reckless, Gratings::new(4), false).unwrap_err();
-    assert!(matches!(error, Error::NotFinite { .. }), "{error}");
-    let sentence = error.to_string();
-    assert!(sentence.contains("is NaN after") || sentence.contains("is inf after"), "{sentence}");
+    let run = Run::new(&place.path().join("run"));
+    let text = run.train(&reckless, Gratings::new(4), false).unwrap_err().to_string();
+    assert!(text.ends_with("images; there is no checkpoint yet: start again with a lower --learning-rate"), "{text}");
+    assert_eq!(run.directory.checkpoints().list().unwrap(), []);
 }
 
 #[test]
@@ -283,14 +372,6 @@ fn a_batch_that_breaks_its_description_ends_the_training() {
     }
     let place = tempfile::tempdir().unwrap();
     let run = Run::new(&place.path().join("run"));
-    let session = Session {
-        run: &run.directory,
-        device: &Device::Cpu,
-        interrupt: &run.interrupt,
-        resume: false,
-        pairs: None,
-        rhythm: RHYTHM,
-    };
-    let error = recognizer::train(&config(40), &mut Broken(Gratings::new(4)), &session).unwrap_err();
+    let error = recognizer::train(&config(40), &mut Broken(Gratings::new(4)), &run.session(false)).unwrap_err();
     assert_eq!(error.to_string(), "batch 0 is malformed: expected labels below 3, found 3");
 }

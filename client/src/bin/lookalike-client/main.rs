@@ -4,7 +4,8 @@ mod probe;
 mod train;
 
 use clap::{Parser, Subcommand};
-use command::{CommonArgs, Context};
+use client::Error;
+use command::{CommonArgs, Context, Ending};
 use std::process::ExitCode;
 
 /// Read streams of training batches from Lookalike's servers
@@ -24,13 +25,12 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    command::main(|cli: Cli, context: Context| {
-        if cli.common.dry_run {
-            return Ok(context.settings.print()?);
-        }
+    command::main(|cli: Cli, context: Context| -> Result<Ending, Error> {
         match &cli.verb {
-            Verb::Train(train) => train::run(train, cli.common.json, &context),
-            Verb::Probe(probe) => probe::run(probe, cli.common.json, &context),
+            _ if cli.common.dry_run => context.settings.print()?,
+            Verb::Train(train) => return train::run(train, cli.common.json, &context),
+            Verb::Probe(probe) => probe::run(probe, cli.common.json, &context)?,
         }
+        Ok(Ending::Done)
     })
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use client::flags::StreamFlags;
 use client::spec::Channels;
 use client::{Error, Patience, StreamSource};
-use command::Context;
+use command::{Context, Ending};
 use recognizer::flags::TrainFlags;
 use recognizer::{BatchSource, Session};
 
@@ -20,7 +20,7 @@ pub(crate) struct Train {
     flags: TrainFlags,
 }
 
-pub(crate) fn run(train: &Train, json: bool, context: &Context) -> Result<(), Error> {
+pub(crate) fn run(train: &Train, json: bool, context: &Context) -> Result<Ending, Error> {
     let flags = &train.flags;
     let mut settings = train.stream.settings(train.stream_seed.unwrap_or(flags.seed))?;
     let rows = settings.rows();
@@ -28,29 +28,28 @@ pub(crate) fn run(train: &Train, json: bool, context: &Context) -> Result<(), Er
     // LightCNN sees grey, so more would be sent for nothing.
     settings.spec.channels.get_or_insert(Channels::Grey);
     settings.end = Some(config.images.div_ceil(rows.max(1) as u64));
-    if flags.resume.is_some() && train.stream.patience.is_none() {
+    if flags.run.resume.is_some() && train.stream.patience.is_none() {
         // The server once was there: that it is away now is a restart rather than a wrong address.
         settings.patience = Patience::always(settings.patience.later);
     }
     let device = nets::device::parse(&flags.device).map_err(recognizer::Error::from)?;
-    let pairs = flags.pair_set()?;
+    let pairs = flags.pair_set(&context.interrupt)?;
     let mut source = StreamSource::connect(settings, &context.interrupt)?;
     command::say(format!("{} {}, {} loss, from {}", config.kind, config.width, config.loss, source.describe()));
 
-    let run = flags.run_directory("online", &context.settings)?;
+    let run = flags.run.directory("online", &flags.resolved(&context.settings, &config))?;
     let session = Session {
         run: &run,
         device: &device,
         interrupt: &context.interrupt,
-        resume: flags.resume.is_some(),
+        resume: flags.run.resume.is_some(),
         pairs: pairs.as_ref(),
         rhythm: flags.rhythm(),
     };
     let began = std::time::Instant::now();
     let outcome = recognizer::train(&config, &mut source, &session)?;
     say_waits(&source, began.elapsed().as_secs_f64());
-    recognizer::flags::report(&outcome, &run, json);
-    Ok(())
+    Ok(outcome.report(&run, json))
 }
 
 /// Whether the trainer or the server was the slower one.

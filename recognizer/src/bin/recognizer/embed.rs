@@ -5,7 +5,7 @@ use clap::Args;
 use command::atomic_file::write_atomically;
 use command::{Context, Progress};
 use dataset::{Dataset, OpenOptions};
-use recognizer::Error;
+use recognizer::{Error, embed_unless};
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -38,14 +38,8 @@ pub(crate) fn run(embed: &Embed, json: bool, context: &Context) -> Result<(), Er
     let labels: Vec<u32> = images.iter().map(|&image| data.image_identity(image) as u32).collect();
 
     let progress = Progress::new("embedding", images.len() as u64, "images");
-    let mut features = recognizer::metrics::Features::new(nets::FEATURE);
-    for part in images.chunks(1024) {
-        if context.interrupt.requested() {
-            return Err(command::Error::Interrupted.into());
-        }
-        let part = recognizer::embed(&recognizer.network, &device, &data, part, |images| progress.advance(images))?;
-        features.extend(part.values())?;
-    }
+    let advance = |images| progress.advance(images);
+    let features = embed_unless(&context.interrupt, &recognizer.network, &device, &data, &images, advance)?;
     progress.finish();
 
     let classes = data.identities().len();

@@ -27,7 +27,7 @@ pub(crate) struct Evaluate {
     /// Images to classify, generated or real: a folder per identity, a tar of one
     #[arg(long, value_name = "PATH", help_heading = "Input")]
     images: Option<PathBuf>,
-    /// Real images of the same identities to hold --images against
+    /// Real images of the same identities to hold --images against; others in --images count as new people
     #[arg(long, value_name = "PATH", requires = "images", help_heading = "Input")]
     real: Option<PathBuf>,
     /// What computes: cpu or cuda:N
@@ -79,9 +79,8 @@ fn on_pairs(
     }
     let embed = |recognizer: &Recognizer| -> Result<Features, Error> {
         let progress = Progress::new("embedding", pairs.images() as u64, "images");
-        let features = pairs.embed(&recognizer.network, recognizer.device(), |images| progress.advance(images))?;
-        unless_interrupted(context)?;
-        Ok(features)
+        let advance = |images| progress.advance(images);
+        pairs.embed_unless(&context.interrupt, &recognizer.network, recognizer.device(), advance)
     };
     let features = embed(recognizer)?;
     let evaluation = pairs.judge(&features)?;
@@ -136,8 +135,26 @@ fn on_images(
         return Ok(());
     };
     let (real_images, real_names) = embedded(real, recognizer, context)?;
-    // Classes are those of the real images; others have nothing to be held against.
+    // Classes are those of the real images; others are new people, who must differ from these.
+    let strangers = images.strangers(&names, &real_names)?;
     let images = images.renamed(&names, &real_names)?;
+    if !strangers.labels().is_empty() {
+        let new = generated::judge_new(&strangers, &real_images, real_names.len())?;
+        object["new_identities"] = json!(new);
+        if !json {
+            println!(
+                "{} people of {} are not in {}: {} of them resemble nobody there; cosine {:.3} within one of them",
+                new.identities,
+                path.display(),
+                real.display(),
+                percent(new.distinct),
+                new.consistency
+            );
+        }
+        if images.labels().is_empty() {
+            return Ok(());
+        }
+    }
     let known = generated::known_classes(recognizer, real_names.iter().map(String::as_str));
     let (reference, held_out) = real_images.halves()?;
     let report = generated::judge(recognizer, &known, &images, &reference, &held_out)?;
@@ -156,14 +173,10 @@ fn embedded(path: &Path, recognizer: &Recognizer, context: &Context) -> Result<(
     let labels = images.iter().map(|&image| data.image_identity(image) as u32).collect();
     let progress = Progress::new("embedding", images.len() as u64, "images");
     let advance = |images| progress.advance(images);
-    let features = recognizer::embed(&recognizer.network, recognizer.device(), &data, &images, advance)?;
-    unless_interrupted(context)?;
+    let (network, device) = (&recognizer.network, recognizer.device());
+    let features = recognizer::embed_unless(&context.interrupt, network, device, &data, &images, advance)?;
     let names = data.identities().iter().map(|identity| identity.name.clone()).collect();
     Ok((Labelled::new(features, labels)?, names))
-}
-
-fn unless_interrupted(context: &Context) -> Result<(), Error> {
-    if context.interrupt.requested() { Err(command::Error::Interrupted.into()) } else { Ok(()) }
 }
 
 fn pair_row(table: &mut Table, similarity: &str, figures: &PairFigures) {

@@ -5,12 +5,13 @@ mod evaluate;
 mod train;
 
 use clap::{Parser, Subcommand};
-use command::{CommonArgs, Context};
+use command::{CommonArgs, Context, Ending};
+use recognizer::Error;
 use std::process::ExitCode;
 
 /// Train LightCNN face recognizers, and judge them on pairs of faces
 #[derive(Parser)]
-#[command(version, styles = command::help::STYLES, help_template = command::help::TEMPLATE)]
+#[command(name = "recognizer", version)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -26,14 +27,15 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    command::main(|cli: Cli, context: Context| {
-        if cli.common.dry_run {
-            return Ok(context.settings.print()?);
-        }
+    command::main(|cli: Cli, context: Context| -> Result<Ending, Error> {
+        let CommonArgs { dry_run, json, .. } = cli.common;
         match &cli.verb {
-            Verb::Train(train) => train::run(train, cli.common.json, &context),
-            Verb::Evaluate(evaluate) => evaluate::run(evaluate, cli.common.json, &context),
-            Verb::Embed(embed) => embed::run(embed, cli.common.json, &context),
+            Verb::Train(train) if dry_run => train::settings(train, &context)?.print()?,
+            _ if dry_run => context.settings.print()?,
+            Verb::Train(train) => return train::run(train, json, &context),
+            Verb::Evaluate(evaluate) => evaluate::run(evaluate, json, &context)?,
+            Verb::Embed(embed) => embed::run(embed, json, &context)?,
         }
+        Ok(Ending::Done)
     })
 }
