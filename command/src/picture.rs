@@ -1,9 +1,11 @@
-//! Pictures for people: captioned [`Grid`]s of images and [`Plot`]s of figures, as PNG.
+//! Pictures for people, as PNG: captioned [`Grid`]s of images, [`Plot`]s of curves, and
+//! [`Intervals`], values with their uncertainty.
 //!
 //! Text is drawn with Ubuntu Light, which is compiled in (Latin, Greek and Cyrillic letters;
 //! others appear as boxes); nothing is looked up on the system.
 
 mod grid;
+mod intervals;
 mod plot;
 mod text;
 
@@ -11,6 +13,7 @@ use std::io::{Cursor, Write};
 use std::path::Path;
 
 pub use grid::Grid;
+pub use intervals::Intervals;
 pub use plot::Plot;
 
 use crate::Result;

@@ -82,4 +82,23 @@ mod tests {
         assert_eq!(read.layers.len(), 1);
         Ok(())
     }
+
+    #[test]
+    fn the_first_ten_batches_count_alike_and_later_ones_a_tenth() -> Result<()> {
+        let mut means = ClassMeans::default();
+        let one_hot = |class: usize| Tensor::new(&[[[1.0, 0.0], [0.0, 1.0]][class]], &Device::Cpu);
+        let mut see = |class, value: f64| -> Result<f64> {
+            let features = Tensor::new(&[[value]], &Device::Cpu)?;
+            Ok(means.update("layer", &features, &one_hot(class)?)?.get(0)?.get(0)?.to_scalar()?)
+        };
+        for nth in 1..=10 {
+            let mean = see(0, f64::from(nth))?;
+            assert!((mean - f64::from(nth + 1) / 2.0).abs() < 1e-12, "{nth}: {mean}");
+            // Who is not in a batch stays as he was.
+            assert!((see(1, 7.0)? - 7.0).abs() < 1e-12);
+        }
+        assert!((see(0, 15.5)? - 6.5).abs() < 1e-12);
+        assert!((see(0, 6.5)? - 6.5).abs() < 1e-12);
+        Ok(())
+    }
 }

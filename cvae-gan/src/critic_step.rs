@@ -6,7 +6,7 @@ use crate::figures::Figures;
 use crate::learner::{Branch, Faces, Gradients, Learner, Made, finite, scalar};
 use crate::losses::adversarial::{DRIFT_WEIGHT, critic_gain, drift};
 use crate::losses::classification::classification;
-use crate::losses::gradient_penalty::{between, gradient_norms};
+use crate::losses::gradient_penalty::{between, gradient_norms, gradient_penalty};
 use crate::losses::reading::CriticReading;
 use candle_core::Tensor;
 
@@ -41,7 +41,7 @@ impl Learner {
                 let mixed = between(&real, &critic.view(&penalised)?, &draws.real_share)?;
                 gradient_norms(&critic.live.input_gradient(&mixed)?)?
             };
-            let penalty = norms.affine(1.0, -1.0)?.sqr()?.mean_all()?;
+            let penalty = gradient_penalty(&norms)?;
             let mut loss = (penalty.affine(settings.lambda_gp, 0.0)? - &gain)?;
             if settings.critic_reading == CriticReading::AsPrinted {
                 loss = (loss + drift(&of_real)?.affine(DRIFT_WEIGHT, 0.0)?)?;

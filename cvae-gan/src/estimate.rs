@@ -1,12 +1,14 @@
-//! What a training will cost, from one step of it.
+//! What a training will cost, from a step of each kind and a checkpoint.
 
 use crate::Result;
+use crate::figures::Figures;
 use crate::identity_network::IdentityNetwork;
 use crate::learner::Learner;
 use crate::settings::Settings;
+use crate::state::to_checkpoint;
 use candle_core::{DType, Device, Tensor};
 use nets::FEATURE;
-use recognizer::{BatchSource, FolderSource, Recognizer};
+use recognizer::{Batch, BatchSource, FolderSource, Recognizer};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -17,7 +19,8 @@ pub struct Estimate {
     pub parameters: usize,
     /// Scalar parameters of the critics.
     pub critic_parameters: usize,
-    /// Largest memory of this process while it made the step, where the system says.
+    /// Largest memory of this process while it made the steps and the checkpoint, where the system
+    /// says.
     pub memory_bytes: Option<u64>,
     /// Size of a checkpoint.
     pub checkpoint_bytes: u64,
@@ -29,7 +32,7 @@ pub struct Estimate {
     pub seconds: f64,
 }
 
-/// Makes a step of this training, throws it away, and reckons.
+/// Makes steps and a checkpoint of this training, throws them away, and reckons.
 ///
 /// # Errors
 /// As a training's first step.
@@ -49,33 +52,43 @@ pub fn estimate(
     let mut learner = Learner::new(settings, classes, identity.transpose()?, DType::F32, device)?;
     let batch = source.next()?;
 
-    let mut time = |images_seen: u64| -> Result<f64> {
-        learner.images_seen = images_seen;
-        // The first step of its kind measures pulls too, which few steps do.
-        learner.step(&batch)?;
-        let started = Instant::now();
-        learner.images_seen = images_seen;
-        learner.step(&batch)?;
-        Ok(batch.rows as f64 / started.elapsed().as_secs_f64())
-    };
-    let warm_up_rate = (settings.warm_up > 0 && settings.has_critics()).then(|| time(0)).transpose()?;
-    let rate = time(settings.warm_up)?;
+    let mut rate_at = |images_seen| measure(&mut learner, &batch, images_seen).map(|(rate, _)| rate);
+    let warm_up_rate = (settings.warm_up > 0 && settings.has_critics()).then(|| rate_at(0)).transpose()?;
+    let rate = rate_at(settings.warm_up)?;
+    let checkpoint_bytes = write_in_memory(&learner, source)?;
 
     let (parameters, critic_parameters) = learner.parameter_counts();
     let warm_up = settings.warm_up.min(settings.images);
     let warm = warm_up_rate.map_or(0.0, |rate| warm_up as f64 / rate);
     let rest = if warm_up_rate.is_some() { settings.images - warm_up } else { settings.images };
-    // Weights, average and two moments of E and G; weights and two moments of the critics.
-    let floats = 4 * parameters + 3 * critic_parameters;
     Ok(Estimate {
         parameters,
         critic_parameters,
         memory_bytes: peak_memory(),
-        checkpoint_bytes: 4 * floats as u64,
+        checkpoint_bytes,
         warm_up_rate,
         rate,
         seconds: warm + rest as f64 / rate,
     })
+}
+
+/// Images a second at one place of a training: over all steps from one of E and G to the next.
+/// Also gives the figures of those steps.
+pub(crate) fn measure(learner: &mut Learner, batch: &Batch, images_seen: u64) -> Result<(f64, Figures)> {
+    learner.images_seen = images_seen;
+    let steps = if learner.critics_active() { learner.settings.critic_steps } else { 1 };
+    let mut step = |nth: u64| {
+        (learner.steps, learner.images_seen) = (nth, images_seen);
+        learner.step(batch)
+    };
+    // The first step of E and G measures pulls too, which few steps do.
+    step(steps - 1)?;
+    let mut figures = Figures::default();
+    let started = Instant::now();
+    for nth in steps..2 * steps {
+        figures.merge(&step(nth)?);
+    }
+    Ok(((steps * batch.rows as u64) as f64 / started.elapsed().as_secs_f64(), figures))
 }
 
 impl Estimate {
@@ -99,6 +112,13 @@ impl Estimate {
             format!("time: {}", duration(Duration::try_from_secs_f64(self.seconds).unwrap_or(Duration::MAX))),
         ]
     }
+}
+
+/// Makes a checkpoint and its second copy, which reading it back takes; gives its length.
+fn write_in_memory(learner: &Learner, source: &FolderSource) -> Result<u64> {
+    let checkpoint = to_checkpoint(learner, &Figures::default(), source)?;
+    let bytes = checkpoint.to_bytes()?;
+    Ok(std::hint::black_box(bytes.clone()).len() as u64)
 }
 
 /// The largest resident memory of this process so far. Linux tells it.

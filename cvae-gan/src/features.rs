@@ -7,6 +7,7 @@ use nets::FEATURE;
 use recognizer::generated::Labelled;
 use recognizer::metrics::Features;
 use recognizer::{Recognizer, embed};
+use std::ops::Range;
 
 /// Images of an identity that are looked at, at most: enough for its centre and its variety.
 const IMAGES_OF_AN_IDENTITY: usize = 100;
@@ -14,11 +15,13 @@ const IMAGES_OF_AN_IDENTITY: usize = 100;
 const PART: usize = 256;
 
 /// The first hundred images of each identity.
-pub fn first_images(dataset: &Dataset) -> Vec<usize> {
-    let of_identity = |identity: &dataset::Identity| {
-        identity.first_image..identity.first_image + identity.images.min(IMAGES_OF_AN_IDENTITY)
-    };
-    dataset.identities().iter().flat_map(of_identity).collect()
+pub(crate) fn first_images(dataset: &Dataset) -> Vec<usize> {
+    dataset.identities().iter().flat_map(|identity| first_images_of(identity, IMAGES_OF_AN_IDENTITY)).collect()
+}
+
+/// The first images of one identity, at most so many.
+pub(crate) fn first_images_of(identity: &dataset::Identity, at_most: usize) -> Range<usize> {
+    identity.first_image..identity.first_image + identity.images.min(at_most)
 }
 
 /// Features of [`first_images`], with their classes.

@@ -10,6 +10,7 @@ use crate::critic_step::accuracy;
 use crate::critics::Critic;
 use crate::draws::StepDraws;
 use crate::figures::Figures;
+use crate::label_code::one_hots;
 use crate::learner::{Branch, Faces, Gradients, Learner, Made, scalar};
 use crate::losses::adversarial::generator_loss;
 use crate::losses::classification::classification;
@@ -19,7 +20,7 @@ use crate::losses::kl::kl;
 use crate::losses::pixel::pixel;
 use crate::losses::reading::{IdentityDistance, PriorMatch};
 use crate::perturb::perturb;
-use candle_core::{DType, Tensor, Var};
+use candle_core::{Tensor, Var};
 use nets::pixels;
 
 impl Learner {
@@ -146,7 +147,7 @@ impl Learner {
                     PriorMatch::AsPrinted => feature_matching(&real, &prior)?,
                     PriorMatch::BatchMean => mean_feature_matching(&real, &prior)?,
                     PriorMatch::ClassMean => {
-                        let one_hots = self.one_hots(&faces.labels)?;
+                        let one_hots = one_hots(&faces.labels, self.classes, 1.0, self.dtype)?;
                         let means = real.iter().enumerate().map(|(layer, features)| {
                             self.class_means.update(&format!("scale{nth}.layer{layer}"), features, &one_hots)
                         });
@@ -206,18 +207,6 @@ impl Learner {
             }
         }
         Ok(Tensor::stack(&sum, 0)?.sum_all()?)
-    }
-
-    fn one_hots(&self, labels: &Tensor) -> Result<Tensor> {
-        let labels = labels.to_vec1::<u32>()?;
-        let mut values = vec![0f64; labels.len() * self.classes];
-        for (row, &label) in values.chunks_exact_mut(self.classes).zip(&labels) {
-            if let Some(value) = row.get_mut(label as usize) {
-                *value = 1.0;
-            }
-        }
-        let dtype: DType = self.dtype;
-        Ok(Tensor::from_vec(values, (labels.len(), self.classes), &self.device)?.to_dtype(dtype)?)
     }
 }
 

@@ -60,11 +60,6 @@ impl IdentityNetwork {
         let Recognizer { card, weights, .. } = recognizer;
         Self::new(card.config, card.class_names, weights, centres, DType::F32, &device)
     }
-
-    /// Whether its classes are these identities, in this order.
-    pub fn knows(&self, dataset: &Dataset) -> bool {
-        is_trained_on(&self.class_names, self.config.classes, dataset)
-    }
 }
 
 /// Reads a recognizer and checks that it can serve as identity network of a training on `dataset`.

@@ -1,15 +1,25 @@
-//! Faces made, before a recognizer that took no part in making them.
+//! Faces made, before a recognizer that took no part in making them: those of the people that the
+//! generator knows, of people `blended` from them, and real faces `swapped` to another's name.
 
-use crate::features::{features_of, go_on};
+mod blended;
+mod swapped;
+
+pub use blended::Blended;
+pub use swapped::Swapped;
+
+use crate::features::{features_of, first_images, go_on};
 use crate::state::names;
 use crate::trained::Trained;
 use crate::{Error, Result};
+use command::human::percent;
 use command::{Interrupt, Progress};
 use dataset::Dataset;
 use nets::checkpoint::digest_of;
 use recognizer::generated::{self, Labelled, Report, known_classes};
 use recognizer::metrics::Features;
 use recognizer::{Recognizer, embed_pixels};
+use serde::Serialize;
+use std::fmt::Write;
 
 /// What is judged, by whom, beside what.
 pub struct Trial<'a> {
@@ -23,18 +33,46 @@ pub struct Trial<'a> {
     pub held_out: Option<&'a Dataset>,
     /// Images made of each identity.
     pub per_identity: usize,
+    /// Identities that are blended from others and judged as well, with as many images each.
+    pub blended: usize,
     /// Of the latents.
     pub seed: u64,
 }
 
+/// All that was found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verdict {
+    /// On new images of the identities.
+    pub images: Report,
+    /// On real images under another's name; absent without an encoder.
+    pub swapped: Option<Swapped>,
+    /// On blended identities, where some were asked for.
+    pub blended: Option<Blended>,
+}
+
 impl Trial<'_> {
-    /// Makes the images and judges them. `progress` counts all images that are embedded.
+    /// How many images [`Trial::run`] looks at.
+    pub fn images(&self) -> u64 {
+        let real: usize = std::iter::once(self.dataset).chain(self.held_out).map(|data| first_images(data).len()).sum();
+        let made = (shown(self.dataset).len() + self.blended) * self.per_identity;
+        (real + made) as u64 + self.swapped_images()
+    }
+
+    /// Makes the images and judges them. `progress` counts [`Trial::images`].
     ///
     /// # Errors
-    /// A data set of other identities, too few images for a figure, Ctrl-C.
-    pub fn run(&self, progress: &Progress, interrupt: &Interrupt) -> Result<Report> {
+    /// A data set of other identities, fewer than two of them, too few images for a figure, Ctrl-C.
+    pub fn run(&self, progress: &Progress, interrupt: &Interrupt) -> Result<Verdict> {
         let Self { trained, judge, dataset, .. } = *self;
         check_names(trained, dataset)?;
+        let classes = shown(dataset);
+        if classes.len() < 2 {
+            return Err(Error::Data {
+                path: dataset.path().to_owned(),
+                expected: "images of at least 2 identities to tell apart".to_owned(),
+                found: classes.len().to_string(),
+            });
+        }
         let real = features_of(judge, dataset, progress, interrupt)?;
         let (reference, held_out) = match self.held_out {
             Some(held_out) => {
@@ -46,20 +84,57 @@ impl Trial<'_> {
 
         let mut features = Features::new(nets::FEATURE);
         let mut labels = Vec::new();
-        for (class, identity) in dataset.identities().iter().enumerate() {
+        for class in classes {
             go_on(interrupt)?;
-            // Who was withheld from the data is not made either.
-            if identity.images > 0 {
-                let bytes = trained.sample(class, self.per_identity, self.seed, class as u64)?;
-                features.extend(&embed_pixels(&judge.network, judge.device(), trained.channels, &bytes)?)?;
-                labels.extend(std::iter::repeat_n(class as u32, self.per_identity));
-                progress.advance(self.per_identity as u64);
-            }
+            let bytes = trained.sample(class, self.per_identity, self.seed, class as u64)?;
+            features.extend(&embed_pixels(&judge.network, judge.device(), trained.channels, &bytes)?)?;
+            labels.extend(std::iter::repeat_n(class as u32, self.per_identity));
+            progress.advance(self.per_identity as u64);
         }
         let made = Labelled::new(features, labels)?;
         let known = known_classes(judge, trained.names.iter().map(String::as_str));
-        Ok(generated::judge(judge, &known, &made, &reference, &held_out)?)
+        let images = generated::judge(judge, &known, &made, &reference, &held_out)?;
+
+        let centres = reference.features().class_centres(reference.labels(), trained.names.len())?;
+        let encoder = trained.encoder.as_ref();
+        let swapped = encoder.map(|encoder| self.swapped(encoder, &centres, progress, interrupt)).transpose()?;
+        let real = (&centres, &held_out, images.threshold);
+        let blended = (self.blended > 0).then(|| self.blended(real, progress, interrupt)).transpose()?;
+        Ok(Verdict { images, swapped, blended })
     }
+}
+
+impl Verdict {
+    /// For people: a table and a line for each further finding.
+    pub fn text(&self) -> String {
+        let mut text = self.images.table("made");
+        // Writing to a string can't fail.
+        if let Some(Swapped { images, as_asked, as_encoded }) = self.swapped {
+            let (asked, encoded) = (percent(as_asked), percent(as_encoded));
+            let _ = write!(
+                text,
+                "\n{images} real images drawn again under another's name: {asked} nearest to that person, {encoded} \
+                 still to the one in the image"
+            );
+        }
+        if let Some(Blended { new, real_consistency }) = self.blended {
+            let real = real_consistency.map_or(String::new(), |cosine| format!(", of a real one {cosine:.3}"));
+            let _ = write!(
+                text,
+                "\n{} blended identities: {} distinct from everyone real; cosine between images of one {:.3}{real}",
+                new.identities,
+                percent(new.distinct),
+                new.consistency
+            );
+        }
+        text
+    }
+}
+
+/// Classes that have images. Who was withheld from the data is not made either.
+fn shown(dataset: &Dataset) -> Vec<usize> {
+    let identities = dataset.identities().iter().enumerate();
+    identities.filter(|(_, identity)| identity.images > 0).map(|(class, _)| class).collect()
 }
 
 /// Whether the judge is the very network that training used: its verdict then flatters.

@@ -14,25 +14,26 @@ use candle_core::{DType, Device, Tensor};
 use nets::{LATENT, ops};
 use std::collections::BTreeMap;
 
-/// One fixed row of numbers for each identity.
+/// One fixed row of numbers for each identity. Rows are put together when they are asked for: a
+/// table of ten thousand one-hots would be hundreds of megabytes, in every checkpoint too.
 #[derive(Clone, Debug)]
 pub struct LabelCode {
-    /// `(classes, length)`.
-    rows: Tensor,
+    /// `(classes, 256)`.
+    features: Option<Tensor>,
+    classes: usize,
+    one_hot_length: f64,
+    dtype: DType,
+    device: Device,
 }
 
 /// Name of G's layer that reads the label.
 const LAYER: &str = "start.weight";
 
 impl LabelCode {
-    /// One-hots of the given length; 1 is the paper's.
-    ///
-    /// # Errors
-    /// Only when memory runs out.
-    pub fn one_hot(classes: usize, length: f64, dtype: DType, device: &Device) -> Result<Self> {
-        let mut rows = vec![0f64; classes * classes];
-        rows.iter_mut().step_by(classes + 1).for_each(|one| *one = length);
-        Ok(Self { rows: Tensor::from_vec(rows, (classes, classes), device)?.to_dtype(dtype)? })
+    /// One-hots of the given length (1 is the paper's), behind the features where there are any,
+    /// `(classes, 256)`.
+    pub fn new(features: Option<Tensor>, classes: usize, one_hot_length: f64, dtype: DType, device: &Device) -> Self {
+        Self { features, classes, one_hot_length, dtype, device: device.clone() }
     }
 
     /// What tells each class centre of `centres (classes, 256)` from the mean of all, at a latent's
@@ -41,35 +42,38 @@ impl LabelCode {
     /// # Errors
     /// Centres of another shape.
     pub fn with_features(centres: &Tensor, one_hot_length: f64) -> Result<Self> {
-        let one_hot = Self::one_hot(centres.dim(0)?, one_hot_length, centres.dtype(), centres.device())?;
         // Features of all faces share a large part; only the rest says who it is.
         let own = centres.broadcast_sub(&centres.mean_keepdim(0)?)?;
         let length = own.sqr()?.sum_keepdim(1)?.affine(1.0, 1e-12)?.sqrt()?;
         let own = (own.broadcast_div(&length)? * (LATENT as f64).sqrt())?;
-        Ok(Self { rows: Tensor::cat(&[&own, &one_hot.rows], 1)? })
+        Ok(Self::new(Some(own), centres.dim(0)?, one_hot_length, centres.dtype(), centres.device()))
     }
 
-    /// A code read from a checkpoint.
-    pub fn from_rows(rows: Tensor) -> Self {
-        Self { rows }
-    }
-
-    /// `(classes, length)`.
-    pub fn rows(&self) -> &Tensor {
-        &self.rows
+    /// The part that says what each identity looks like, `(classes, 256)`.
+    pub fn features(&self) -> Option<&Tensor> {
+        self.features.as_ref()
     }
 
     /// Numbers of a row: the `classes` of the generator in training.
     pub fn length(&self) -> usize {
-        self.rows.dims()[1]
+        self.features_length() + self.classes
+    }
+
+    /// Where codes are made.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Codes `(B, length)` of labels `(B)`, as u32.
     ///
     /// # Errors
-    /// A label without a row.
+    /// A label of no identity.
     pub fn of_labels(&self, labels: &Tensor) -> Result<Tensor> {
-        Ok(self.rows.index_select(labels, 0)?)
+        let one_hots = one_hots(labels, self.classes, self.one_hot_length, self.dtype)?;
+        match &self.features {
+            Some(features) => Ok(Tensor::cat(&[&features.index_select(labels, 0)?, &one_hots], 1)?),
+            None => Ok(one_hots),
+        }
     }
 
     /// A generator's tensors from training to serving: from codes to plain labels.
@@ -79,11 +83,38 @@ impl LabelCode {
     pub fn fold(&self, mut generator: BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>> {
         if let Some(weight) = generator.get_mut(LAYER) {
             let latent = weight.narrow(1, 0, LATENT)?;
-            let coded = weight.narrow(1, LATENT, self.length())?.contiguous()?;
-            *weight = Tensor::cat(&[latent, ops::linear(&coded, &self.rows)?], 1)?;
+            let own = weight.narrow(1, LATENT + self.features_length(), self.classes)?;
+            let mut label = own.affine(self.one_hot_length, 0.0)?;
+            if let Some(features) = &self.features {
+                let shared = weight.narrow(1, LATENT, self.features_length())?.contiguous()?;
+                label = (label + ops::linear(&shared, features)?)?;
+            }
+            *weight = Tensor::cat(&[latent, label], 1)?;
         }
         Ok(generator)
     }
+
+    fn features_length(&self) -> usize {
+        self.features.as_ref().map_or(0, |features| features.dims()[1])
+    }
+}
+
+/// Rows `(B, classes)` of zeros with `length` at each label of `labels (B)`, u32.
+///
+/// # Errors
+/// A label of no class.
+pub(crate) fn one_hots(labels: &Tensor, classes: usize, length: f64, dtype: DType) -> Result<Tensor> {
+    let positions = labels.to_vec1::<u32>()?;
+    let mut values = vec![0f64; positions.len() * classes];
+    for (row, &label) in values.chunks_exact_mut(classes).zip(&positions) {
+        match row.get_mut(label as usize) {
+            Some(value) => *value = length,
+            None => {
+                return Err(candle_core::Error::msg(format!("expected a label below {classes}, found {label}")).into());
+            }
+        }
+    }
+    Ok(Tensor::from_vec(values, (positions.len(), classes), labels.device())?.to_dtype(dtype)?)
 }
 
 #[cfg(test)]
@@ -95,8 +126,12 @@ mod tests {
 
     #[test]
     fn a_folded_generator_draws_the_same_faces() -> Result<()> {
-        let code = LabelCode::with_features(&random(&[3, 256], 1)?, 4.0)?;
-        assert_eq!(code.length(), 259);
+        same_faces(&LabelCode::with_features(&random(&[3, 256], 1)?, 4.0)?, 259)?;
+        same_faces(&LabelCode::new(None, 3, 4.0, DType::F64, &Device::Cpu), 3)
+    }
+
+    fn same_faces(code: &LabelCode, length: usize) -> Result<()> {
+        assert_eq!(code.length(), length);
         let config = |classes| GeneratorConfig {
             channels: 1,
             width: Width::Tiny,
@@ -118,9 +153,18 @@ mod tests {
     #[test]
     fn features_are_as_long_as_a_latent() -> Result<()> {
         let code = LabelCode::with_features(&random(&[5, 256], 1)?, 0.0)?;
-        for row in code.rows().to_vec2::<f64>()? {
+        let labels = Tensor::new(&[3u32, 1], &Device::Cpu)?;
+        for row in code.of_labels(&labels)?.to_vec2::<f64>()? {
             assert!((row.iter().map(|value| value * value).sum::<f64>().sqrt() - 16.0).abs() < 1e-6);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_label_of_nobody_is_refused() -> Result<()> {
+        let code = LabelCode::new(None, 3, 1.0, DType::F32, &Device::Cpu);
+        let error = code.of_labels(&Tensor::new(&[3u32], &Device::Cpu)?).unwrap_err();
+        assert!(error.to_string().contains("expected a label below 3, found 3"), "{error}");
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! Everything that a step of training changes, and the step.
 //!
 //! The state is a function of the settings and the batches seen; threads and clocks have no part
-//! in it. Nothing is changed by a step whose loss is not finite.
+//! in it. A loss or gradient that is no number ends a step before it moves the weights that the
+//! loss is of; other parts may have moved already, as the critics have before E and G.
 
 use crate::balance::Pulls;
 use crate::class_means::ClassMeans;
@@ -98,7 +99,7 @@ impl Learner {
             (Some(identity), CodeChoice::IdentityFeatures) => {
                 LabelCode::with_features(&identity.centres, settings.label_length)?
             }
-            _ => LabelCode::one_hot(classes, settings.label_length, dtype, device)?,
+            _ => LabelCode::new(None, classes, settings.label_length, dtype, device),
         };
         let parameters = Parameters::new(settings.seed, dtype, device);
         let live = Networks::new(settings, code.length(), parameters.var_builder())?;
@@ -129,7 +130,8 @@ impl Learner {
     /// Learns from one batch; gives what it measured on the way.
     ///
     /// # Errors
-    /// [`Error::NotFinite`], when a term or gradient is no number.
+    /// [`Error::NotFinite`], when a term or gradient is no number. The learner is then good for
+    /// nothing more: only a part of the step was made.
     pub fn step(&mut self, batch: &Batch) -> Result<Figures> {
         let mut figures = Figures::default();
         let faces = self.faces(batch)?;
@@ -298,7 +300,7 @@ pub(crate) fn finite(term: &str, value: f64, images_seen: u64) -> Result<f64> {
     if value.is_finite() {
         return Ok(value);
     }
-    let kept = "nothing was changed by this step".to_owned();
+    let kept = "it moved no weights".to_owned();
     Err(Error::NotFinite { term: term.to_owned(), value, images_seen, kept })
 }
 

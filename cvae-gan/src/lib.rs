@@ -12,8 +12,8 @@
 //!   recognizer; `class_means`: running means for one reading of feature matching;
 //! - [`trainer`]: the loop; `pictures`: what it looks like; [`state`]: its checkpoints;
 //! - [`trained`]: a checkpoint or bundle that samples faces, and what is exported;
-//! - [`judge`]: its faces before a recognizer that took no part (`features`: real images); [`estimate`]: what a training will
-//!   cost.
+//! - [`judge`]: its faces before a recognizer that took no part (`features`: real images);
+//!   [`estimate`]: what a training will cost.
 
 mod balance;
 mod class_means;
@@ -42,7 +42,6 @@ pub mod trained;
 pub mod trainer;
 
 pub use error::{Error, Result};
-pub use features::first_images;
 pub use figures::Figures;
 pub use identity_network::IdentityNetwork;
 pub use learner::Learner;

@@ -75,7 +75,7 @@ impl Gallery {
         let captions = std::iter::once("real".to_owned()).chain((1..=COLUMNS).map(|nth| format!("z{nth}")));
         let title = format!("samples after {} images", count(seen));
         let mut grid = self.grid(COLUMNS + 1)?.title(title).column_captions(captions);
-        let z = random_latents(COLUMNS, self.seed, 0, code.rows().device())?;
+        let z = random_latents(COLUMNS, self.seed, 0, code.device())?;
         for person in &self.people {
             grid.push(&person.images[0])?;
             grid.push(&images_of(&networks.generator, &z, &coded(code, person.label, COLUMNS)?)?)?;
@@ -117,7 +117,7 @@ impl Gallery {
     }
 
     fn mean(&self, encoder: &Encoder, image: &[u8], code: &LabelCode) -> Result<Tensor> {
-        let x = pixels::to_signed(image, 1, self.channels, DType::F32, code.rows().device())?;
+        let x = pixels::to_signed(image, 1, self.channels, DType::F32, code.device())?;
         Ok(encoder.forward(&x)?.mu)
     }
 
@@ -162,7 +162,7 @@ pub(crate) fn images_of(generator: &Generator, z: &Tensor, c: &Tensor) -> Result
 }
 
 fn coded(code: &LabelCode, label: u32, count: usize) -> Result<Tensor> {
-    code.of_labels(&Tensor::full(label, count, code.rows().device())?)
+    code.of_labels(&Tensor::full(label, count, code.device())?)
 }
 
 #[cfg(test)]

@@ -25,11 +25,24 @@ impl Settings {
         (into / self.ramp.max(1) as f64).min(1.0)
     }
 
-    /// Decay of the average over a step of one batch that ends at `images_seen`. A fixed half-life
-    /// would leave the average of a short run stale, so it grows with the run.
+    /// Decay of the average at the end of a step that began at `images_seen`, over all images since
+    /// the average last moved. A fixed half-life would leave the average of a short run stale, so
+    /// it grows with the run.
     pub fn average_decay(&self, images_seen: u64) -> f64 {
         let half_life = (self.average_half_life as f64).min(self.average_share * images_seen as f64);
-        if half_life > 0.0 { 0.5f64.powf(self.batch as f64 / half_life) } else { 0.0 }
+        let images = self.batches_of_a_move(images_seen) * self.batch as u64;
+        if half_life > 0.0 { 0.5f64.powf(images as f64 / half_life) } else { 0.0 }
+    }
+
+    /// Batches from one step of E and G to the next, which begins at `images_seen`: as many as
+    /// critics take steps, once they do.
+    fn batches_of_a_move(&self, images_seen: u64) -> u64 {
+        if !self.critics_active(images_seen) {
+            return 1;
+        }
+        let batch = self.batch as u64;
+        let first = self.warm_up.next_multiple_of(batch);
+        (images_seen.saturating_sub(first) / batch + 1).min(self.critic_steps)
     }
 }
 
@@ -70,5 +83,17 @@ mod tests {
         // 5 % of 6,400 images are ten batches.
         assert!((settings.average_decay(6400) - 0.5f64.powf(0.1)).abs() < 1e-12);
         assert!((settings.average_decay(10_000_000) - 0.5f64.powf(32.0 / 20_000.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_half_life_counts_images_however_often_the_average_moves() {
+        let settings = Settings { critic_steps: 5, warm_up: 100, ..settings() };
+        // The average moves at the end of every fifth batch of 32, the last of which begins here.
+        let moves = (1..=2000).map(|nth| 160_000_000 + (5 * nth - 1) * 32);
+        let left: f64 = moves.map(|begin| settings.average_decay(begin)).product();
+        assert!((left.log2() + 2000.0 * 160.0 / 20_000.0).abs() < 1e-9, "{left}");
+        // At every step before the critics come, and soon after them.
+        let images = |begin| settings.batches_of_a_move(begin) * 32;
+        assert_eq!([0, 96, 128, 160, 224, 256, 288].map(images), [32, 32, 32, 64, 128, 160, 160]);
     }
 }

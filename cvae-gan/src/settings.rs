@@ -9,6 +9,7 @@ use crate::{Error, Result};
 use clap::Args;
 use nets::{Capacity, Downsampling, Initialization, Width};
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 
 /// Which of the models that the paper compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,8 +80,10 @@ macro_rules! settings {
         pub struct Overrides {
             $(
                 #[doc = $doc]
-                #[arg(long, value_name = "VALUE", help_heading = $heading, help = concat!(
-                    $doc, " [paper: ", stringify!($paper), "; small-budget: ", stringify!($small), "]"
+                #[arg(long, value_name = "VALUE", help_heading = $heading, help = format!(
+                    concat!($doc, " [paper: {}; small-budget: {}]"),
+                    shown(|$images: u64| -> $kind { let _ = $images; $paper }, stringify!($paper)),
+                    shown(|$images: u64| -> $kind { let _ = $images; $small }, stringify!($small)),
                 ))]
                 pub $name: Option<$kind>,
             )+
@@ -143,7 +146,7 @@ settings! { images:
     "Losses" balance: Balance, "Unit of weights: weights, or gradients (shares of the pixel term's pull)",
         Balance::Weights, Balance::Gradients;
     "Losses" lambda_adv: f64, "Weight of the adversarial term", 1.0, 0.3;
-    "Losses" lambda_cls: f64, "Weight of the critics' classification term", 1.0, 0.2;
+    "Losses" lambda_cls: f64, "Weight of the critics' classification in what E and G minimise; critics weigh their own as 1, or not at all where this is 0", 1.0, 0.2;
     "Losses" lambda_fm: f64, "Weight of feature matching", 1.0, 0.5;
     "Losses" lambda_pixel: f64, "Weight of the pixel term", 10.0, 10.0;
     // Beside a mean over pixels 0.01 is dear: a short training gives the latent up, and all images of
@@ -157,7 +160,9 @@ settings! { images:
     "Losses" critic_reading: CriticReading, "Eq. (2): balanced or as-printed",
         CriticReading::Balanced, CriticReading::Balanced;
     // As printed, images from random latents are drawn to one and the same median image.
-    "Losses" prior_match: PriorMatch, "Eq. (4), random latents: as-printed, batch-mean or class-mean",
+    "Losses" prior_match: PriorMatch, "What feature matching, eq. (4), holds images of random latents against: as-printed \
+        (the batch's image of that person), batch-mean (the mean features of the batch) or class-mean (the person's \
+        mean features in the critics so far; wants many images of each)",
         PriorMatch::AsPrinted, PriorMatch::BatchMean;
     "Losses" identity_distance: IdentityDistance, "Eq. (7): as-printed or cosine",
         IdentityDistance::AsPrinted, IdentityDistance::Cosine;
@@ -168,6 +173,13 @@ settings! { images:
     "Losses" perturb: bool, "Show the recognizer shifted, blurred and brightened copies", false, true;
     // So that identity is not hidden in the latent, where a reconstruction would find it.
     "Losses" swap: f64, "Share of random latents borrowed from another image of the batch", 0.0, 0.5;
+}
+
+/// A preset's value for `--help`: as it is typed, or as a formula where it follows the length of
+/// the training.
+fn shown<T: Display>(value: impl Fn(u64) -> T, formula: &str) -> String {
+    let (short, long) = (value(1 << 10).to_string(), value(1 << 20).to_string());
+    if short == long { short } else { formula.to_owned() }
 }
 
 impl Preset {

@@ -9,13 +9,13 @@ use crate::figures::Figures;
 use crate::identity_network::IdentityNetwork;
 use crate::label_code::LabelCode;
 use crate::learner::Learner;
-use crate::settings::Settings;
+use crate::settings::{LabelCode as CodeChoice, Settings};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use command::RunDirectory;
 use dataset::Dataset;
 use nets::checkpoint::Checkpoint;
-use nets::{LightCnnConfig, sentence};
+use nets::{FEATURE, LightCnnConfig, sentence};
 use recognizer::{BatchSource, FolderSource};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -102,7 +102,10 @@ pub(crate) fn to_checkpoint(learner: &Learner, gathered: &Figures, source: &Fold
     checkpoint.put(PULLS, learner.pulls.to_tensors()?);
     checkpoint.put(CLASS_MEANS, learner.class_means.tensors());
     checkpoint.put(GATHERED, gathered.to_tensors()?);
-    let mut tables = BTreeMap::from([(CODE.to_owned(), learner.code.rows().clone())]);
+    let mut tables = BTreeMap::new();
+    if let Some(features) = learner.code.features() {
+        tables.insert(CODE.to_owned(), features.clone());
+    }
     if let Some(identity) = &learner.identity {
         checkpoint.put(IDENTITY, identity.weights.clone());
         tables.insert(CENTRES.to_owned(), identity.centres.clone());
@@ -128,7 +131,7 @@ pub fn read(path: &Path, device: &Device) -> Result<(Training, Checkpoint)> {
 /// Brings a new learner, the source and the figures to where a checkpoint stands.
 ///
 /// # Errors
-/// A checkpoint of another training: settings or data that differ.
+/// A checkpoint of another training: other data, or settings that differ in more than rates.
 pub fn restore(
     settings: &Settings,
     (training, mut checkpoint): (Training, Checkpoint),
@@ -173,7 +176,17 @@ pub(crate) fn frozen_parts(
         }
     };
     let classes = training.names.len();
-    let code = LabelCode::from_rows(table(CODE, classes)?);
+    let Settings { label_code, label_length, .. } = training.settings;
+    let features = match label_code {
+        // In older checkpoints the one-hots stand behind the features.
+        CodeChoice::IdentityFeatures => {
+            let rows =
+                table(CODE, classes)?.narrow(1, 0, FEATURE).map_err(|error| checkpoint.content(sentence(&error)))?;
+            Some(rows.contiguous()?)
+        }
+        CodeChoice::OneHot => None,
+    };
+    let code = LabelCode::new(features, classes, label_length, DType::F32, device);
     let identity = match &training.identity {
         Some((config, names)) => {
             let centres: Tensor = table(CENTRES, classes)?;
@@ -198,7 +211,10 @@ fn check_same(settings: &Settings, training: &Training, dataset: &Dataset) -> Re
             format!("{} with {}", dataset.path().display(), dataset.digest()),
         );
     }
-    if let Some((setting, asked, found)) = difference(settings, &training.settings) {
+    // A training that ran away is steadied by lower rates; nothing else may change on its way.
+    let Settings { learning_rate, critic_learning_rate, .. } = training.settings;
+    let at_its_rates = Settings { learning_rate, critic_learning_rate, ..settings.clone() };
+    if let Some((setting, asked, found)) = difference(&at_its_rates, &training.settings) {
         return other(
             format!("{setting} {found} as the checkpoint has"),
             format!("{asked}; leave the setting as it was"),

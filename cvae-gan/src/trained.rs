@@ -70,20 +70,32 @@ impl Trained {
     /// A class that isn't there.
     pub fn sample(&self, class: usize, count: usize, seed: u64, index: u64) -> Result<Vec<u8>> {
         let z = random_latents(count, seed, index, &self.device)?;
-        images_of(&self.generator, &z, &self.one_hots(class, count)?)
+        self.draw(&z, &self.label(&[(class, 1.0)])?.repeat((count, 1))?)
     }
 
-    fn one_hots(&self, class: usize, count: usize) -> Result<Tensor> {
+    /// Images of latents `z (N,256)` and labels `(N, identities)`, as NHWC bytes.
+    pub(crate) fn draw(&self, z: &Tensor, labels: &Tensor) -> Result<Vec<u8>> {
+        images_of(&self.generator, z, labels)
+    }
+
+    /// The label `(1, identities)` of a person, or of a mixture of several by weight.
+    pub(crate) fn label(&self, parents: &[(usize, f64)]) -> Result<Tensor> {
         let classes = self.names.len();
         let mut row = vec![0f32; classes];
-        match row.get_mut(class) {
-            Some(value) => *value = 1.0,
-            None => {
-                let expected = format!("an identity below {classes}");
-                return Err(Error::Setting { setting: "identity", expected, found: class.to_string() });
+        for &(class, weight) in parents {
+            match row.get_mut(class) {
+                Some(value) => *value = weight as f32,
+                None => {
+                    let expected = format!("an identity below {classes}");
+                    return Err(Error::Setting { setting: "identity", expected, found: class.to_string() });
+                }
             }
         }
-        Ok(Tensor::from_vec(row, (1, classes), &self.device)?.repeat((count, 1))?)
+        Ok(Tensor::from_vec(row, (1, classes), &self.device)?)
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
     }
 }
 

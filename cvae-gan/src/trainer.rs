@@ -5,6 +5,9 @@
 //!   resumed ends with the same bytes as one that wasn't, on any number of threads.
 //! - The order at each milestone is log, picture, checkpoint; so what a checkpoint claims to have
 //!   seen has been written down.
+//! - Whatever ends a training, what was learned is kept, unless it is the learning itself that
+//!   failed. Only after a step that broke off half-way, as when memory runs out, may that
+//!   checkpoint's critics be a step ahead of E and G.
 
 use crate::figures::Figures;
 use crate::learner::Learner;
@@ -63,20 +66,53 @@ pub struct Outcome {
 ///
 /// # Errors
 /// A loss that is no longer a number, an image that can't be read, a full disk. Checkpoints
-/// written before stay good.
+/// written before stay good, and all errors but the first leave one of what was learned since.
 pub fn train(
     learner: &mut Learner,
     source: &mut FolderSource,
     mut gathered: Figures,
     session: &Session<'_>,
 ) -> Result<Outcome> {
+    let Session { run, rhythm, .. } = session;
+    let images = learner.settings().images;
+    let progress = Progress::new("training", images, "images");
+    progress.start_at(learner.images_seen());
+    let began_at = learner.steps();
+    let mut saved = None;
+    let ended = learn(learner, source, &mut gathered, &mut saved, &progress, session);
+    progress.finish();
+    if let Err(error) = ended {
+        let new = learner.steps() > began_at && saved.is_none();
+        if new && !matches!(error, Error::NotFinite { .. }) {
+            command::say(match state::save(learner, &gathered, source, run, rhythm.keep) {
+                Ok(checkpoint) => format!("what was learned until here is in {}", checkpoint.display()),
+                Err(second) => format!("what was learned since the last checkpoint is lost: {second}"),
+            });
+        }
+        return Err(error);
+    }
+
+    let checkpoint = match saved {
+        Some(checkpoint) => checkpoint,
+        // Interrupted between two checkpoints, or resumed at its end.
+        None => state::save(learner, &gathered, source, run, rhythm.keep)?,
+    };
+    let images_seen = learner.images_seen();
+    Ok(Outcome { images_seen, interrupted: images_seen < images, checkpoint })
+}
+
+/// Step after step. `saved` is the checkpoint of the very last one, where there is one.
+fn learn(
+    learner: &mut Learner,
+    source: &mut FolderSource,
+    gathered: &mut Figures,
+    saved: &mut Option<PathBuf>,
+    progress: &Progress,
+    session: &Session<'_>,
+) -> Result<()> {
     let Session { run, interrupt, rhythm } = session;
     let images = learner.settings().images;
     let gallery = Gallery::new(source.dataset(), learner.settings())?;
-    let progress = Progress::new("training", images, "images");
-    progress.start_at(learner.images_seen());
-    let mut saved = None;
-
     while learner.images_seen() < images && !interrupt.requested() {
         // Fetch.
         let batch = source.next()?;
@@ -84,6 +120,7 @@ pub fn train(
         // Learn: make images, critics, E and G, average.
         let before = learner.images_seen();
         let figures = learner.step(&batch).map_err(|error| with_last_checkpoint(error, run))?;
+        *saved = None;
         let seen = learner.images_seen();
         let due = |every: u64| seen >= images || before / every.max(1) != seen / every.max(1);
 
@@ -92,8 +129,8 @@ pub fn train(
         progress.advance(batch.rows as u64);
         if due(rhythm.log) {
             run.append_stats(seen, &gathered.means())?;
-            progress.note(note(&gathered));
-            gathered = Figures::default();
+            progress.note(note(gathered));
+            *gathered = Figures::default();
         }
 
         // Picture.
@@ -102,20 +139,11 @@ pub fn train(
         }
 
         // Checkpoint.
-        saved = None;
         if due(rhythm.checkpoint) {
-            saved = Some(state::save(learner, &gathered, source, run, rhythm.keep)?);
+            *saved = Some(state::save(learner, gathered, source, run, rhythm.keep)?);
         }
     }
-
-    let checkpoint = match saved {
-        Some(checkpoint) => checkpoint,
-        // Interrupted between two checkpoints, or resumed at its end.
-        None => state::save(learner, &gathered, source, run, rhythm.keep)?,
-    };
-    progress.finish();
-    let images_seen = learner.images_seen();
-    Ok(Outcome { images_seen, interrupted: images_seen < images, checkpoint })
+    Ok(())
 }
 
 /// The figures that say at a glance how it goes.

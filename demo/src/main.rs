@@ -57,6 +57,8 @@ enum Error {
     Address(String),
     #[error("the server's thread could not start")]
     Runtime(#[source] std::io::Error),
+    #[error("the server's metrics could not be read")]
+    Metrics(#[source] std::io::Error),
     #[error("interrupted after {0}; what is finished stays in its directory")]
     Interrupted(String),
 }
@@ -94,14 +96,17 @@ fn run(cli: Cli, context: Context) -> Result<(), Error> {
     }
     let verdict = judge.decide()?;
     verdict.save(&directory)?;
-    let throughput = server.metrics()?;
-    serving::save_metrics(&throughput, &directory)?;
-
+    // The verdict first: nothing that fails from here on takes it away.
     if cli.common.json {
-        println!("{}", verdict.json());
+        println!("{}", verdict.report(directory.path(), &server.metrics_url()));
     } else {
         println!("\n{verdict}");
-        println!("{}", serving::summary(&throughput));
+    }
+    let page = server.metrics()?;
+    let kept = serving::save_metrics(&page, &directory)?;
+    if !cli.common.json {
+        println!("{}", serving::summary(&page));
+        println!("metrics were served at {}; as they were at the end: {}", server.metrics_url(), kept.display());
         println!("pictures and figures: {}   ({})", directory.path().display(), human::duration(began.elapsed()));
     }
     server.stop()

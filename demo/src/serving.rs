@@ -66,7 +66,7 @@ impl Serving {
             socket.read_to_string(&mut page)?;
             Ok(page.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or(page))
         };
-        fetch().map_err(Error::Runtime)
+        fetch().map_err(Error::Metrics)
     }
 
     /// Ends the server and says how it went.
@@ -80,9 +80,11 @@ fn ended(thread: JoinHandle<Result<(), Error>>) -> Result<(), Error> {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Keeps the page beside the pictures.
-pub(crate) fn save_metrics(page: &str, directory: &RunDirectory) -> Result<(), Error> {
-    Ok(write_atomically(directory.path().join("metrics.txt"), |file| file.write_all(page.as_bytes()))?)
+/// Keeps the page beside the pictures; gives the file.
+pub(crate) fn save_metrics(page: &str, directory: &RunDirectory) -> Result<PathBuf, Error> {
+    let path = directory.path().join("metrics.txt");
+    write_atomically(&path, |file| file.write_all(page.as_bytes()))?;
+    Ok(path)
 }
 
 /// What the server did, in a line: images by source, summed over trainers.

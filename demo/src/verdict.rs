@@ -5,7 +5,7 @@ use crate::arms::Arm;
 use command::RunDirectory;
 use command::atomic_file::write_atomically;
 use command::human::Table;
-use command::picture::Plot;
+use command::picture::Intervals;
 use recognizer::evaluate::Comparison;
 use recognizer::metrics::Features;
 use recognizer::metrics::paired::Difference;
@@ -14,6 +14,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
+use std::path::Path;
 
 /// Hears every recognizer, then decides.
 pub(crate) struct Judge {
@@ -60,7 +61,7 @@ impl Judge {
     }
 }
 
-/// All figures; `--json` prints them as they are.
+/// All figures; `--json` prints them as they are, and where else to look.
 #[derive(Serialize)]
 pub(crate) struct Verdict {
     /// Held-out pairs that all were judged on.
@@ -84,10 +85,16 @@ struct Judged {
 }
 
 impl Verdict {
-    /// One line of JSON.
-    pub(crate) fn json(&self) -> String {
-        // Plain structs of numbers and names always have a JSON form.
-        serde_json::to_string(self).unwrap_or_default()
+    /// One line of JSON: the figures, where their files are, and where metrics were served.
+    pub(crate) fn report(&self, directory: &Path, metrics: &str) -> String {
+        #[derive(Serialize)]
+        struct Report<'a> {
+            #[serde(flatten)]
+            verdict: &'a Verdict,
+            directory: &'a Path,
+            metrics: &'a str,
+        }
+        json(&Report { verdict: self, directory, metrics })
     }
 
     /// `verdict.json`, `verdict.txt` and `accuracy.png`.
@@ -95,14 +102,16 @@ impl Verdict {
         let write = |name: &str, text: String| {
             write_atomically(directory.path().join(name), |file| file.write_all(text.as_bytes()))
         };
-        write("verdict.json", self.json())?;
+        write("verdict.json", json(self))?;
         write("verdict.txt", self.to_string())?;
-        let mut plot = Plot::new("held-out verification", "fold", "accuracy");
+        let title = "Telling strangers apart, a point for each seed";
+        let mut plot = Intervals::new(title, "held-out accuracy [%] +- standard error over folds");
         for arm in &self.arms {
-            if let Some(first) = arm.seeds.first() {
-                let folds = first.evaluation.cosine.verification.folds.iter().enumerate();
-                plot.line(arm.arm.to_string(), folds.map(|(fold, figures)| ((fold + 1) as f64, figures.accuracy)));
-            }
+            let points = arm.seeds.iter().map(|judged| {
+                let verification = &judged.evaluation.cosine.verification;
+                (100.0 * verification.accuracy, 100.0 * verification.standard_error)
+            });
+            plot.column(arm.arm.to_string(), points);
         }
         Ok(plot.render().save(directory.path().join("accuracy.png"))?)
     }
@@ -141,9 +150,10 @@ impl fmt::Display for Verdict {
             }
             if arm.seeds.len() > 1 {
                 let accuracies = arm.seeds.iter().map(|judged| judged.evaluation.cosine.verification.accuracy);
-                let mean = accuracies.sum::<f64>() / arm.seeds.len() as f64;
+                let (mean, deviation) = mean_and_deviation(&accuracies.collect::<Vec<_>>());
+                let accuracy = format!("{:.1} %, sd {:.1} over seeds", 100.0 * mean, 100.0 * deviation);
                 let gain = arm.gain.as_ref().map_or_else(String::new, points);
-                table.row([arm.arm.to_string(), "all".to_owned(), format!("{:.1} %", 100.0 * mean), gain]);
+                table.row([arm.arm.to_string(), "all".to_owned(), accuracy, gain]);
             }
         }
         writeln!(f, "{table}")?;
@@ -157,6 +167,19 @@ impl fmt::Display for Verdict {
     }
 }
 
+fn json(figures: &impl Serialize) -> String {
+    // Plain structs of numbers and names always have a JSON form.
+    serde_json::to_string(figures).unwrap_or_default()
+}
+
+/// Of at least two values; the deviation is a sample's (n - 1).
+fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (mean, (squares / (count - 1.0)).sqrt())
+}
+
 fn accuracy(evaluation: &Evaluation) -> String {
     let verification = &evaluation.cosine.verification;
     format!("{:.1} +- {:.1} %", 100.0 * verification.accuracy, 100.0 * verification.standard_error)
@@ -165,4 +188,44 @@ fn accuracy(evaluation: &Evaluation) -> String {
 fn points(difference: &Difference) -> String {
     let (low, high) = difference.interval;
     format!("{:+.1} points ({:+.1} to {:+.1})", 100.0 * difference.mean, 100.0 * low, 100.0 * high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conclusion(existing: (f64, f64), blended: (f64, f64)) -> String {
+        let arm = |arm, interval: Option<(f64, f64)>| {
+            let gain = |interval: (f64, f64)| Difference {
+                mean: (interval.0 + interval.1) / 2.0,
+                standard_error: 0.01,
+                interval,
+            };
+            ArmVerdict { arm, seeds: Vec::new(), gain: interval.map(gain) }
+        };
+        let arms = vec![arm(Arm::RealOnly, None), arm(Arm::Existing, Some(existing)), arm(Arm::Blended, Some(blended))];
+        Verdict { pairs: 6000, arms }.conclusion()
+    }
+
+    #[test]
+    fn what_is_larger_than_its_uncertainty_is_told_with_its_sign() {
+        let told = conclusion((0.01, 0.05), (-0.04, -0.02));
+        let expected = "Larger than its uncertainty: + existing people +3.0 points (+1.0 to +5.0); \
+                        + blended people -3.0 points (-4.0 to -2.0).";
+        assert!(told.starts_with(expected), "{told}");
+    }
+
+    #[test]
+    fn what_may_be_luck_is_not_told() {
+        let told = conclusion((-0.01, 0.05), (0.01, 0.03));
+        assert!(told.starts_with("Larger than its uncertainty: + blended people +2.0 points"), "{told}");
+        assert!(!told.contains("existing"), "{told}");
+        let told = conclusion((-0.01, 0.05), (-0.03, 0.0));
+        assert!(told.starts_with("No difference here is larger than its uncertainty."), "{told}");
+    }
+
+    #[test]
+    fn the_spread_over_seeds_is_a_samples() {
+        assert_eq!(mean_and_deviation(&[1.0, 3.0]), (2.0, 2f64.sqrt()));
+    }
 }

@@ -7,14 +7,14 @@ use plotters::prelude::*;
 
 use super::{Picture, text};
 
-const WIDTH: u32 = 960;
-const HEIGHT: u32 = 540;
+pub(super) const WIDTH: u32 = 960;
+pub(super) const HEIGHT: u32 = 540;
 /// Drawn this many times larger and averaged down, for smooth lines.
-const SCALE: u32 = 2;
-const LABEL_SIZE: u32 = 15;
+pub(super) const SCALE: u32 = 2;
+pub(super) const LABEL_SIZE: u32 = 15;
 
 /// Line colours that stay apart for colour-blind eyes (Okabe and Ito's palette), strongest first.
-const COLORS: [RGBColor; 7] = [
+pub(super) const COLORS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -112,7 +112,7 @@ impl Plot {
 }
 
 /// From the least to the greatest value with a share of free space around; never empty.
-fn range(values: impl Iterator<Item = f64>, space: f64) -> (f64, f64) {
+pub(super) fn range(values: impl Iterator<Item = f64>, space: f64) -> (f64, f64) {
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     if low > high {
@@ -127,13 +127,13 @@ fn range(values: impl Iterator<Item = f64>, space: f64) -> (f64, f64) {
 }
 
 /// Pixels that the wider of an axis' end labels takes.
-fn label_width(low: f64, high: f64) -> i32 {
+pub(super) fn label_width(low: f64, high: f64) -> i32 {
     let width = |value| text::width(&tick(value, high - low), LABEL_SIZE);
     i32::try_from(width(low).max(width(high))).unwrap_or(0)
 }
 
 /// As many decimals as the axis' extent needs; thousands are grouped.
-fn tick(value: f64, extent: f64) -> String {
+pub(super) fn tick(value: f64, extent: f64) -> String {
     let decimals = (1.0 - extent.log10().floor()).clamp(0.0, 6.0) as usize;
     if decimals == 0 && value.abs() < 1e15 {
         let sign = if value <= -0.5 { "-" } else { "" };

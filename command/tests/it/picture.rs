@@ -1,6 +1,6 @@
 //! Pictures for people. Whether they please was judged by eye; here it is that they are whole.
 
-use command::picture::{Grid, Picture, Plot};
+use command::picture::{Grid, Intervals, Picture, Plot};
 
 fn pixel(picture: &Picture, x: u32, y: u32) -> [u8; 3] {
     let start = ((y * picture.width() + x) * 3) as usize;
@@ -74,4 +74,21 @@ fn a_plot_draws_its_lines_and_survives_odd_points() {
         plot.line("a", points).line("b", [(0.0, 0.0), (f64::INFINITY, 1.0), (1.0, 1.0)]);
         assert_eq!(plot.render().width(), 960);
     }
+}
+
+#[test]
+fn intervals_draw_a_point_and_a_bar_each_and_survive_odd_values() {
+    let mut plot = Intervals::new("accuracy", "%");
+    plot.column("real only", [(85.0, 0.4), (86.0, 0.6), (85.5, 0.5)]).column("more", [(87.0, 0.5)]);
+    let bluish = |plot: &Intervals| {
+        let picture = plot.render();
+        picture.pixels().chunks_exact(3).filter(|pixel| pixel[2] > pixel[0].saturating_add(60)).count()
+    };
+    assert!(bluish(&plot) > 300, "{}", bluish(&plot));
+    for points in [vec![], vec![(f64::NAN, 1.0)], vec![(5.0, 0.0)], vec![(1e300, 1e300), (-1e300, 0.0)]] {
+        let mut plot = Intervals::new("odd", "y");
+        plot.column("a", points);
+        assert_eq!(plot.render().width(), 960);
+    }
+    assert_eq!(Intervals::new("none", "y").render().width(), 960);
 }

@@ -128,7 +128,7 @@ fn every_model_and_reading_takes_its_steps() -> Result<()> {
         ("paper", paper.clone()),
         ("as printed", Settings { critic_reading: CriticReading::AsPrinted, ..paper }),
         ("class means", Settings { prior_match: PriorMatch::ClassMean, ..small_budget() }),
-        ("five critic steps", Settings { critic_steps: 2, ..small_budget() }),
+        ("two critic steps", Settings { critic_steps: 2, ..small_budget() }),
         ("colour", Settings { channels: 3, ..small_budget() }),
         ("without identity term", {
             let without = Overrides { lambda_id: Some(0.0), ..Overrides::default() };
@@ -159,6 +159,35 @@ fn critics_wait_for_the_end_of_the_warm_up() -> Result<()> {
     let batch = batch(1)?;
     assert_eq!(learner.step(&batch)?.mean("critic/gain"), None);
     assert!(learner.step(&batch)?.mean("critic/gain").is_some());
+    Ok(())
+}
+
+#[test]
+fn e_and_g_move_at_every_fifth_step_of_the_critics() -> Result<()> {
+    let mut learner = learner(&Settings { critic_steps: 5, warm_up: 16, ..small_budget() })?;
+    let batch = batch(1)?;
+    let mut moves = Vec::new();
+    for _ in 0..10 {
+        let before = values(&learner.parameters)?;
+        let figures = learner.step(&batch)?;
+        let moved = values(&learner.parameters)? != before;
+        assert_eq!(moved, figures.mean("loss/pixel").is_some());
+        moves.push((figures.mean("critic/gain").is_some(), moved));
+    }
+    // Two batches before the critics come; then whenever a multiple of five is reached.
+    let critics_alone = [(true, false); 4];
+    let expected =
+        [&[(false, true); 2], &critics_alone[..2], &[(true, true)], &critics_alone, &[(true, true)]].concat();
+    assert_eq!(moves, expected);
+    Ok(())
+}
+
+#[test]
+fn an_estimate_times_a_step_of_e_and_g_among_those_of_the_critics() -> Result<()> {
+    let mut learner = learner(&Settings { critic_steps: 3, ..small_budget() })?;
+    let (rate, figures) = crate::estimate::measure(&mut learner, &batch(1)?, 0)?;
+    assert!(rate > 0.0);
+    assert!(figures.mean("loss/pixel").is_some() && figures.mean("critic/gain").is_some());
     Ok(())
 }
 

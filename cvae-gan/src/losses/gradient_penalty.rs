@@ -10,13 +10,13 @@ pub fn between(real: &Tensor, fake: &Tensor, share: &Tensor) -> Result<Tensor> {
     &fake + (real - &fake)?.broadcast_mul(share)?
 }
 
-/// `E (|g| - 1)^2` of a critic's input gradients `g (B,S,S,channels)`, which
-/// [`nets::Discriminator::input_gradient`] writes as a graph that trains.
-pub fn gradient_penalty(gradient: &Tensor) -> Result<Tensor> {
-    gradient_norms(gradient)?.affine(1.0, -1.0)?.sqr()?.mean_all()
+/// `E (|g| - 1)^2` of the norms `(B)` that [`gradient_norms`] gives.
+pub fn gradient_penalty(norms: &Tensor) -> Result<Tensor> {
+    norms.affine(1.0, -1.0)?.sqr()?.mean_all()
 }
 
-/// `|g|` of each image, `(B)`.
+/// `|g|` of a critic's input gradient `g (B,S,S,channels)` at each image, `(B)`;
+/// [`nets::Discriminator::input_gradient`] writes it as a graph that trains.
 pub fn gradient_norms(gradient: &Tensor) -> Result<Tensor> {
     // The root's slope at zero is infinite; a constant far below any real gradient bounds it.
     gradient.flatten_from(1)?.sqr()?.sum(1)?.affine(1.0, 1e-14)?.sqrt()
@@ -29,9 +29,13 @@ mod tests {
     use nets::gradient_check::{check_gradients, random};
     use nets::{Capacity, Discriminator, DiscriminatorConfig, Initialization, Parameters, Scale, Width, ops};
 
+    fn penalty_of(gradient: &Tensor) -> Result<Tensor> {
+        gradient_penalty(&gradient_norms(gradient)?)
+    }
+
     fn of_constant(weight: f64, dims: &[usize]) -> Result<f64> {
         let gradient = (Tensor::ones(dims, DType::F64, &Device::Cpu)? * weight)?;
-        gradient_penalty(&gradient)?.to_scalar()
+        penalty_of(&gradient)?.to_scalar()
     }
 
     #[test]
@@ -44,7 +48,7 @@ mod tests {
         let x = random(&[3, 2, 2, 1], 1)?;
         let norms = x.flatten_from(1)?.sqr()?.sum(1)?.sqrt()?;
         let expected = (norms - 1.0)?.sqr()?.mean_all()?.to_scalar::<f64>()?;
-        assert!((gradient_penalty(&x)?.to_scalar::<f64>()? - expected).abs() < 1e-9);
+        assert!((penalty_of(&x)?.to_scalar::<f64>()? - expected).abs() < 1e-9);
         Ok(())
     }
 
@@ -64,7 +68,7 @@ mod tests {
 
     #[test]
     fn gradients_equal_finite_differences() -> Result<()> {
-        check_gradients(&[random(&[2, 3, 3, 2], 1)?], |v| gradient_penalty(&v[0]))
+        check_gradients(&[random(&[2, 3, 3, 2], 1)?], |v| penalty_of(&v[0]))
     }
 
     #[test]
@@ -84,7 +88,7 @@ mod tests {
             let critic = Discriminator::new(&config, parameters.var_builder())?;
             let side = if scale == Scale::Full128 { 128 } else { 64 };
             let x = random(&[2, side, side, 1], 7)?;
-            let penalty = || gradient_penalty(&critic.input_gradient(&x)?);
+            let penalty = || penalty_of(&critic.input_gradient(&x)?);
             let gradients = penalty()?.backward()?;
             for (name, var) in parameters.vars() {
                 let Some(gradient) = gradients.get(&var) else {

@@ -1,6 +1,7 @@
 //! The commands as a user types them.
 
-use crate::world::{FACES, recognizer};
+use crate::world::{FACES, folder_of_faces, recognizer};
+use dataset::{Dataset, OpenOptions};
 use nets::LightCnnKind;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -51,13 +52,31 @@ fn a_run_is_trained_sampled_judged_and_exported() {
     let dry = stdout(&cvae_gan(&[&training[..], &["--dry-run"]].concat()));
     assert!(dry.contains("lambda-kl = 0.003 # preset small-budget") && dry.contains("# time: "), "{dry}");
     assert!(!run.exists(), "a dry run leaves nothing");
+    let dry = stdout(&cvae_gan(&[&training[..], &["--dry-run", "--json"]].concat()));
+    let dry: serde_json::Value = serde_json::from_str(&dry).unwrap();
+    let foretold = dry["estimate"]["checkpoint_bytes"].as_u64().unwrap();
 
     stdout(&cvae_gan(&training));
+    let written = std::fs::metadata(run.join("checkpoints/images-000000016.safetensors")).unwrap().len();
+    assert!(written.abs_diff(foretold) < written / 100, "{foretold} of {written} bytes");
     // What the run keeps is complete: going on needs no other flag.
     let resumed = stdout(&cvae_gan(&["train", "--resume", text(&run)]));
     assert!(resumed.starts_with("trained for 16 images"), "{resumed}");
+    let steadied = cvae_gan(&["train", "--resume", text(&run), "--learning-rate", "0.0005"]);
+    let told = String::from_utf8_lossy(&steadied.stderr);
+    let expected = "learning-rate is 0.0005 from here on, after 16 images; before it was 0.001";
+    assert!(steadied.status.success() && told.contains(expected), "{told}");
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains("\nlearning-rate = 0.0005 #"), "{config}");
 
     let grid = at("grid.png");
+    let many = ["sample", text(&run), "--columns", "100", "--out", text(&grid)];
+    let names = Dataset::open(FACES, &OpenOptions::default()).unwrap();
+    let names: Vec<&str> = names.identities().iter().map(|identity| identity.name.as_str()).collect();
+    let repeated: Vec<&str> = (0..101).flat_map(|nth| ["--identity", names[nth % 4]]).collect();
+    let error = refusal(&cvae_gan(&[&many[..], &repeated[..]].concat()));
+    assert!(error.contains("expected at most 10,000 images as identities times --columns, found 10,100"), "{error}");
+    assert!(!grid.exists());
     stdout(&cvae_gan(&["sample", text(&run), "--rows", "2", "--columns", "3", "--out", text(&grid)]));
     assert!(std::fs::read(&grid).unwrap().starts_with(b"\x89PNG"));
 
@@ -65,6 +84,14 @@ fn a_run_is_trained_sampled_judged_and_exported() {
     let exported = stdout(&cvae_gan(&["export", text(&run), "--half", "--out", text(&bundle), "--json"]));
     let exported: serde_json::Value = serde_json::from_str(&exported).unwrap();
     assert_eq!((&exported["identities"], &exported["encoder"]), (&4.into(), &true.into()));
+
+    // The network that a run was trained against is no matter of choice.
+    let other = at("other.safetensors");
+    let export = ["export", text(&run), "--identity-weights", text(&judge), "--data", FACES, "--out", text(&other)];
+    let error = refusal(&cvae_gan(&export));
+    assert!(error.contains("the network it was trained against; leave --identity-weights away"), "{error}");
+    assert_eq!(cvae_gan(&["export", text(&run), "--data", FACES, "--out", text(&other)]).status.code(), Some(2));
+    stdout(&cvae_gan(&["export", text(&run), "--without-encoder", "--out", text(&other)]));
 
     let evaluated = cvae_gan(&[
         "evaluate",
@@ -75,15 +102,57 @@ fn a_run_is_trained_sampled_judged_and_exported() {
         FACES,
         "--per-identity",
         "4",
+        "--blended",
+        "3",
         "--json",
     ]);
     let evaluated: serde_json::Value = serde_json::from_str(&stdout(&evaluated)).unwrap();
     assert!(evaluated["images"]["generated"]["top1"].is_number(), "{evaluated}");
     assert_eq!(evaluated["judge_took_part"], false);
+    let swapped = &evaluated["swapped"];
+    assert_eq!(swapped["images"], 16);
+    let share = |name: &str| swapped[name].as_f64().unwrap();
+    assert!((0.0..=1.0).contains(&(share("as_asked") + share("as_encoded"))), "{swapped}");
+    let blended = &evaluated["blended"];
+    assert_eq!(blended["identities"], 3);
+    assert!(blended["distinct"].is_number() && blended["real_consistency"].is_number(), "{blended}");
+    let told =
+        stdout(&cvae_gan(&["evaluate", text(&bundle), "--judge", text(&judge), "--data", FACES, "--blended", "2"]));
+    assert!(told.contains("16 real images drawn again") && told.contains("2 blended identities"), "{told}");
+    let told = stdout(&cvae_gan(&["evaluate", text(&other), "--judge", text(&judge), "--data", FACES]));
+    assert!(!told.contains("drawn again") && !told.contains("blended"), "{told}");
     for trained in [&run, &bundle] {
         let flattered = cvae_gan(&["evaluate", text(trained), "--judge", text(&weights), "--data", FACES, "--json"]);
         assert!(String::from_utf8_lossy(&flattered.stderr).contains("its figures flatter"), "{}", trained.display());
     }
+}
+
+#[test]
+fn an_image_that_does_not_decode_is_set_aside_and_named() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("faces");
+    folder_of_faces(&folder);
+    let person = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let damaged = std::fs::read_dir(person).unwrap().next().unwrap().unwrap().path();
+    let mut png = std::fs::read(&damaged).unwrap();
+    let middle = png.len() / 2;
+    png[middle] ^= 0x55;
+    std::fs::write(&damaged, png).unwrap();
+    let usual = ["--model", "cvae", "--width", "tiny", "--images", "16", "--batch", "8", "--data", text(&folder)];
+    let trained = cvae_gan(&[&["train", "--out", text(&place.path().join("run"))], &usual[..]].concat());
+    assert!(stdout(&trained).starts_with("trained for 16 images"));
+    let told = String::from_utf8_lossy(&trained.stderr).into_owned();
+    assert!(told.contains("1 x ") && told.contains(damaged.file_name().unwrap().to_str().unwrap()), "{told}");
+}
+
+#[test]
+fn help_shows_values_as_they_are_typed() {
+    let help = stdout(&cvae_gan(&["train", "--help"]));
+    for expected in ["[paper: cvae-gan; small-budget: cvae-gan]", "[paper: 0.0002; small-budget: 0.001]", "images / 4]"]
+    {
+        assert!(help.contains(expected), "{expected} is not in {help}");
+    }
+    assert!(!help.contains("::"), "{help}");
 }
 
 #[test]

@@ -1,16 +1,19 @@
 //! Trainings stopped, resumed and broken.
 
-use crate::world::{FACES, faces, recognizer};
-use candle_core::{DType, Device};
+use crate::world::{FACES, faces, folder_of_faces, recognizer};
+use candle_core::{DType, Device, Tensor};
 use command::{Interrupt, RunDirectory};
+use cvae_gan::settings::Model;
 use cvae_gan::{
     Error, Exportable, Figures, IdentityNetwork, Learner, Outcome, Overrides, Result, Rhythm, Session, Settings,
     Trained, state, train,
 };
+use dataset::Dataset;
 use dataset::augment::Augmentation;
 use nets::bundle::Precision;
+use nets::checkpoint::Checkpoint;
 use nets::{LightCnnKind, Width};
-use recognizer::{FolderSettings, FolderSource};
+use recognizer::{BatchSource, FolderSettings, FolderSource};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,15 +30,24 @@ fn settings() -> Settings {
     Settings::resolve(Width::Tiny, None, IMAGES, &overrides).unwrap()
 }
 
-fn source(settings: &Settings) -> FolderSource {
+fn source(settings: &Settings, of: &Dataset) -> FolderSource {
     let augmentation = Augmentation { flip: settings.flip, shift: 0 };
     let folder = FolderSettings { batch_size: settings.batch, seed: settings.seed, augmentation };
-    FolderSource::new(Arc::new(faces(FACES)), folder).unwrap()
+    FolderSource::new(Arc::new(of.clone()), folder).unwrap()
 }
 
 /// Starts or, where a run already is, goes on.
 fn run(place: &Path, settings: &Settings, weights: &Path, interrupt: &Interrupt) -> Result<Outcome> {
-    let mut source = source(settings);
+    run_on(source(settings, &faces(FACES)), place, settings, weights, interrupt)
+}
+
+fn run_on(
+    mut source: FolderSource,
+    place: &Path,
+    settings: &Settings,
+    weights: &Path,
+    interrupt: &Interrupt,
+) -> Result<Outcome> {
     let (run, mut learner, gathered) = if place.join("config.toml").exists() {
         let run = RunDirectory::open(place)?;
         let (_, checkpoint) = run.checkpoints().newest(|found| state::read(&found.path, &Device::Cpu))?;
@@ -43,9 +55,12 @@ fn run(place: &Path, settings: &Settings, weights: &Path, interrupt: &Interrupt)
         run.resume_at(learner.images_seen())?;
         (run, learner, gathered)
     } else {
-        let recognizer = recognizer::load(weights, &Device::Cpu)?;
-        let identity = IdentityNetwork::of_dataset(recognizer, source.dataset(), &Interrupt::new())?;
-        let learner = Learner::new(settings, 4, Some(identity), DType::F32, &Device::Cpu)?;
+        let identity = || -> Result<IdentityNetwork> {
+            let recognizer = recognizer::load(weights, &Device::Cpu)?;
+            IdentityNetwork::of_dataset(recognizer, source.dataset(), &Interrupt::new())
+        };
+        let identity = settings.needs_identity().then(identity).transpose()?;
+        let learner = Learner::new(settings, 4, identity, DType::F32, &Device::Cpu)?;
         (RunDirectory::create_at(place, "")?, learner, Figures::default())
     };
     // Lines and checkpoints fall on different steps, so that half a line is carried over a stop.
@@ -105,11 +120,78 @@ fn a_stopped_and_resumed_training_ends_with_the_same_bytes_on_any_number_of_thre
 fn a_loss_that_is_no_number_names_its_term_and_keeps_the_last_checkpoint() {
     let place = tempfile::tempdir().unwrap();
     let weights = recognizer(&place.path().join("fr"), LightCnnKind::Nine, FACES);
-    // The first half goes well; then weights are thrown to where the exponential overflows.
-    let settings = Settings { learning_rate: 1e18, ..settings() };
-    let error = run(&place.path().join("run"), &settings, &weights, &Interrupt::new()).unwrap_err();
+    let path = place.path().join("run");
+    let good = settings();
+    run(&path, &good, &weights, &Interrupt::new()).unwrap();
+    // The first half went well; then weights are thrown to where the exponential overflows.
+    std::fs::remove_file(path.join("checkpoints/images-000000048.safetensors")).unwrap();
+    let checkpoint = path.join("checkpoints/images-000000024.safetensors");
+    let error = run(&path, &Settings { learning_rate: 1e18, ..good.clone() }, &weights, &Interrupt::new()).unwrap_err();
     assert!(matches!(error, Error::NotFinite { .. }), "{error}");
     let text = error.to_string();
-    assert!(text.contains("NaN after 8 images") || text.contains("inf after 8 images"), "{text}");
-    assert!(text.contains("there was no checkpoint yet"), "{text}");
+    assert!(text.starts_with("divergence is NaN after 32 images; the last good checkpoint is "), "{text}");
+    assert!(text.contains(checkpoint.to_str().unwrap()), "{text}");
+    assert!(text.ends_with("resume with lower learning rates"), "{text}");
+
+    // Which can be done.
+    Trained::open(&checkpoint, &Device::Cpu).unwrap();
+    let lower = Settings { learning_rate: 1e-4, critic_learning_rate: 1e-4, ..good };
+    let outcome = run(&path, &lower, &weights, &Interrupt::new()).unwrap();
+    let (training, _) = state::read(&outcome.checkpoint, &Device::Cpu).unwrap();
+    assert_eq!((training.images_seen, training.settings), (IMAGES, lower));
+}
+
+#[test]
+fn an_image_that_is_gone_ends_a_training_and_loses_nothing_learned() {
+    let place = tempfile::tempdir().unwrap();
+    let (path, folder) = (place.path().join("run"), place.path().join("faces"));
+    folder_of_faces(&folder);
+    // Without identity network, which would look at all images first.
+    let overrides = Overrides { model: Some(Model::Cvae), batch: Some(8), ..Overrides::default() };
+    let settings = Settings::resolve(Width::Tiny, None, IMAGES, &overrides).unwrap();
+    let data = faces(folder.to_str().unwrap());
+    // Neither in the pictures, which show each person's first and last image, nor in the first batch.
+    let between =
+        (0..data.len()).filter(|image| !matches!(image % 4, 0 | 3)).map(|image| folder.join(data.image_path(image)));
+    let gone = between.into_iter().find(|file| {
+        let content = bytes(file);
+        std::fs::remove_file(file).unwrap();
+        let is_later = source(&settings, &data).next().is_ok();
+        if !is_later {
+            std::fs::write(file, content).unwrap();
+        }
+        is_later
+    });
+    let gone = gone.unwrap();
+
+    let go_on = |place: &Path| run_on(source(&settings, &data), place, &settings, Path::new("none"), &Interrupt::new());
+    let error = go_on(&path).unwrap_err();
+    assert!(error.to_string().contains(gone.file_name().unwrap().to_str().unwrap()), "{error}");
+    assert!(path.join("checkpoints/images-000000008.safetensors").is_file());
+
+    // With the image back, nothing shows that it was gone.
+    std::fs::remove_dir_all(&folder).unwrap();
+    folder_of_faces(&folder);
+    let outcome = go_on(&path).unwrap();
+    let undisturbed = go_on(&place.path().join("undisturbed")).unwrap();
+    assert!(bytes(&outcome.checkpoint) == bytes(&undisturbed.checkpoint), "the last checkpoints differ");
+}
+
+#[test]
+fn checkpoints_that_hold_whole_label_codes_still_load() {
+    let place = tempfile::tempdir().unwrap();
+    let weights = recognizer(&place.path().join("fr"), LightCnnKind::Nine, FACES);
+    let settings = Settings { images: 8, ..settings() };
+    let outcome = run(&place.path().join("run"), &settings, &weights, &Interrupt::new()).unwrap();
+    let mut checkpoint = Checkpoint::read(&outcome.checkpoint, state::KIND, &Device::Cpu).unwrap();
+    let mut tables = checkpoint.take("tables");
+    let code = tables.remove("code").unwrap();
+    assert_eq!(code.dims(), [4, 256]);
+    let one_hots = (Tensor::eye(4, DType::F32, &Device::Cpu).unwrap() * settings.label_length).unwrap();
+    tables.insert("code".to_owned(), Tensor::cat(&[&code, &one_hots], 1).unwrap());
+    checkpoint.put("tables", tables);
+    let older = place.path().join("older.safetensors");
+    std::fs::write(&older, checkpoint.to_bytes().unwrap()).unwrap();
+    let sample = |path: &Path| Trained::open(path, &Device::Cpu).unwrap().sample(2, 3, 1, 0).unwrap();
+    assert!(sample(&older) == sample(&outcome.checkpoint), "the faces differ");
 }

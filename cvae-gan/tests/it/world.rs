@@ -1,6 +1,8 @@
 //! A small world to train in: drawn faces, and a recognizer that has just begun to learn them.
 
 use command::{Interrupt, RunDirectory};
+use dataset::drawn::DrawnSet;
+use dataset::write::{self, Encoding};
 use dataset::{Dataset, OpenOptions};
 use nets::{LightCnnKind, Width};
 use recognizer::{FolderSettings, FolderSource, Rhythm, Session, TrainConfig};
@@ -12,6 +14,12 @@ pub(crate) const FACES: &str = "demo:identities=4,images=4,seed=1";
 
 pub(crate) fn faces(of: &str) -> Dataset {
     Dataset::open(of, &OpenOptions::default()).unwrap()
+}
+
+/// Those four people as files.
+pub(crate) fn folder_of_faces(place: &Path) {
+    let drawn = DrawnSet { first: 0, identities: 4, images: 4, seed: 1 };
+    assert!(write::folder(&drawn, place, Encoding::Png, None, || true).unwrap());
 }
 
 /// Trains a recognizer for one step in `directory`; gives its checkpoint.

@@ -4,14 +4,15 @@ use clap::Args;
 use command::human::{count, percent};
 use command::{Interrupt, Progress};
 use cvae_gan::judge::{Trial, took_part};
-use cvae_gan::{Error, Trained, first_images};
+use cvae_gan::{Error, Trained};
 use dataset::{Dataset, OpenOptions};
 use std::path::PathBuf;
 
 /// Judge faces made by a recognizer that took no part in training
 ///
 /// Each figure stands beside that of real images of the same people, as many: of --held-out, or of
-/// one half of --data against the other.
+/// one half of --data against the other. Where there is an encoder, real images are also drawn again
+/// under another's name: none should be recognized as whom the image showed.
 #[derive(Args)]
 pub(crate) struct Evaluate {
     /// A run directory, a checkpoint or an exported bundle
@@ -29,6 +30,9 @@ pub(crate) struct Evaluate {
     /// Images made of each identity
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..=10_000), help_heading = "Input")]
     per_identity: u32,
+    /// Judge also so many identities that are blended of three others: are they new people, each one person?
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100_000), help_heading = "Input")]
+    blended: u32,
     /// Of the latents
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Input")]
     seed: u64,
@@ -41,7 +45,8 @@ pub(crate) fn run(evaluate: &Evaluate, json: bool, interrupt: &Interrupt) -> Res
     let device = nets::device::parse(&evaluate.device)?;
     let trained = Trained::open(&evaluate.weights, &device)?;
     let recognizer = recognizer::load(&evaluate.judge, &device)?;
-    let open = |path: &PathBuf| Dataset::open(path, &OpenOptions { decode_all: true, ..OpenOptions::default() });
+    let options = OpenOptions { channels: trained.channels, decode_all: true, ..OpenOptions::default() };
+    let open = |path: &PathBuf| Dataset::open(path, &options);
     let data = open(&evaluate.data)?;
     let held_out = evaluate.held_out.as_ref().map(open).transpose()?;
     let took_part = took_part(&trained, &recognizer)?;
@@ -49,18 +54,17 @@ pub(crate) fn run(evaluate: &Evaluate, json: bool, interrupt: &Interrupt) -> Res
         command::say("the judge is the network that training was steered by: its figures flatter");
     }
 
-    let per_identity = evaluate.per_identity as usize;
-    let real: usize = std::iter::once(&data).chain(&held_out).map(|data| first_images(data).len()).sum();
-    let progress = Progress::new("judging", (real + per_identity * data.identities().len()) as u64, "images");
     let trial = Trial {
         trained: &trained,
         judge: &recognizer,
         dataset: &data,
         held_out: held_out.as_ref(),
-        per_identity,
+        per_identity: evaluate.per_identity as usize,
+        blended: evaluate.blended as usize,
         seed: evaluate.seed,
     };
-    let report = trial.run(&progress, interrupt)?;
+    let progress = Progress::new("judging", trial.images(), "images");
+    let verdict = trial.run(&progress, interrupt)?;
     progress.finish();
 
     if json {
@@ -72,7 +76,9 @@ pub(crate) fn run(evaluate: &Evaluate, json: bool, interrupt: &Interrupt) -> Res
             "judge": evaluate.judge,
             "judge_architecture": recognizer.card.config.kind,
             "judge_took_part": took_part,
-            "images": report,
+            "images": verdict.images,
+            "swapped": verdict.swapped,
+            "blended": verdict.blended,
         });
         println!("{object}");
         return Ok(());
@@ -86,6 +92,6 @@ pub(crate) fn run(evaluate: &Evaluate, json: bool, interrupt: &Interrupt) -> Res
         recognizer.card.config.width,
         percent(1.0 / trained.names.len() as f64)
     );
-    println!("{}", report.table("made"));
+    println!("{}", verdict.text());
     Ok(())
 }

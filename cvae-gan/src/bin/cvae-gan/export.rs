@@ -27,7 +27,7 @@ pub(crate) struct Export {
     #[arg(long, value_name = "FILE|RUN", requires = "data", help_heading = "Input")]
     identity_weights: Option<PathBuf>,
     /// The images it was trained on, for the identities' centres
-    #[arg(long, value_name = "PATH", help_heading = "Input")]
+    #[arg(long, value_name = "PATH", requires = "identity_weights", help_heading = "Input")]
     data: Option<PathBuf>,
     /// Bundle to write
     #[arg(long, value_name = "FILE", help_heading = "Output")]
@@ -38,6 +38,14 @@ pub(crate) fn run(export: &Export, json: bool, interrupt: &Interrupt) -> Result<
     let device = candle_core::Device::Cpu;
     let mut parts = Exportable::read(&export.weights, &device)?;
     if let (Some(weights), Some(data)) = (&export.identity_weights, &export.data) {
+        if parts.has_identity() {
+            return Err(Error::Identity {
+                path: weights.clone(),
+                reason: "expected a run that was trained without one, found one that holds the network it was \
+                         trained against; leave --identity-weights away"
+                    .to_owned(),
+            });
+        }
         let data = Dataset::open(data, &OpenOptions { decode_all: true, ..OpenOptions::default() })?;
         if data.digest() != parts.training().dataset_digest {
             return Err(Error::Data {

@@ -2,6 +2,7 @@
 
 mod evaluate;
 mod export;
+mod run_config;
 mod sample;
 mod train;
 

@@ -7,6 +7,9 @@ use cvae_gan::{Error, Trained};
 use nets::pixels::IMAGE_SIZE;
 use std::path::PathBuf;
 
+/// Images of one picture: half a gigabyte of pixels.
+const MOST_IMAGES: usize = 10_000;
+
 /// Draw faces of some identities: a row for each, a latent for each column
 #[derive(Args)]
 pub(crate) struct Sample {
@@ -37,6 +40,14 @@ pub(crate) fn run(sample: &Sample, json: bool) -> Result<(), Error> {
     let trained = Trained::open(&sample.weights, &nets::device::parse(&sample.device)?)?;
     let classes = classes(sample, &trained)?;
     let columns = sample.columns as usize;
+    let images = classes.len() * columns;
+    if images > MOST_IMAGES {
+        return Err(Error::Setting {
+            setting: "identities times --columns",
+            expected: format!("at most {} images", count(MOST_IMAGES as u64)),
+            found: count(images as u64),
+        });
+    }
     let title = format!("{} after {} images", sample.weights.display(), count(trained.images_seen));
     let captions: Vec<&str> = classes.iter().map(|&class| trained.names[class].as_str()).collect();
     let mut grid = Grid::new(IMAGE_SIZE, trained.channels, columns)?.title(title).row_captions(captions);
@@ -44,7 +55,6 @@ pub(crate) fn run(sample: &Sample, json: bool) -> Result<(), Error> {
         grid.push(&trained.sample(class, columns, sample.seed, 0)?)?;
     }
     grid.render().save(&sample.out)?;
-    let images = classes.len() * columns;
     if json {
         println!("{}", serde_json::json!({ "out": sample.out, "identities": classes.len(), "images": images }));
     } else {

@@ -1,5 +1,6 @@
 //! `cvae-gan train`: E, G and D from the images of a data set, against a frozen recognizer.
 
+use crate::run_config;
 use candle_core::{DType, Device};
 use clap::Args;
 use command::run_directory::Checkpoints;
@@ -49,7 +50,7 @@ pub(crate) struct Train {
     /// New run directory [default: the next number in runs/]
     #[arg(long, value_name = "RUN", conflicts_with = "resume", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// Go on with this run directory, with the settings it was started with
+    /// Go on with this run directory, with the settings it was started with; only both learning rates may be others
     #[arg(long, value_name = "RUN", help_heading = "Output")]
     resume: Option<PathBuf>,
     /// Length between lines of figures [unit: images seen] [default: a two-hundredth of --images]
@@ -69,9 +70,11 @@ pub(crate) struct Train {
 pub(crate) fn run(train: &Train, dry_run: bool, json: bool, context: &Context) -> Result<(), Error> {
     let device = nets::device::parse(&train.device)?;
     let channels = train.overrides.channels.unwrap_or(1);
-    let data = Dataset::open(&train.data, &OpenOptions { channels, decode_all: true, ..OpenOptions::default() })?;
+    // An image that doesn't decode is set aside now; found later, it would end the training.
+    let options = OpenOptions { channels, decode_all: true, ..OpenOptions::default() };
+    let data = Dataset::open(&train.data, &options)?;
     let settings = train.settings(&data)?;
-    let config = train.config_text(&settings, context);
+    let config = run_config::text(&settings, context);
     for line in data.report().lines() {
         command::say(format!("{}: {line}", train.data.display()));
     }
@@ -94,6 +97,9 @@ pub(crate) fn run(train: &Train, dry_run: bool, json: bool, context: &Context) -
             let run = RunDirectory::open(resumed)?;
             let (learner, gathered) = train.resumed(&run, &settings, &mut source, &device, &context.interrupt)?;
             run.resume_at(learner.images_seen())?;
+            for line in run_config::record_rates(run.path(), &settings, learner.images_seen())? {
+                command::say(line);
+            }
             (run, learner, gathered)
         }
         None => {
@@ -145,20 +151,6 @@ impl Train {
         let paper = self.preset.unwrap_or(Preset::of_width(self.width)) == Preset::Paper;
         let images = self.images.unwrap_or(if paper { 200 * data.len() as u64 } else { 60_000 });
         Settings::resolve(self.width, self.preset, images, &self.overrides)
-    }
-
-    /// The command's settings with those of the preset filled in: what a run keeps, so that a later
-    /// version of the preset doesn't change it.
-    fn config_text(&self, settings: &Settings, context: &Context) -> String {
-        let resolved = toml::Table::try_from(settings).unwrap_or_default();
-        let fill = |line: &str| -> String {
-            let unset = line.strip_prefix("# ").and_then(|line| line.strip_suffix(" is not set"));
-            match unset.and_then(|name| Some((name, resolved.get(name)?))) {
-                Some((name, value)) => format!("{name} = {value} # preset {}\n", settings.preset),
-                None => format!("{line}\n"),
-            }
-        };
-        context.settings.to_toml().lines().map(fill).collect()
     }
 
     fn rhythm(&self, images: u64) -> Rhythm {

@@ -1,0 +1,101 @@
+//! Whether blended identities are people of their own.
+
+use super::{Trial, shown};
+use crate::Result;
+use crate::features::go_on;
+use crate::pictures::random_latents;
+use command::{Interrupt, Progress};
+use nets::chance::Chance;
+use recognizer::embed_pixels;
+use recognizer::generated::Labelled;
+use recognizer::metrics::Features;
+use recognizer::metrics::identity::{NewIdentities, new_identities};
+use serde::Serialize;
+
+/// Identities that are mixed, where there are so many.
+const PARENTS: usize = 3;
+/// Largest weight of a parent: above it, a blended face is a copy of that person under a new name.
+const LARGEST_WEIGHT: f64 = 0.6;
+
+/// Figures of blended identities. Both must hold, or their labels are noise.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Blended {
+    /// Of the blended identities.
+    #[serde(flatten)]
+    pub new: NewIdentities,
+    /// Mean cosine between two real images of one person, where some have two.
+    pub real_consistency: Option<f64>,
+}
+
+impl Trial<'_> {
+    /// Makes images of blended identities. `centres` and `real` are of real images, `threshold` the
+    /// cosine above which two are the same person.
+    pub(super) fn blended(
+        &self,
+        (centres, real, threshold): (&Features, &Labelled, f64),
+        progress: &Progress,
+        interrupt: &Interrupt,
+    ) -> Result<Blended> {
+        let Self { trained, judge, .. } = *self;
+        let classes = shown(self.dataset);
+        let existing = of_rows(centres, &classes)?;
+        let mut features = Features::new(nets::FEATURE);
+        let mut labels = Vec::new();
+        for nth in 0..self.blended {
+            go_on(interrupt)?;
+            let label = trained.label(&parents(&classes, self.seed, nth as u64))?;
+            let z = random_latents(self.per_identity, self.seed, (trained.names.len() + nth) as u64, trained.device())?;
+            let bytes = trained.draw(&z, &label.repeat((self.per_identity, 1))?)?;
+            features.extend(&embed_pixels(&judge.network, judge.device(), trained.channels, &bytes)?)?;
+            labels.extend(std::iter::repeat_n(nth as u32, self.per_identity));
+            progress.advance(self.per_identity as u64);
+        }
+        let of_real = new_identities((real.features(), real.labels()), &existing, threshold);
+        Ok(Blended {
+            new: new_identities((&features, &labels), &existing, threshold)?,
+            // Held-out images of which nobody has two leave nothing to compare with.
+            real_consistency: of_real.ok().map(|figures| figures.consistency),
+        })
+    }
+}
+
+/// Who a blended identity is: different people of `classes`, by weights that sum to 1. A function
+/// of the seed and its number.
+fn parents(classes: &[usize], seed: u64, nth: u64) -> Vec<(usize, f64)> {
+    let mut draws = Chance::new(seed, "cvae-gan/blended").at(nth, 0);
+    let chosen = draws.distinct(PARENTS.min(classes.len()), classes.len() as u64);
+    let weights = loop {
+        let weights = draws.dirichlet(1.0, chosen.len());
+        if weights.iter().all(|&weight| weight <= LARGEST_WEIGHT) {
+            break weights;
+        }
+    };
+    chosen.into_iter().map(|position| classes[position as usize]).zip(weights).collect()
+}
+
+fn of_rows(features: &Features, rows: &[usize]) -> Result<Features> {
+    let all: Vec<&[f32]> = features.rows().collect();
+    let mut some = Features::new(features.dimension());
+    for &row in rows {
+        some.extend(all[row])?;
+    }
+    Ok(some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blended_identity_is_several_people_and_none_of_them_mostly() {
+        for (classes, count) in [(vec![0, 2, 5, 6], 3), (vec![1, 3], 2)] {
+            for nth in 0..50 {
+                let parents = parents(&classes, 7, nth);
+                assert_eq!(parents.len(), count);
+                assert!(parents.iter().all(|(class, weight)| classes.contains(class) && *weight <= LARGEST_WEIGHT));
+                assert!((parents.iter().map(|(_, weight)| weight).sum::<f64>() - 1.0).abs() < 1e-12);
+            }
+        }
+        assert_ne!(parents(&[0, 1, 2, 3], 7, 0), parents(&[0, 1, 2, 3], 7, 1));
+    }
+}
