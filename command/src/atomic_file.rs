@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use crate::run_directory::CHECKPOINTS;
 use crate::{Error, Result};
 
 /// The ending of a file that is not finished yet. One that a crash left behind may be deleted.
@@ -16,6 +17,9 @@ pub(crate) const UNFINISHED: &str = ".tmp";
 /// the directory synced too. On any failure (a full disk most of all) the temporary file is removed
 /// and an old file at `path` stays as it was.
 ///
+/// A link stays, and the file that it leads to is replaced. What is no ordinary file, as a pipe or
+/// `/dev/stdout`, is written to as it is.
+///
 /// # Errors
 /// [`Error::Replace`] with the path and the system's reason.
 pub fn write_atomically(
@@ -23,7 +27,27 @@ pub fn write_atomically(
     fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<()> {
     let path = path.as_ref();
-    write(path, fill).map_err(|answer| Error::Replace { path: path.to_path_buf(), answer })
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let special = std::fs::metadata(&target).is_ok_and(|found| !found.is_file() && !found.is_dir());
+    let written = if special { write_through(&target, fill) } else { write(&target, fill) };
+    written.map_err(|answer| Error::Replace { path: path.to_path_buf(), answer })
+}
+
+/// Refuses to replace what an output is made of: the file `input`, or a checkpoint of that run.
+///
+/// # Errors
+/// [`Error::OverInput`].
+pub fn spare(input: &Path, out: &Path) -> Result<()> {
+    let true_path = |path: &Path| std::fs::canonicalize(path).ok();
+    let (Some(input), Some(found)) = (true_path(input), true_path(out)) else { return Ok(()) };
+    let replaces = found == input || found.starts_with(input.join(CHECKPOINTS));
+    if replaces { Err(Error::OverInput(out.to_path_buf())) } else { Ok(()) }
+}
+
+fn write_through(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    let mut writer = BufWriter::new(File::options().write(true).open(path)?);
+    fill(&mut writer)?;
+    writer.flush()
 }
 
 fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {

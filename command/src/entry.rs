@@ -50,7 +50,7 @@ where
     End: Into<Ending>,
     Failure: Into<Box<dyn std::error::Error>>,
 {
-    end_quietly_on_broken_pipe();
+    end_in_order_without_standard_output();
     keep_one_thread_pool();
     let Parsed { cli, settings, matches } = match parse_from(std::env::args_os(), std::env::vars_os()) {
         Ok(parsed) => parsed,
@@ -166,14 +166,20 @@ fn start_log(quiet: bool, verbosity: u8, format: LogFormat) {
     };
 }
 
-/// `println!` panics when its reader is gone, as after `| head`. That is an ordinary end, not a
-/// crash. (Restoring SIGPIPE's default instead would let any closed socket end a server.)
-fn end_quietly_on_broken_pipe() {
+/// `println!` panics when its reader is gone, as after `| head`, or the disk behind it is full. The
+/// first is an ordinary end, the second an error, and neither is a crash. (Restoring SIGPIPE's
+/// default instead would let any closed socket end a server.)
+fn end_in_order_without_standard_output() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let message = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
-        if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
-            std::process::exit(EXIT_BROKEN_PIPE);
+        if let Some(reason) = message.strip_prefix("failed printing to stdout: ") {
+            if reason.contains("Broken pipe") {
+                std::process::exit(EXIT_BROKEN_PIPE);
+            }
+            use std::io::Write;
+            let _ = writeln!(terminal::LogWriter, "error: cannot write standard output: {reason}");
+            std::process::exit(1);
         }
         usual(panic);
     }));

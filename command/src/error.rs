@@ -70,6 +70,19 @@ pub enum Error {
     /// The path is no run directory.
     #[error("expected a run directory (one that holds config.toml), found none at {}", .0.display())]
     NotARun(PathBuf),
+    /// The run was made by another command.
+    #[error("{} is a run of `{found}`; resume it with that, not with `{expected}`", run.display())]
+    OtherRun {
+        /// The run directory.
+        run: PathBuf,
+        /// Who made it.
+        found: String,
+        /// Who was asked to go on.
+        expected: String,
+    },
+    /// An output would have replaced what it is made of.
+    #[error("{} is an input of this command; choose another --out", .0.display())]
+    OverInput(PathBuf),
     /// A new run was to start in a place that is taken.
     #[error("{} already holds files; resume that run or choose another --out", .0.display())]
     Occupied(PathBuf),

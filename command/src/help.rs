@@ -6,14 +6,14 @@ use clap::Command;
 use clap::builder::styling::{AnsiColor, Effects, Style, Styles};
 
 /// Headings bold, flags in cyan, placeholders dim; no colour where the output is no terminal.
-pub const STYLES: Styles = Styles::styled()
+const STYLES: Styles = Styles::styled()
     .header(Style::new().effects(Effects::BOLD))
     .usage(Style::new().effects(Effects::BOLD))
     .literal(AnsiColor::Cyan.on_default())
     .placeholder(Style::new().effects(Effects::DIMMED));
 
 /// What the command is for comes first, then how it's called, then every option by group.
-pub const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}{after-help}\n";
+const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}{after-help}\n";
 
 /// Closes the help of every command: how to set an option without a flag.
 const AFTER: &str = "Every option can also stand in the environment (--some-option as \

@@ -61,7 +61,7 @@
 pub mod atomic_file;
 mod entry;
 mod error;
-pub mod help;
+mod help;
 pub mod human;
 mod interrupt;
 pub mod picture;

@@ -24,6 +24,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub(crate) use checkpoints::DIRECTORY as CHECKPOINTS;
 pub use checkpoints::{Checkpoint, Checkpoints, load};
 pub use stats::{Stats, read as read_stats};
 
@@ -53,6 +54,15 @@ struct Figures {
     events: Option<tensorboard::Writer>,
     /// Events of earlier sessions from here on are void.
     first_event: u64,
+}
+
+/// Where a run keeps its settings.
+///
+/// # Errors
+/// [`Error::NotARun`].
+pub(crate) fn config(run: &Path) -> Result<PathBuf> {
+    let file = run.join(CONFIG);
+    if file.is_file() { Ok(file) } else { Err(Error::NotARun(run.to_path_buf())) }
 }
 
 impl RunDirectory {
@@ -97,9 +107,7 @@ impl RunDirectory {
     /// [`Error::NotARun`], [`Error::Locked`], [`Error::Read`], [`Error::Write`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        if !path.join(CONFIG).is_file() {
-            return Err(Error::NotARun(path.to_path_buf()));
-        }
+        config(path)?;
         Self::lock(path.to_path_buf())
     }
 

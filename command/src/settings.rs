@@ -14,7 +14,7 @@
 //!   switch is `true` or `false`. A table named after a subcommand (`[train]`) holds settings for
 //!   that subcommand alone, so one file can serve several. A key that fits nothing is refused.
 //! - `--resume RUN` without `--config`, both as flags, reads `RUN/config.toml`, so that a run goes on with the
-//!   settings it was started with.
+//!   settings it was started with. A run of another command is refused.
 //! - A switch can be turned off on the command line too: `--flip=false`.
 //! - Positional arguments come from the command line only. Paths are relative to the working
 //!   directory, wherever they were written.
@@ -27,7 +27,7 @@ mod value;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -37,7 +37,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, Parser};
 pub use common_args::{CommonArgs, LogFormat};
 pub use resolved::Settings;
 
-use crate::{Error, Result, help};
+use crate::{Error, Result, help, run_directory};
 use given::Given;
 use value::Kind;
 
@@ -73,7 +73,7 @@ pub fn parse_from<Cli: Parser>(
         return finish(&plain, &lenient, &args, &[]);
     };
     let path = subcommand_path(&first);
-    let file = settings_file(&lenient, &path, &first, &environment);
+    let file = settings_file(&lenient, &path, &first, &environment)?;
     let given = given::collect(&lenient, &path, leaf(&first), &environment, file.as_deref())?;
     finish(&plain, &lenient, &complete(&args, &given), &given)
 }
@@ -84,8 +84,7 @@ fn finish<Cli: Parser>(plain: &Command, lenient: &Command, args: &[OsString], gi
         Ok(matches) => matches,
         Err(error) => return Err(explain(error, plain, args, given)),
     };
-    let program = args.first().and_then(|program| Path::new(program).file_stem()).unwrap_or_default();
-    let settings = Settings::new(&program.to_string_lossy(), lenient, &matches, given);
+    let settings = Settings::new(lenient, &matches, given);
     let kept = matches.clone();
     let cli = Cli::from_arg_matches_mut(&mut matches)
         .map_err(|error| Error::Usage(Box::new(error.format(&mut plain.clone()))))?;
@@ -144,24 +143,28 @@ fn settings_file(
     path: &[String],
     matches: &ArgMatches,
     environment: &BTreeMap<OsString, OsString>,
-) -> Option<PathBuf> {
+) -> Result<Option<PathBuf>> {
     let matches = leaf(matches);
-    let command = chosen(command, path);
+    let leaf = chosen(command, path);
     let on_command_line = |name: &str| -> Option<PathBuf> {
-        let known = command.get_arguments().any(|arg| arg.get_id() == name);
+        let known = leaf.get_arguments().any(|arg| arg.get_id() == name);
         let mut values = known.then(|| matches.get_raw(name))??;
         (matches.value_source(name) == Some(ValueSource::CommandLine)).then(|| values.next().map(PathBuf::from))?
     };
-    let of_run = || {
-        let run = on_command_line("resume")?;
-        // Some commands resume from a single checkpoint file, which has no settings.
-        Some(run.join("config.toml")).filter(|file| file.is_file())
-    };
-    let of_environment = || {
-        let variable = environment.get(OsStr::new(&given::variable("config")))?;
-        (!variable.is_empty()).then(|| PathBuf::from(variable))
-    };
-    on_command_line("config").or_else(of_run).or_else(of_environment)
+    if let Some(file) = on_command_line("config") {
+        return Ok(Some(file));
+    }
+    if let Some(run) = on_command_line("resume") {
+        let file = run_directory::config(&run)?;
+        let text = std::fs::read_to_string(&file).map_err(Error::reading(&file))?;
+        let expected = resolved::invocation(command, path);
+        return match resolved::whose(&text) {
+            Some(found) if found != expected => Err(Error::OtherRun { run, found: found.to_owned(), expected }),
+            _ => Ok(Some(file)),
+        };
+    }
+    let variable = environment.get(OsStr::new(&given::variable("config")));
+    Ok(variable.filter(|variable| !variable.is_empty()).map(PathBuf::from))
 }
 
 /// Adds what was given elsewhere to the command line: settings of the root right behind the

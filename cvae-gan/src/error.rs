@@ -1,5 +1,6 @@
 //! Everything that can go wrong with a CVAE-GAN, one sentence each.
 
+use command::WrongSetting;
 use nets::checkpoint::CheckpointError;
 use std::path::PathBuf;
 
@@ -8,15 +9,8 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// A setting that can't train.
-    #[error("expected {expected} as {setting}, found {found}")]
-    Setting {
-        /// Which.
-        setting: &'static str,
-        /// What it may be.
-        expected: String,
-        /// What it is.
-        found: String,
-    },
+    #[error("{0}")]
+    Setting(#[from] WrongSetting),
     /// A term of the loss, or a gradient, is no longer a number.
     #[error("{term} is {value} after {images_seen} images; {kept}")]
     NotFinite {

@@ -47,4 +47,4 @@ pub use identity_network::IdentityNetwork;
 pub use learner::Learner;
 pub use settings::{Overrides, Preset, Settings};
 pub use trained::{Exportable, Trained};
-pub use trainer::{Outcome, Rhythm, Session, train};
+pub use trainer::{Session, train};

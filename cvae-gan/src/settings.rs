@@ -4,9 +4,10 @@
 //! is for a few cores and some ten thousand images, where the published weights fail: untrained
 //! critics outweigh the pixel term a hundredfold, and one-hot identity is learned too slowly.
 
+use crate::Result;
 use crate::losses::reading::{CriticReading, IdentityDistance, PriorMatch, kebab_case_names};
-use crate::{Error, Result};
 use clap::Args;
+use command::WrongSetting;
 use nets::{Capacity, Downsampling, Initialization, Width};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
@@ -194,7 +195,7 @@ impl Settings {
     /// paper's recipe.
     ///
     /// # Errors
-    /// [`Error::Setting`] for values that can't train, or that contradict the model.
+    /// [`Error::Setting`](crate::Error::Setting) for values that can't train, or that contradict the model.
     pub fn resolve(width: Width, preset: Option<Preset>, images: u64, overrides: &Overrides) -> Result<Self> {
         let preset = preset.unwrap_or(Preset::of_width(width));
         let mut settings = preset.settings(width, images);
@@ -244,10 +245,10 @@ impl Settings {
     /// Refuses settings that can't train.
     ///
     /// # Errors
-    /// [`Error::Setting`].
+    /// [`Error::Setting`](crate::Error::Setting).
     pub fn check(&self) -> Result<()> {
         let refuse = |setting, expected: &str, found: &dyn std::fmt::Display| {
-            Err(Error::Setting { setting, expected: expected.to_owned(), found: found.to_string() })
+            Err(WrongSetting { setting, expected: expected.to_owned(), found: found.to_string() }.into())
         };
         if self.images == 0 {
             return refuse("images", "at least 1", &self.images);

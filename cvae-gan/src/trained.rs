@@ -6,6 +6,7 @@ use crate::state::{self, AVERAGE, Training};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
+use command::WrongSetting;
 use command::run_directory::load;
 use nets::bundle::{Bundle, BundleInfo, BundleTensors, Precision};
 use nets::checkpoint::{CheckpointError, digest_of};
@@ -87,7 +88,7 @@ impl Trained {
                 Some(value) => *value = weight as f32,
                 None => {
                     let expected = format!("an identity below {classes}");
-                    return Err(Error::Setting { setting: "identity", expected, found: class.to_string() });
+                    return Err(WrongSetting { setting: "identity", expected, found: class.to_string() }.into());
                 }
             }
         }

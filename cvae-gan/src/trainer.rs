@@ -14,6 +14,7 @@ use crate::learner::Learner;
 use crate::pictures::Gallery;
 use crate::state;
 use crate::{Error, Result};
+use command::training::{Outcome, Rhythm, Stride};
 use command::{Interrupt, Progress, RunDirectory};
 use recognizer::{BatchSource, FolderSource};
 use std::path::PathBuf;
@@ -24,41 +25,8 @@ pub struct Session<'a> {
     pub run: &'a RunDirectory,
     /// Looked at after every step.
     pub interrupt: &'a Interrupt,
-    /// How often.
+    /// How often. Its evaluations are pictures of samples, reconstructions and an interpolation.
     pub rhythm: Rhythm,
-}
-
-/// How often a training reports, in images seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rhythm {
-    /// A line of figures, averaged since the last one.
-    pub log: u64,
-    /// Pictures of samples, reconstructions and an interpolation.
-    pub sample: u64,
-    /// A checkpoint.
-    pub checkpoint: u64,
-    /// Newest checkpoints that are kept.
-    pub keep: usize,
-}
-
-impl Rhythm {
-    /// Two hundred lines, twenty pictures and ten checkpoints over a training; two checkpoints are
-    /// kept, so that one that is damaged later costs a tenth of the training and not all of it.
-    pub fn over(images: u64) -> Self {
-        let part = |parts: u64| (images / parts).max(1);
-        Self { log: part(200), sample: part(20), checkpoint: part(10), keep: 2 }
-    }
-}
-
-/// How a training ended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
-    /// How far it came.
-    pub images_seen: u64,
-    /// Whether it was asked to stop before its end.
-    pub interrupted: bool,
-    /// Its last checkpoint.
-    pub checkpoint: PathBuf,
 }
 
 /// Trains until the settings' number of images is seen or the session is interrupted. `gathered`
@@ -98,7 +66,7 @@ pub fn train(
         None => state::save(learner, &gathered, source, run, rhythm.keep)?,
     };
     let images_seen = learner.images_seen();
-    Ok(Outcome { images_seen, interrupted: images_seen < images, checkpoint })
+    Ok(Outcome { images_seen, interrupted: images_seen < images, checkpoint, evaluation: () })
 }
 
 /// Step after step. `saved` is the checkpoint of the very last one, where there is one.
@@ -118,28 +86,28 @@ fn learn(
         let batch = source.next()?;
 
         // Learn: make images, critics, E and G, average.
-        let before = learner.images_seen();
+        let from = learner.images_seen();
         let figures = learner.step(&batch).map_err(|error| with_last_checkpoint(error, run))?;
         *saved = None;
         let seen = learner.images_seen();
-        let due = |every: u64| seen >= images || before / every.max(1) != seen / every.max(1);
+        let stride = Stride { from, to: seen, end: images };
 
         // Log.
         gathered.merge(&figures);
         progress.advance(batch.rows as u64);
-        if due(rhythm.log) {
+        if stride.passes(rhythm.log) {
             run.append_stats(seen, &gathered.means())?;
             progress.note(note(gathered));
             *gathered = Figures::default();
         }
 
         // Picture.
-        if due(rhythm.sample) {
+        if stride.passes(rhythm.evaluate) {
             gallery.save(learner, run)?;
         }
 
         // Checkpoint.
-        if due(rhythm.checkpoint) {
+        if stride.passes(rhythm.checkpoint) {
             *saved = Some(state::save(learner, gathered, source, run, rhythm.keep)?);
         }
     }

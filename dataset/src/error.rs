@@ -40,7 +40,7 @@ pub enum Error {
     },
 
     /// The file is no tar archive.
-    #[error("expected a folder or a tar, found another kind of file at {}", path.display())]
+    #[error("expected a folder of folders, or a tar of one, found another kind of file at {}", path.display())]
     NotATar {
         /// As given.
         path: PathBuf,
@@ -154,7 +154,7 @@ pub enum Error {
     },
 
     /// The data set has no pairs of its own.
-    #[error("{} has no pairs.txt; make one with `faces pairs`", path.display())]
+    #[error("{} has no pairs.txt; for a folder, `faces pairs FOLDER --out FOLDER/pairs.txt` makes one", path.display())]
     NoPairs {
         /// The data set.
         path: PathBuf,

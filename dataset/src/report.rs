@@ -24,6 +24,8 @@ pub enum Reason {
     Link,
     /// A device, socket, or an archive entry without plain data.
     Special,
+    /// Names travel to other machines as UTF-8; this one can't.
+    NotUtf8,
     /// The system doesn't let it be read.
     Unreadable(String),
 }
@@ -36,6 +38,7 @@ impl fmt::Display for Reason {
             Self::OutsideIdentity => f.write_str("it lies beside the identity folders; move it into one"),
             Self::Nested => f.write_str("it lies deeper than identity/file; open the folder that holds the identities"),
             Self::Link => f.write_str("the link leads nowhere or in a circle"),
+            Self::NotUtf8 => f.write_str("its name is not UTF-8; rename it"),
             Self::Special => f.write_str("it is not a plain file"),
             Self::Unreadable(why) => write!(f, "it can't be read: {why}"),
         }

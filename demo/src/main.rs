@@ -19,14 +19,14 @@ use std::time::Instant;
 /// Serve drawn faces, train recognizers from the stream, and see whether generated faces helped
 ///
 /// Needs no data and no GPU: under five minutes on two cores. So short a training shows the
-/// mechanism; it can't settle the question. `--full` takes about forty minutes and three seeds.
+/// mechanism; it can't settle the question. `--full` takes three seeds and four times as many images, some 20 to 40 minutes.
 #[derive(Parser)]
 #[command(name = "demo", version)]
 struct Cli {
-    /// Three seeds and longer trainings: about forty minutes on two cores
+    /// Three seeds and longer trainings: 20 to 40 minutes on two cores
     #[arg(long, help_heading = "Training")]
     full: bool,
-    /// Length of each training [unit: images seen] [default: 7,000; 40,000 with --full]
+    /// Length of each training [unit: images seen] [default: 10,000; 40,000 with --full]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Training")]
     images: Option<u64>,
     /// Seeds, each of which trains all recognizers anew [default: 1; 3 with --full]
@@ -73,15 +73,16 @@ fn run(cli: Cli, context: Context) -> Result<(), Error> {
     }
     let began = Instant::now();
     let rehearsal = Rehearsal {
-        images: cli.images.unwrap_or(if cli.full { 40_000 } else { 7_000 }),
+        images: cli.images.unwrap_or(if cli.full { 40_000 } else { 10_000 }),
         seeds: cli.seeds.unwrap_or(if cli.full { 3 } else { 1 }),
     };
+    // The weights first: a wrong path shall leave no directory behind.
+    let server = serving::start(cli.weights)?;
     let directory = match &cli.out {
         Some(path) => command::RunDirectory::create_at(path, &context.settings.to_toml())?,
         None => command::RunDirectory::create("runs", "demo", &context.settings.to_toml())?,
     };
 
-    let server = serving::start(cli.weights)?;
     say(format!("a server streams drawn faces at {}; its metrics are at {}", server.url(), server.metrics_url()));
     let picture = arms::show_stream(&server, &directory, &context.interrupt)?;
     say(format!("what it streams: {}", picture.display()));

@@ -63,12 +63,18 @@ pub struct Comparison {
 }
 
 impl PairSet {
-    /// A folder or tar with `pairs.txt`, or drawn faces (`demo:held-out`).
+    /// A folder or tar with `pairs.txt`, such a file in its folder, or drawn faces
+    /// (`demo:held-out`).
     ///
     /// # Errors
     /// No data set there, no pairs in it, or pairs of absent images.
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
-        let dataset = Dataset::open(path, &dataset::OpenOptions { decode_all: true, ..Default::default() })?;
+        let path = path.as_ref();
+        let is_list = path.file_name().is_some_and(|name| name == "pairs.txt") && path.is_file();
+        let path = path.parent().filter(|_| is_list).unwrap_or(path);
+        let path = if path.as_os_str().is_empty() { std::path::Path::new(".") } else { path };
+        // All images are needed: a damaged one is an error where it is met, with its name.
+        let dataset = Dataset::open(path, &dataset::OpenOptions::default())?;
         let pairs = Pairs::of(&dataset)?;
         Ok(Self::new(dataset, pairs))
     }

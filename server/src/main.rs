@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 /// Stream training batches of faces to recognizer trainers
 #[derive(Debug, Parser)]
-#[command(version, styles = command::help::STYLES, help_template = command::help::TEMPLATE)]
+#[command(name = "lookalike-server", version)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

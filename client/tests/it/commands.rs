@@ -107,7 +107,9 @@ fn a_recognizer_is_trained_online_and_goes_on_where_it_was() {
     // Ctrl-C after a few of its hundred batches.
     until(|| std::fs::read_to_string(here.join("run/stats.jsonl")).is_ok_and(|stats| stats.lines().count() > 2));
     assert!(Command::new("kill").args(["-INT", &training.id().to_string()]).status().unwrap().success());
-    let stopped = json(&in_time(move || training.wait_with_output().unwrap()));
+    let stopped = in_time(move || training.wait_with_output().unwrap());
+    assert_eq!(stopped.status.code(), Some(130), "{}", String::from_utf8_lossy(&stopped.stderr));
+    let stopped: Value = serde_json::from_slice(&stopped.stdout).unwrap();
     assert_eq!(stopped["interrupted"], true);
     let seen = stopped["images_seen"].as_u64().unwrap();
     assert!((16..800).contains(&seen), "{seen}");

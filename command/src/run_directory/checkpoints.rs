@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::atomic_file::{sync_directory, write_atomically};
 use crate::{Error, Result};
 
-const DIRECTORY: &str = "checkpoints";
+pub(crate) const DIRECTORY: &str = "checkpoints";
 const PREFIX: &str = "images-";
 const SUFFIX: &str = ".safetensors";
 const DAMAGED: &str = ".damaged";

@@ -42,10 +42,13 @@ pub enum LogFormat {
     Json,
 }
 
+/// More than any machine has use for.
+const MOST_THREADS: usize = 1024;
+
 fn thread_count(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) => Err("expected at least 1 thread, found 0".to_owned()),
-        Ok(threads) => Ok(threads),
+        Ok(threads @ 1..=MOST_THREADS) => Ok(threads),
+        Ok(threads) => Err(format!("expected 1 to {MOST_THREADS} threads, found {threads}")),
         Err(_) => Err(format!("expected a number of threads, found {text:?}")),
     }
 }

@@ -12,6 +12,19 @@ use super::value::{self, Kind};
 use super::{chosen, leaf, setting_name, subcommand_path};
 use crate::{Error, Result};
 
+/// What follows a command's name in the first line of its settings.
+const HEADER: &str = ": resolved settings";
+
+/// The command and its subcommand, as one types them.
+pub(super) fn invocation(command: &Command, path: &[String]) -> String {
+    path.iter().fold(command.get_name().to_owned(), |typed, name| format!("{typed} {name}"))
+}
+
+/// Whose settings a text holds, by its first line.
+pub(super) fn whose(text: &str) -> Option<&str> {
+    text.lines().next()?.strip_prefix("# ")?.split_once(HEADER).map(|(invocation, _)| invocation)
+}
+
 /// Every setting of the chosen subcommand with its value and origin.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -31,14 +44,10 @@ struct Entry {
 }
 
 impl Settings {
-    pub(super) fn new(program: &str, command: &Command, matches: &ArgMatches, given: &[Given]) -> Self {
+    pub(super) fn new(command: &Command, matches: &ArgMatches, given: &[Given]) -> Self {
         let path = subcommand_path(matches);
         let matches = leaf(matches);
-        let mut invocation = program.to_owned();
-        for name in &path {
-            invocation.push(' ');
-            invocation.push_str(name);
-        }
+        let invocation = invocation(command, &path);
         let entries =
             chosen(command, &path).get_arguments().filter_map(|arg| Entry::new(arg, matches, given)).collect();
         Self { invocation, entries }
@@ -55,10 +64,9 @@ impl Settings {
     }
 
     /// The settings as TOML with comments. Fed back through `--config`, they resolve to the same.
-    /// `--config` and `--dry-run` themselves are left out.
+    /// What every command has (`--config`, `--dry-run`, `--quiet`...) is left out.
     pub fn to_toml(&self) -> String {
-        let mut text =
-            format!("# {}: resolved settings. To use them: {} --config FILE\n", self.invocation, self.invocation);
+        let mut text = format!("# {0}{HEADER}. To use them: {0} --config FILE\n", self.invocation);
         let mut heading = None;
         for entry in &self.entries {
             if entry.heading != heading {
@@ -92,7 +100,9 @@ impl Entry {
         let id = arg.get_id().as_str();
         let positional = arg.is_positional();
         let name = if positional { id } else { setting_name(arg)? };
-        if matches!(name, "config" | "dry-run") || arg.is_hide_set() {
+        // How a command talks is no part of what it does: a run that was started with --verbose goes
+        // on without it.
+        if arg.is_global_set() || arg.is_hide_set() {
             return None;
         }
         let from = given.iter().find(|given| given.id == id);

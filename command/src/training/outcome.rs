@@ -23,8 +23,8 @@ impl<Judged: Serialize> Outcome<Judged> {
         let seen = human::count(self.images_seen);
         if json {
             let object = serde_json::json!({
-                "run": run.path(),
-                "checkpoint": self.checkpoint,
+                "run": run.path().display().to_string(),
+                "checkpoint": self.checkpoint.display().to_string(),
                 "images_seen": self.images_seen,
                 "interrupted": self.interrupted,
                 "evaluation": self.evaluation,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 
-use command::atomic_file::write_atomically;
+use command::atomic_file::{spare, write_atomically};
 
 fn names(directory: &std::path::Path) -> Vec<String> {
     let mut names: Vec<String> =
@@ -56,4 +56,35 @@ fn a_full_disk_leaves_the_old_file_and_no_other() {
 fn a_directory_that_is_absent_is_one_sentence() {
     let error = write_atomically("/absent/a.bin", |_| Ok(())).unwrap_err();
     assert_eq!(error.to_string(), "cannot write /absent/a.bin: no such file or directory; earlier files are untouched");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_link_and_a_device_stay_what_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    fs::write(at("target"), "old").unwrap();
+    std::os::unix::fs::symlink("target", at("link")).unwrap();
+    write_atomically(at("link"), |file| file.write_all(b"new")).unwrap();
+    assert!(fs::symlink_metadata(at("link")).unwrap().is_symlink());
+    assert_eq!(fs::read_to_string(at("target")).unwrap(), "new");
+
+    std::os::unix::fs::symlink("/dev/null", at("nowhere")).unwrap();
+    write_atomically(at("nowhere"), |file| file.write_all(b"new")).unwrap();
+    assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    assert_eq!(names(directory.path()), ["link", "nowhere", "target"]);
+}
+
+#[test]
+fn an_output_spares_what_it_is_made_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = directory.path().join("run");
+    let checkpoint = run.join("checkpoints/images-000000008.safetensors");
+    fs::create_dir_all(checkpoint.parent().unwrap()).unwrap();
+    fs::write(&checkpoint, "state").unwrap();
+    for input in [&run, &checkpoint] {
+        let text = spare(input, &checkpoint).unwrap_err().to_string();
+        assert!(text.ends_with("is an input of this command; choose another --out"), "{text}");
+        spare(input, &directory.path().join("features.safetensors")).unwrap();
+    }
 }

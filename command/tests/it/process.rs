@@ -143,3 +143,13 @@ fn a_reader_that_goes_away_is_no_crash() {
     child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
     assert_eq!(stderr, "");
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn results_that_find_a_full_disk_are_an_error_and_no_crash() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = count(&["list"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = text(&output.stderr);
+    assert!(stderr.starts_with("error: cannot write standard output: ") && stderr.lines().count() == 1, "{stderr}");
+}

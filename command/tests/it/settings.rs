@@ -180,6 +180,9 @@ fn a_flag_also_wins_over_what_contradicts_it() {
     let file = File::new("data = \"x\"\ndata-seed = 4");
     let train = train(&["train", "--config", &file.text(), "--resume", "run"], &[]);
     assert_eq!((train.resume, train.data_seed), (Some("run".into()), None));
+    // A switch that the file has off contradicts nothing.
+    let parsed = parse(&["train", "--data", "x", "-v"], &[("LOOKALIKE_QUIET", "false")]).unwrap();
+    assert_eq!(parsed.cli.common.args.verbose, 1);
 }
 
 #[test]
@@ -190,6 +193,25 @@ fn resuming_a_run_reads_the_settings_it_was_started_with() {
     assert_eq!(train(&["train", "--resume", &run, "--batch-size=6"], &[]).batch_size, 6);
     let other = File::new("data = \"y\"");
     assert_eq!(train(&["train", "--resume", &run, "--config", &other.text()], &[]).data, "y");
+}
+
+#[test]
+fn how_a_run_was_asked_to_talk_is_forgotten_when_it_goes_on() {
+    let started = parse(&["train", "--data", "x", "-v", "--json", "--threads", "2"], &[]).unwrap();
+    let file = File::new(&started.settings.to_toml());
+    let run = file.0.path().to_str().unwrap().to_owned();
+    let resumed = parse(&["train", "--resume", &run, "--quiet"], &[]).unwrap().cli.common.args;
+    assert_eq!((resumed.verbose, resumed.json, resumed.threads, resumed.quiet), (0, false, None, true));
+}
+
+#[test]
+fn what_is_no_run_or_anothers_run_is_not_gone_on_with() {
+    let text = refusal(&["train", "--resume", "runs/typo"], &[]);
+    assert_eq!(text, "expected a run directory (one that holds config.toml), found none at runs/typo");
+    let file = File::new("# grower train: resolved settings. To use them: grower train --config FILE\nheight = 2\n");
+    let run = file.0.path().to_str().unwrap().to_owned();
+    let text = refusal(&["train", "--resume", &run], &[]);
+    assert_eq!(text, format!("{run} is a run of `grower train`; resume it with that, not with `trainer train`"));
 }
 
 #[test]
@@ -224,7 +246,7 @@ fn a_value_of_the_wrong_type_is_refused_where_it_stands() {
         ("flip = \"maybe\"", "setting `flip`: expected true or false, found the text \"maybe\""),
         ("server = []", "setting `server`: expected at least one value, found an empty list"),
         ("width = \"huge\"", "setting `width`: expected one of paper, small, found \"huge\""),
-        ("threads = 0", "setting `threads`: expected at least 1 thread, found 0"),
+        ("threads = 0", "setting `threads`: expected 1 to 1024 threads, found 0"),
         ("verbose = \"very\"", "setting `verbose`: expected a number from 0 to 255, found the text \"very\""),
     ];
     for (setting, expected) in cases {

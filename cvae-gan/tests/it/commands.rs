@@ -15,8 +15,13 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
+/// The sentence of a command that failed, with exit code 1.
 fn refusal(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1));
+    refused(1, output)
+}
+
+fn refused(code: i32, output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(code));
     let text = String::from_utf8(output.stderr.clone()).unwrap();
     let error = text.lines().find(|line| line.starts_with("error: "));
     error.unwrap_or_else(|| panic!("no error in {text}")).to_owned()
@@ -64,7 +69,7 @@ fn a_run_is_trained_sampled_judged_and_exported() {
     assert!(resumed.starts_with("trained for 16 images"), "{resumed}");
     let steadied = cvae_gan(&["train", "--resume", text(&run), "--learning-rate", "0.0005"]);
     let told = String::from_utf8_lossy(&steadied.stderr);
-    let expected = "learning-rate is 0.0005 from here on, after 16 images; before it was 0.001";
+    let expected = "from 16 images on with learning-rate 0.0005, 0.001 before";
     assert!(steadied.status.success() && told.contains(expected), "{told}");
     let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
     assert!(config.contains("\nlearning-rate = 0.0005 #"), "{config}");
@@ -74,7 +79,7 @@ fn a_run_is_trained_sampled_judged_and_exported() {
     let names = Dataset::open(FACES, &OpenOptions::default()).unwrap();
     let names: Vec<&str> = names.identities().iter().map(|identity| identity.name.as_str()).collect();
     let repeated: Vec<&str> = (0..101).flat_map(|nth| ["--identity", names[nth % 4]]).collect();
-    let error = refusal(&cvae_gan(&[&many[..], &repeated[..]].concat()));
+    let error = refused(2, &cvae_gan(&[&many[..], &repeated[..]].concat()));
     assert!(error.contains("expected at most 10,000 images as identities times --columns, found 10,100"), "{error}");
     assert!(!grid.exists());
     stdout(&cvae_gan(&["sample", text(&run), "--rows", "2", "--columns", "3", "--out", text(&grid)]));
@@ -164,18 +169,18 @@ fn what_cannot_work_is_refused_in_one_sentence_and_leaves_nothing() {
     let run = at("run");
     let train = |more: &[&str]| {
         let usual = ["train", "--data", FACES, "--width", "tiny", "--images", "8", "--batch", "8", "--out", text(&run)];
-        refusal(&cvae_gan(&[&usual[..], more].concat()))
+        cvae_gan(&[&usual[..], more].concat())
     };
     let cases = [
-        (vec![], "found none; give --identity-weights FILE"),
-        (vec!["--identity-weights", text(&deep)], "expected a lightcnn-9, found a lightcnn-29"),
-        (vec!["--identity-weights", text(&strange)], "(4 identities), found 3 others"),
-        (vec!["--identity-weights", "/nowhere"], "/nowhere"),
-        (vec!["--model", "cvae", "--lambda-id", "1"], "expected 0 for the model cvae"),
-        (vec!["--learning-rate", "0"], "expected a number above 0 as learning-rate"),
+        (1, vec![], "found none; give --identity-weights FILE"),
+        (1, vec!["--identity-weights", text(&deep)], "expected a lightcnn-9, found a lightcnn-29"),
+        (1, vec!["--identity-weights", text(&strange)], "(4 identities), found 3 others"),
+        (1, vec!["--identity-weights", "/nowhere"], "/nowhere"),
+        (2, vec!["--model", "cvae", "--lambda-id", "1"], "expected 0 for the model cvae"),
+        (2, vec!["--learning-rate", "0"], "expected a number above 0 as learning-rate"),
     ];
-    for (flags, expected) in cases {
-        let error = train(&flags);
+    for (code, flags, expected) in cases {
+        let error = refused(code, &train(&flags));
         assert!(error.contains(expected), "{flags:?}: {error}");
         assert!(!run.exists(), "{flags:?} left a run");
     }

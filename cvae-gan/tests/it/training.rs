@@ -2,11 +2,11 @@
 
 use crate::world::{FACES, faces, folder_of_faces, recognizer};
 use candle_core::{DType, Device, Tensor};
+use command::training::{Outcome, Rhythm};
 use command::{Interrupt, RunDirectory};
 use cvae_gan::settings::Model;
 use cvae_gan::{
-    Error, Exportable, Figures, IdentityNetwork, Learner, Outcome, Overrides, Result, Rhythm, Session, Settings,
-    Trained, state, train,
+    Error, Exportable, Figures, IdentityNetwork, Learner, Overrides, Result, Session, Settings, Trained, state, train,
 };
 use dataset::Dataset;
 use dataset::augment::Augmentation;
@@ -64,7 +64,7 @@ fn run_on(
         (RunDirectory::create_at(place, "")?, learner, Figures::default())
     };
     // Lines and checkpoints fall on different steps, so that half a line is carried over a stop.
-    let rhythm = Rhythm { log: 16, sample: IMAGES, checkpoint: 24, keep: 9 };
+    let rhythm = Rhythm { log: 16, evaluate: IMAGES, checkpoint: 24, keep: 9 };
     train(&mut learner, &mut source, gathered, &Session { run: &run, interrupt, rhythm })
 }
 
@@ -129,7 +129,7 @@ fn a_loss_that_is_no_number_names_its_term_and_keeps_the_last_checkpoint() {
     let error = run(&path, &Settings { learning_rate: 1e18, ..good.clone() }, &weights, &Interrupt::new()).unwrap_err();
     assert!(matches!(error, Error::NotFinite { .. }), "{error}");
     let text = error.to_string();
-    assert!(text.starts_with("divergence is NaN after 32 images; the last good checkpoint is "), "{text}");
+    assert!(text.starts_with("critic gain is NaN after 32 images; the last good checkpoint is "), "{text}");
     assert!(text.contains(checkpoint.to_str().unwrap()), "{text}");
     assert!(text.ends_with("resume with lower learning rates"), "{text}");
 

@@ -19,7 +19,7 @@ pub(crate) fn list(root: &Path) -> Result<Listing<PathBuf>> {
     let mut listing = Listing { files: Vec::new(), folders: Vec::new(), set_aside: Vec::new() };
     let mut above = vec![fs::canonicalize(root).map_err(Error::io(root))?];
     let entries = read_all(root).map_err(Error::io(root))?;
-    enter(root, entries, String::new(), &mut above, &mut listing)?;
+    enter(entries, String::new(), &mut above, &mut listing);
     Ok(listing)
 }
 
@@ -28,20 +28,16 @@ fn read_all(folder: &Path) -> std::io::Result<Vec<DirEntry>> {
 }
 
 /// `above` holds the true paths of the folders on the way down, to notice links that lead back up.
-fn enter(
-    folder: &Path,
-    entries: Vec<DirEntry>,
-    prefix: String,
-    above: &mut Vec<PathBuf>,
-    listing: &mut Listing<PathBuf>,
-) -> Result<()> {
+fn enter(entries: Vec<DirEntry>, prefix: String, above: &mut Vec<PathBuf>, listing: &mut Listing<PathBuf>) {
     for entry in entries {
         let place = entry.path();
         let name = match entry.file_name().into_string() {
             Ok(name) => name,
             Err(name) if name.to_string_lossy().starts_with('.') => continue,
             Err(name) => {
-                return Err(Error::NameNotUtf8 { path: folder.into(), name: name.to_string_lossy().into_owned() });
+                let path = format!("{prefix}{}", name.to_string_lossy());
+                listing.set_aside.push(SetAside { path, reason: Reason::NotUtf8 });
+                continue;
             }
         };
         let path = format!("{prefix}{name}");
@@ -56,12 +52,13 @@ fn enter(
                 continue;
             }
             Ok(kind) if kind.is_dir() => match fs::canonicalize(&place) {
-                Ok(true_path) if above.contains(&true_path) => Reason::Link,
+                // Also what leads to where the set itself lies, as a link to `/`.
+                Ok(true_path) if above.iter().any(|above| above.starts_with(&true_path)) => Reason::Link,
                 Ok(_) if above.len() > DEEPEST => Reason::Nested,
                 Ok(true_path) => match read_all(&place) {
                     Ok(inside) => {
                         above.push(true_path);
-                        enter(&place, inside, format!("{path}/"), above, listing)?;
+                        enter(inside, format!("{path}/"), above, listing);
                         above.pop();
                         listing.folders.push(path);
                         continue;
@@ -76,7 +73,6 @@ fn enter(
         };
         listing.set_aside.push(SetAside { path, reason });
     }
-    Ok(())
 }
 
 /// The bytes of one file; an outsized one is refused unread.

@@ -69,11 +69,11 @@ pub(crate) fn run(evaluate: &Evaluate, json: bool, interrupt: &Interrupt) -> Res
 
     if json {
         let object = serde_json::json!({
-            "weights": evaluate.weights,
+            "weights": evaluate.weights.display().to_string(),
             "images_seen": trained.images_seen,
             "identities": trained.names.len(),
             "chance": 1.0 / trained.names.len() as f64,
-            "judge": evaluate.judge,
+            "judge": evaluate.judge.display().to_string(),
             "judge_architecture": recognizer.card.config.kind,
             "judge_took_part": took_part,
             "images": verdict.images,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use command::Interrupt;
-use command::atomic_file::write_atomically;
+use command::atomic_file::{spare, write_atomically};
 use command::human::{bytes, count};
 use cvae_gan::identity_network;
 use cvae_gan::{Error, Exportable, IdentityNetwork};
@@ -35,6 +35,7 @@ pub(crate) struct Export {
 }
 
 pub(crate) fn run(export: &Export, json: bool, interrupt: &Interrupt) -> Result<(), Error> {
+    spare(&export.weights, &export.out)?;
     let device = candle_core::Device::Cpu;
     let mut parts = Exportable::read(&export.weights, &device)?;
     if let (Some(weights), Some(data)) = (&export.identity_weights, &export.data) {
@@ -66,7 +67,7 @@ pub(crate) fn run(export: &Export, json: bool, interrupt: &Interrupt) -> Result<
     let info = &bundle.info;
     if json {
         let object = serde_json::json!({
-            "out": export.out,
+            "out": export.out.display().to_string(),
             "bytes": content.len(),
             "digest": bundle.digest,
             "identities": info.names.len(),

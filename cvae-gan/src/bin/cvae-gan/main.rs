@@ -2,18 +2,17 @@
 
 mod evaluate;
 mod export;
-mod run_config;
 mod sample;
 mod train;
 
 use clap::{Parser, Subcommand};
-use command::{CommonArgs, Context};
+use command::{CommonArgs, Context, Ending};
 use cvae_gan::Error;
 use std::process::ExitCode;
 
 /// Train a generator of faces for each identity of a data set, look at it, judge it, export it
 #[derive(Parser)]
-#[command(version, styles = command::help::STYLES, help_template = command::help::TEMPLATE)]
+#[command(name = "cvae-gan", version)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -30,15 +29,16 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    command::main(|cli: Cli, context: Context| -> Result<(), Error> {
+    command::main(|cli: Cli, context: Context| -> Result<Ending, Error> {
         let json = cli.common.json;
         match &cli.verb {
             // Its dry run measures a step.
-            Verb::Train(train) => train::run(train, cli.common.dry_run, json, &context),
-            _ if cli.common.dry_run => Ok(context.settings.print()?),
-            Verb::Sample(sample) => sample::run(sample, json),
-            Verb::Evaluate(evaluate) => evaluate::run(evaluate, json, &context.interrupt),
-            Verb::Export(export) => export::run(export, json, &context.interrupt),
+            Verb::Train(train) => return train::run(train, cli.common.dry_run, json, &context),
+            _ if cli.common.dry_run => context.settings.print()?,
+            Verb::Sample(sample) => sample::run(sample, json)?,
+            Verb::Evaluate(evaluate) => evaluate::run(evaluate, json, &context.interrupt)?,
+            Verb::Export(export) => export::run(export, json, &context.interrupt)?,
         }
+        Ok(Ending::Done)
     })
 }

@@ -1,6 +1,7 @@
 //! `cvae-gan sample`: a picture of faces made.
 
 use clap::Args;
+use command::WrongSetting;
 use command::human::count;
 use command::picture::Grid;
 use cvae_gan::{Error, Trained};
@@ -42,11 +43,12 @@ pub(crate) fn run(sample: &Sample, json: bool) -> Result<(), Error> {
     let columns = sample.columns as usize;
     let images = classes.len() * columns;
     if images > MOST_IMAGES {
-        return Err(Error::Setting {
+        return Err(WrongSetting {
             setting: "identities times --columns",
             expected: format!("at most {} images", count(MOST_IMAGES as u64)),
             found: count(images as u64),
-        });
+        }
+        .into());
     }
     let title = format!("{} after {} images", sample.weights.display(), count(trained.images_seen));
     let captions: Vec<&str> = classes.iter().map(|&class| trained.names[class].as_str()).collect();
@@ -56,7 +58,10 @@ pub(crate) fn run(sample: &Sample, json: bool) -> Result<(), Error> {
     }
     grid.render().save(&sample.out)?;
     if json {
-        println!("{}", serde_json::json!({ "out": sample.out, "identities": classes.len(), "images": images }));
+        println!(
+            "{}",
+            serde_json::json!({ "out": sample.out.display().to_string(), "identities": classes.len(), "images": images })
+        );
     } else {
         println!("{images} images of {} identities: {}", classes.len(), sample.out.display());
     }
@@ -68,11 +73,11 @@ fn classes(sample: &Sample, trained: &Trained) -> Result<Vec<usize>, Error> {
         return Ok((0..trained.names.len().min(sample.rows as usize)).collect());
     }
     let class = |name: &String| {
-        trained.names.iter().position(|other| other == name).ok_or_else(|| Error::Setting {
+        trained.names.iter().position(|other| other == name).ok_or_else(|| WrongSetting {
             setting: "identity",
             expected: format!("one of {} names such as {}", trained.names.len(), trained.names[0]),
             found: name.clone(),
         })
     };
-    sample.identity.iter().map(class).collect()
+    Ok(sample.identity.iter().map(class).collect::<Result<_, _>>()?)
 }

@@ -1,12 +1,12 @@
 //! `cvae-gan train`: E, G and D from the images of a data set, against a frozen recognizer.
 
-use crate::run_config;
 use candle_core::{DType, Device};
 use clap::Args;
+use command::human::count;
 use command::run_directory::Checkpoints;
-use command::{Context, Interrupt, RunDirectory};
+use command::training::{Rhythm, RunFlags};
+use command::{Context, Ending, Interrupt, RunDirectory};
 use cvae_gan::identity_network;
-use cvae_gan::trainer::Rhythm;
 use cvae_gan::{Error, Figures, IdentityNetwork, Learner, Overrides, Preset, Session, Settings, estimate, state};
 use dataset::augment::Augmentation;
 use dataset::{Dataset, OpenOptions};
@@ -47,34 +47,22 @@ pub(crate) struct Train {
     #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Training")]
     device: String,
 
-    /// New run directory [default: the next number in runs/]
-    #[arg(long, value_name = "RUN", conflicts_with = "resume", help_heading = "Output")]
-    out: Option<PathBuf>,
-    /// Go on with this run directory, with the settings it was started with; only both learning rates may be others
-    #[arg(long, value_name = "RUN", help_heading = "Output")]
-    resume: Option<PathBuf>,
-    /// Length between lines of figures [unit: images seen] [default: a two-hundredth of --images]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
-    log_every: Option<u64>,
+    #[command(flatten)]
+    run: RunFlags,
     /// Length between pictures [unit: images seen] [default: a twentieth of --images]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
     sample_every: Option<u64>,
-    /// Length between checkpoints [unit: images seen] [default: a tenth of --images]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
-    checkpoint_every: Option<u64>,
-    /// Newest checkpoints that are kept
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Output")]
-    keep: u32,
 }
 
-pub(crate) fn run(train: &Train, dry_run: bool, json: bool, context: &Context) -> Result<(), Error> {
+pub(crate) fn run(train: &Train, dry_run: bool, json: bool, context: &Context) -> Result<Ending, Error> {
     let device = nets::device::parse(&train.device)?;
     let channels = train.overrides.channels.unwrap_or(1);
     // An image that doesn't decode is set aside now; found later, it would end the training.
     let options = OpenOptions { channels, decode_all: true, ..OpenOptions::default() };
     let data = Dataset::open(&train.data, &options)?;
     let settings = train.settings(&data)?;
-    let config = run_config::text(&settings, context);
+    let rhythm = train.rhythm(settings.images);
+    let resolved = train.resolved(&settings, &rhythm, context);
     for line in data.report().lines() {
         command::say(format!("{}: {line}", train.data.display()));
     }
@@ -87,29 +75,18 @@ pub(crate) fn run(train: &Train, dry_run: bool, json: bool, context: &Context) -
             println!("{}", serde_json::json!({ "settings": settings, "estimate": estimate }));
         } else {
             let lines = estimate.lines().into_iter().map(|line| format!("# {line}\n"));
-            print!("{config}\n# Estimate\n{}", lines.collect::<String>());
+            print!("{}\n# Estimate\n{}", resolved.to_toml(), lines.collect::<String>());
         }
-        return Ok(());
+        return Ok(Ending::Done);
     }
 
-    let (run, mut learner, gathered) = match &train.resume {
-        Some(resumed) => {
-            let run = RunDirectory::open(resumed)?;
-            let (learner, gathered) = train.resumed(&run, &settings, &mut source, &device, &context.interrupt)?;
-            run.resume_at(learner.images_seen())?;
-            for line in run_config::record_rates(run.path(), &settings, learner.images_seen())? {
-                command::say(line);
-            }
-            (run, learner, gathered)
-        }
-        None => {
-            let learner = train.started(&settings, &source, &device, &context.interrupt)?;
-            let run = match &train.out {
-                Some(out) => RunDirectory::create_at(out, &config)?,
-                None => RunDirectory::create("runs", &settings.model.to_string(), &config)?,
-            };
-            (run, learner, Figures::default())
-        }
+    let (run, mut learner, gathered) = if train.run.resume.is_some() {
+        let run = train.run.directory("", &resolved)?;
+        let (learner, gathered) = train.resumed(&run, &settings, &mut source, &device, &context.interrupt)?;
+        (run, learner, gathered)
+    } else {
+        let learner = train.started(&settings, &source, &device, &context.interrupt)?;
+        (train.run.directory(&settings.model.to_string(), &resolved)?, learner, Figures::default())
     };
     command::say(format!(
         "{} {} with preset {}: {}",
@@ -118,24 +95,8 @@ pub(crate) fn run(train: &Train, dry_run: bool, json: bool, context: &Context) -
         settings.preset,
         run.path().display()
     ));
-    let session = Session { run: &run, interrupt: &context.interrupt, rhythm: train.rhythm(settings.images) };
-    let outcome = cvae_gan::train(&mut learner, &mut source, gathered, &session)?;
-
-    let seen = command::human::count(outcome.images_seen);
-    if json {
-        let object = serde_json::json!({
-            "run": run.path(),
-            "checkpoint": outcome.checkpoint,
-            "images_seen": outcome.images_seen,
-            "interrupted": outcome.interrupted,
-        });
-        println!("{object}");
-    } else if outcome.interrupted {
-        println!("stopped after {seen} images; go on with --resume {}", run.path().display());
-    } else {
-        println!("trained for {seen} images: {}", outcome.checkpoint.display());
-    }
-    Ok(())
+    let session = Session { run: &run, interrupt: &context.interrupt, rhythm };
+    Ok(cvae_gan::train(&mut learner, &mut source, gathered, &session)?.report(&run, json))
 }
 
 impl Train {
@@ -153,14 +114,27 @@ impl Train {
         Settings::resolve(self.width, self.preset, images, &self.overrides)
     }
 
+    /// Ten pictures would miss how a training goes wrong; twenty show it.
     fn rhythm(&self, images: u64) -> Rhythm {
-        let usual = Rhythm::over(images);
-        Rhythm {
-            log: self.log_every.unwrap_or(usual.log),
-            sample: self.sample_every.unwrap_or(usual.sample),
-            checkpoint: self.checkpoint_every.unwrap_or(usual.checkpoint),
-            keep: self.keep as usize,
+        let evaluate = self.sample_every.unwrap_or((images / 20).max(1));
+        Rhythm { evaluate, ..self.run.rhythm(images) }
+    }
+
+    /// The command's settings with those of the preset filled in: what a run keeps, so that it
+    /// takes no other flag to go on, and a later version of the preset doesn't change it.
+    fn resolved(&self, settings: &Settings, rhythm: &Rhythm, context: &Context) -> command::Settings {
+        let mut resolved = context.settings.clone();
+        let why = format!("preset {}", settings.preset);
+        // A table of plain values always has a JSON form.
+        if let Ok(serde_json::Value::Object(table)) = serde_json::to_value(settings) {
+            for (name, value) in &table {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                resolved.fill(name, text, &why);
+            }
         }
+        resolved.fill("sample-every", rhythm.evaluate, "of --images");
+        self.run.fill(&mut resolved, rhythm);
+        resolved
     }
 
     fn recognizer(
@@ -203,7 +177,19 @@ impl Train {
             return Ok((self.started(settings, source, device, interrupt)?, Figures::default()));
         }
         let (_, checkpoint) = checkpoints.newest(|found| state::read(&found.path, device))?;
-        state::restore(settings, checkpoint, source, device)
+        let before = checkpoint.0.settings.clone();
+        let (learner, gathered) = state::restore(settings, checkpoint, source, device)?;
+        let seen = learner.images_seen();
+        run.resume_at(seen)?;
+        let rates = [
+            ("learning-rate", before.learning_rate, settings.learning_rate),
+            ("critic-learning-rate", before.critic_learning_rate, settings.critic_learning_rate),
+        ];
+        for (name, before, asked) in rates.into_iter().filter(|(_, before, asked)| before != asked) {
+            command::say(format!("from {} images on with {name} {asked}, {before} before", count(seen)));
+            run.change_setting(name, &asked.to_string(), &format!("{before} up to {seen} images seen"))?;
+        }
+        Ok((learner, gathered))
     }
 }
 

@@ -94,8 +94,8 @@ pub(crate) fn run(args: &DrawArgs, json: bool, interrupt: &Interrupt) -> Result<
                 "identities": drawn.identities,
                 "images": set.len(),
                 "seed": drawn.seed,
-                "out": args.out,
-                "sheet": args.sheet,
+                "out": args.out.as_ref().map(|out| out.display().to_string()),
+                "sheet": args.sheet.as_ref().map(|sheet| sheet.display().to_string()),
             })
         );
     }

@@ -15,7 +15,7 @@ pub(crate) struct PairsArgs {
     /// A folder per identity, a tar of one, or demo
     #[arg(value_name = "PATH")]
     path: PathBuf,
-    /// The pairs file to write; without it the pairs go to standard output
+    /// The pairs file to write, best the folder's own pairs.txt; without it the pairs go to standard output
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
     /// Another seed gives other folds and pairs
@@ -40,7 +40,12 @@ pub(crate) fn run(args: &PairsArgs, json: bool) -> Result<(), Failure> {
         None => {}
     }
     if json {
-        println!("{}", serde_json::json!({ "folds": list.folds.len(), "pairs_each": each, "out": args.out }));
+        let out = args.out.as_ref().map(|out| out.display().to_string());
+        let pairs = out.is_none().then_some(text);
+        println!(
+            "{}",
+            serde_json::json!({ "folds": list.folds.len(), "pairs_each": each, "out": out, "pairs": pairs })
+        );
     } else {
         command::say(format!("{} folds of {each} same and {each} different pairs", list.folds.len()));
     }

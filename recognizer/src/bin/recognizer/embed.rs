@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use clap::Args;
-use command::atomic_file::write_atomically;
+use command::atomic_file::{spare, write_atomically};
 use command::{Context, Progress};
 use dataset::{Dataset, OpenOptions};
 use recognizer::{Error, embed_unless};
@@ -31,6 +31,7 @@ pub(crate) struct Embed {
 }
 
 pub(crate) fn run(embed: &Embed, json: bool, context: &Context) -> Result<(), Error> {
+    spare(&embed.weights, &embed.out)?;
     let device = nets::device::parse(&embed.device)?;
     let recognizer = recognizer::load(&embed.weights, &device)?;
     let data = Dataset::open(&embed.data, &OpenOptions { decode_all: true, ..OpenOptions::default() })?;
@@ -59,7 +60,10 @@ pub(crate) fn run(embed: &Embed, json: bool, context: &Context) -> Result<(), Er
     let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(candle_core::Error::from)?;
     write_atomically(&embed.out, |file| file.write_all(&bytes))?;
     if json {
-        println!("{}", serde_json::json!({ "out": embed.out, "images": images.len(), "identities": classes }));
+        println!(
+            "{}",
+            serde_json::json!({ "out": embed.out.display().to_string(), "images": images.len(), "identities": classes })
+        );
     } else {
         println!("{} features of {classes} identities: {}", images.len(), embed.out.display());
     }

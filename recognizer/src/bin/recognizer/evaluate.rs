@@ -43,7 +43,7 @@ pub(crate) fn run(evaluate: &Evaluate, json: bool, context: &Context) -> Result<
     let recognizer = recognizer::load(&evaluate.weights, &device)?;
     let card = &recognizer.card;
     let mut object = json!({
-        "weights": evaluate.weights,
+        "weights": evaluate.weights.display().to_string(),
         "architecture": card.config.kind,
         "width": card.config.width,
         "classes": card.config.classes,
@@ -99,7 +99,7 @@ fn on_pairs(
     if let Some(other) = &evaluate.against {
         let comparison = pairs.compare(&embed(&recognizer::load(other, recognizer.device())?)?, &features, SEED)?;
         let difference = comparison.difference;
-        object["against"] = json!({ "weights": other, "gain": comparison });
+        object["against"] = json!({ "weights": other.display().to_string(), "gain": comparison });
         if !json {
             println!(
                 "{:+.2} points over {} (95 % of resampled people: {:+.2} to {:+.2}; McNemar p = {:.2e})",
