@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use crate::run_directory::CHECKPOINTS;
 use crate::{Error, Result};
 
 /// The ending of a file that is not finished yet. One that a crash left behind may be deleted.
@@ -31,17 +30,6 @@ pub fn write_atomically(
     let special = std::fs::metadata(&target).is_ok_and(|found| !found.is_file() && !found.is_dir());
     let written = if special { write_through(&target, fill) } else { write(&target, fill) };
     written.map_err(|answer| Error::Replace { path: path.to_path_buf(), answer })
-}
-
-/// Refuses to replace what an output is made of: the file `input`, or a checkpoint of that run.
-///
-/// # Errors
-/// [`Error::OverInput`].
-pub fn spare(input: &Path, out: &Path) -> Result<()> {
-    let true_path = |path: &Path| std::fs::canonicalize(path).ok();
-    let (Some(input), Some(found)) = (true_path(input), true_path(out)) else { return Ok(()) };
-    let replaces = found == input || found.starts_with(input.join(CHECKPOINTS));
-    if replaces { Err(Error::OverInput(out.to_path_buf())) } else { Ok(()) }
 }
 
 fn write_through(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {

@@ -24,8 +24,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub(crate) use checkpoints::DIRECTORY as CHECKPOINTS;
-pub use checkpoints::{Checkpoint, Checkpoints, load};
+pub use checkpoints::{Checkpoint, Checkpoints, load, spare};
 pub use stats::{Stats, read as read_stats};
 
 use crate::atomic_file::{self, write_atomically};

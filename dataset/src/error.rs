@@ -55,15 +55,6 @@ pub enum Error {
         at: u64,
     },
 
-    /// Names travel to other machines as UTF-8.
-    #[error("the name {name:?} in {} is not UTF-8; rename it", path.display())]
-    NameNotUtf8 {
-        /// The data set.
-        path: PathBuf,
-        /// The name with its invalid bytes replaced.
-        name: String,
-    },
-
     /// Every image was set aside, or there was none.
     #[error("no usable image in {}: {why}", path.display())]
     NothingUsable {

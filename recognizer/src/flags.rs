@@ -59,7 +59,7 @@ pub struct TrainFlags {
     #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Training")]
     pub device: String,
 
-    /// Judge on pairs now and then: a folder or tar with pairs.txt, or demo:held-out
+    /// Judge on pairs now and then: a folder or tar with pairs.txt, that file in its folder, or demo:held-out
     #[arg(long, value_name = "PATH", help_heading = "Input")]
     pub pairs: Option<PathBuf>,
 

@@ -1,11 +1,9 @@
 //! Values with their uncertainty, side by side in named columns.
 
-use image::RgbImage;
-use image::imageops::{FilterType, resize};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::plot::{COLORS, HEIGHT, LABEL_SIZE, SCALE, WIDTH, label_width, range, tick};
+use super::plot::{COLORS, LABEL_SIZE, SCALE, label_width, painted, range, tick};
 use super::{Picture, text};
 
 /// Width of a column that its points are spread over, as a share.
@@ -33,12 +31,7 @@ impl Intervals {
 
     /// Draws it, 960 x 540 pixels.
     pub fn render(&self) -> Picture {
-        let mut large = RgbImage::from_pixel(WIDTH * SCALE, HEIGHT * SCALE, image::Rgb([255; 3]));
-        // Drawing into memory fails only for ranges without extent, which `range` never gives.
-        if let Err(error) = text::draw(&mut large, |area| self.paint(area).map_err(|error| error.to_string())) {
-            tracing::error!("drawing intervals failed: {error}; this is a bug");
-        }
-        Picture { raster: resize(&large, WIDTH, HEIGHT, FilterType::Triangle) }
+        painted(|area| self.paint(area).map_err(|error| error.to_string()))
     }
 
     fn paint(&self, area: &DrawingArea<BitMapBackend<'_>, Shift>) -> Result<(), Box<dyn std::error::Error + '_>> {

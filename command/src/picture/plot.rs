@@ -7,8 +7,8 @@ use plotters::prelude::*;
 
 use super::{Picture, text};
 
-pub(super) const WIDTH: u32 = 960;
-pub(super) const HEIGHT: u32 = 540;
+const WIDTH: u32 = 960;
+const HEIGHT: u32 = 540;
 /// Drawn this many times larger and averaged down, for smooth lines.
 pub(super) const SCALE: u32 = 2;
 pub(super) const LABEL_SIZE: u32 = 15;
@@ -23,6 +23,16 @@ pub(super) const COLORS: [RGBColor; 7] = [
     RGBColor(86, 180, 233),
     RGBColor(60, 60, 60),
 ];
+
+/// What `paint` draws, averaged down to the size of a plot.
+pub(super) fn painted(paint: impl FnOnce(&DrawingArea<BitMapBackend<'_>, Shift>) -> Result<(), String>) -> Picture {
+    let mut large = RgbImage::from_pixel(WIDTH * SCALE, HEIGHT * SCALE, image::Rgb([255; 3]));
+    // Drawing into memory fails only for ranges without extent, which `range` never gives.
+    if let Err(error) = text::draw(&mut large, paint) {
+        tracing::error!("drawing a plot failed: {error}; this is a bug");
+    }
+    Picture { raster: resize(&large, WIDTH, HEIGHT, FilterType::Triangle) }
+}
 
 /// A plot of named series.
 #[derive(Clone, Debug)]
@@ -47,12 +57,7 @@ impl Plot {
 
     /// Draws it, 960 x 540 pixels.
     pub fn render(&self) -> Picture {
-        let mut large = RgbImage::from_pixel(WIDTH * SCALE, HEIGHT * SCALE, image::Rgb([255; 3]));
-        // Drawing into memory fails only for ranges without extent, which `range` never gives.
-        if let Err(error) = text::draw(&mut large, |area| self.paint(area).map_err(|error| error.to_string())) {
-            tracing::error!("drawing a plot failed: {error}; this is a bug");
-        }
-        Picture { raster: resize(&large, WIDTH, HEIGHT, FilterType::Triangle) }
+        painted(|area| self.paint(area).map_err(|error| error.to_string()))
     }
 
     fn paint(&self, area: &DrawingArea<BitMapBackend<'_>, Shift>) -> Result<(), Box<dyn std::error::Error + '_>> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::atomic_file::{sync_directory, write_atomically};
 use crate::{Error, Result};
 
-pub(crate) const DIRECTORY: &str = "checkpoints";
+const DIRECTORY: &str = "checkpoints";
 const PREFIX: &str = "images-";
 const SUFFIX: &str = ".safetensors";
 const DAMAGED: &str = ".damaged";
@@ -172,4 +172,15 @@ fn holds(path: &Path, bytes: &[u8]) -> io::Result<bool> {
         }
     }
     Ok(file.read(&mut part[..1])? == 0)
+}
+
+/// Refuses to replace what an output is made of: the file `input`, or a checkpoint of that run.
+///
+/// # Errors
+/// [`Error::OverInput`].
+pub fn spare(input: &Path, out: &Path) -> Result<()> {
+    let true_path = |path: &Path| fs::canonicalize(path).ok();
+    let (Some(input), Some(found)) = (true_path(input), true_path(out)) else { return Ok(()) };
+    let replaces = found == input || found.starts_with(input.join(DIRECTORY));
+    if replaces { Err(Error::OverInput(out.to_path_buf())) } else { Ok(()) }
 }

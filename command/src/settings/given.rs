@@ -79,13 +79,13 @@ pub(super) fn collect(
             }
             (None, None) => continue,
         };
+        let mut flags =
+            flags.map_err(|problem| Error::Setting { key: key.clone(), place: source.to_string(), problem })?;
         // `--quiet=false` would contradict `--verbose`, though it says nothing.
-        let says_nothing = |flags: &Vec<OsString>| {
-            let off = OsString::from(format!("--{name}=false"));
-            Kind::of(arg) == Kind::Switch && arg.get_default_values() == ["false"] && *flags == [off]
-        };
-        let flags = flags.map(|flags| if says_nothing(&flags) { Vec::new() } else { flags });
-        let flags = flags.map_err(|problem| Error::Setting { key: key.clone(), place: source.to_string(), problem })?;
+        let is_off = Kind::of(arg) == Kind::Switch && arg.get_default_values() == ["false"];
+        if is_off && flags == [OsString::from(format!("--{name}=false"))] {
+            flags.clear();
+        }
         let (id, root) = (arg.get_id().to_string(), !std::ptr::eq(owner, leaf));
         all.push(Given { id, key, shown: arg.to_string(), kind: Kind::of(arg), source, root, flags });
     }

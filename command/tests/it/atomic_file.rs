@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 
-use command::atomic_file::{spare, write_atomically};
+use command::atomic_file::write_atomically;
 
 fn names(directory: &std::path::Path) -> Vec<String> {
     let mut names: Vec<String> =
@@ -73,18 +73,4 @@ fn a_link_and_a_device_stay_what_they_are() {
     write_atomically(at("nowhere"), |file| file.write_all(b"new")).unwrap();
     assert!(!fs::metadata("/dev/null").unwrap().is_file());
     assert_eq!(names(directory.path()), ["link", "nowhere", "target"]);
-}
-
-#[test]
-fn an_output_spares_what_it_is_made_of() {
-    let directory = tempfile::tempdir().unwrap();
-    let run = directory.path().join("run");
-    let checkpoint = run.join("checkpoints/images-000000008.safetensors");
-    fs::create_dir_all(checkpoint.parent().unwrap()).unwrap();
-    fs::write(&checkpoint, "state").unwrap();
-    for input in [&run, &checkpoint] {
-        let text = spare(input, &checkpoint).unwrap_err().to_string();
-        assert!(text.ends_with("is an input of this command; choose another --out"), "{text}");
-        spare(input, &directory.path().join("features.safetensors")).unwrap();
-    }
 }

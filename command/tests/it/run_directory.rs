@@ -215,3 +215,17 @@ fn a_setting_that_changed_on_the_way_is_recorded() {
         "learning-rate = 0.1 # 0.2 before\nclip = 2.0 # 5.0 before\nclip-more = 1\n[train]\n"
     );
 }
+
+#[test]
+fn an_output_spares_what_it_is_made_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = directory.path().join("run");
+    let checkpoint = run.join("checkpoints/images-000000008.safetensors");
+    fs::create_dir_all(checkpoint.parent().unwrap()).unwrap();
+    fs::write(&checkpoint, "state").unwrap();
+    for input in [&run, &checkpoint] {
+        let text = command::run_directory::spare(input, &checkpoint).unwrap_err().to_string();
+        assert!(text.ends_with("is an input of this command; choose another --out"), "{text}");
+        command::run_directory::spare(input, &directory.path().join("features.safetensors")).unwrap();
+    }
+}

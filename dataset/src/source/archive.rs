@@ -23,7 +23,7 @@ pub(crate) fn list(path: &Path) -> Result<(File, Listing<Stretch>)> {
     let size = file.metadata().map_err(Error::io(path))?.len();
 
     let mut files: HashMap<String, Result<Stretch, Reason>> = HashMap::new();
-    let mut folders = Vec::new();
+    let (mut folders, mut set_aside) = (Vec::new(), Vec::new());
     let mut end = 0;
     let mut archive = tar::Archive::new(file.try_clone().map_err(Error::io(path))?);
     for entry in archive.entries_with_seek().map_err(Error::io(path))? {
@@ -46,7 +46,11 @@ pub(crate) fn list(path: &Path) -> Result<(File, Listing<Stretch>)> {
         if matches!(kind, EntryType::XGlobalHeader | EntryType::XHeader | EntryType::GNULongName) {
             continue;
         }
-        let name = inner_name(path, &entry.path_bytes())?;
+        let Some(name) = inner_name(&entry.path_bytes()) else {
+            let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            set_aside.push(SetAside { path, reason: Reason::NotUtf8 });
+            continue;
+        };
         let place = match kind {
             EntryType::Directory => {
                 folders.push(name);
@@ -54,7 +58,7 @@ pub(crate) fn list(path: &Path) -> Result<(File, Listing<Stretch>)> {
             }
             EntryType::Regular | EntryType::Continuous => Ok(stretch),
             EntryType::Link => {
-                let target = entry.link_name_bytes().map(|name| inner_name(path, &name)).transpose()?;
+                let target = entry.link_name_bytes().and_then(|name| inner_name(&name));
                 target.and_then(|target| files.get(&target).cloned()).unwrap_or(Err(Reason::Link))
             }
             EntryType::Symlink => Err(Reason::Link),
@@ -68,7 +72,7 @@ pub(crate) fn list(path: &Path) -> Result<(File, Listing<Stretch>)> {
         return Err(Error::TarCutShort { path: path.into(), at: end });
     }
 
-    let mut listing = Listing { files: Vec::new(), folders, set_aside: Vec::new() };
+    let mut listing = Listing { files: Vec::new(), folders, set_aside };
     for (path, place) in files {
         match place {
             Ok(place) => listing.files.push(Found { path, place }),
@@ -87,12 +91,12 @@ fn ends_properly(mut file: &File, end: u64) -> std::io::Result<bool> {
     Ok(block.len() as u64 == BLOCK && block.iter().all(|&byte| byte == 0))
 }
 
-/// Paths in a tar may begin with `./` or `/`; a path is a name here and is never opened.
-fn inner_name(path: &Path, name: &[u8]) -> Result<String> {
-    let name = std::str::from_utf8(name)
-        .map_err(|_| Error::NameNotUtf8 { path: path.into(), name: String::from_utf8_lossy(name).into_owned() })?;
+/// Paths in a tar may begin with `./` or `/`; a path is a name here and is never opened. None for
+/// one that is not UTF-8.
+fn inner_name(name: &[u8]) -> Option<String> {
+    let name = std::str::from_utf8(name).ok()?;
     let parts: Vec<&str> = name.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
-    Ok(parts.join("/"))
+    Some(parts.join("/"))
 }
 
 fn refuse_other_files(file: &mut File, path: &Path) -> Result<()> {

@@ -222,9 +222,15 @@ fn a_name_that_is_not_utf8_is_set_aside() {
     let shelf = Shelf::with_two_people();
     let folder = shelf.root().join(std::ffi::OsStr::from_bytes(b"ren\xe9"));
     fs::create_dir(folder).unwrap();
+    let expected = Reason::NotUtf8.to_string();
     let set = shelf.open().unwrap();
     assert_eq!(set.identities().len(), 2);
-    assert_eq!(reasons(&set), [("ren\u{fffd}", Reason::NotUtf8.to_string())]);
+    assert_eq!(reasons(&set), [("ren\u{fffd}", expected.clone())]);
+
+    // In a tar too, where a folder's name ends with a slash.
+    let set = open(&shelf.tar("")).unwrap();
+    assert_eq!(set.identities().len(), 2);
+    assert!(matches!(&reasons(&set)[..], [(path, why)] if path.starts_with("ren\u{fffd}") && *why == expected));
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use clap::Args;
 use command::Interrupt;
-use command::atomic_file::{spare, write_atomically};
+use command::atomic_file::write_atomically;
 use command::human::{bytes, count};
+use command::run_directory::spare;
 use cvae_gan::identity_network;
 use cvae_gan::{Error, Exportable, IdentityNetwork};
 use dataset::{Dataset, OpenOptions};

@@ -2,7 +2,8 @@
 
 use candle_core::{Device, Tensor};
 use clap::Args;
-use command::atomic_file::{spare, write_atomically};
+use command::atomic_file::write_atomically;
+use command::run_directory::spare;
 use command::{Context, Progress};
 use dataset::{Dataset, OpenOptions};
 use recognizer::{Error, embed_unless};

@@ -18,7 +18,7 @@ pub(crate) struct Evaluate {
     /// Recognizer: a checkpoint, a run directory, or published LightCNN weights (.pth.tar)
     #[arg(long, value_name = "FILE|RUN", help_heading = "Input")]
     weights: PathBuf,
-    /// Pairs, the same person or not: a folder or tar with pairs.txt, or demo:held-out
+    /// Pairs, the same person or not: a folder or tar with pairs.txt, that file in its folder, or demo:held-out
     #[arg(long, value_name = "PATH", help_heading = "Input")]
     pairs: Option<PathBuf>,
     /// Another recognizer: is the difference on --pairs more than luck?
