@@ -1,7 +1,7 @@
 //! What a server sends, held against what was asked for. A server is another program, perhaps of
 //! another version or behind a proxy: nothing it says is taken on trust.
 
-use crate::place::Origin;
+use crate::place::{Origin, Takeover};
 use crate::spec::{Difference, Spec};
 use crate::{Received, StreamSettings};
 use nets::pixels::IMAGE_SIZE;
@@ -9,12 +9,18 @@ use prost::Message;
 use proto::{digest, limits, v1};
 use recognizer::{Batch, Source};
 
+/// Indices lie below this.
+const MAX_INDEX: u64 = 1 << 63;
+
 /// What a server says a stream is.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Description {
     /// Every default written out.
     pub(crate) spec: Spec,
+    /// With the bundle that makes the first batch.
     pub(crate) origin: Origin,
+    /// What takes over later, as far as it is declared.
+    pub(crate) takeovers: Vec<Takeover>,
     /// C, the identities of the dataset.
     pub(crate) identities: u32,
     pub(crate) classes: u32,
@@ -65,13 +71,35 @@ pub(crate) fn header(header: v1::StreamHeader, asked: &StreamSettings, first: u6
     if origin.dataset.is_empty() || origin.bundle.is_empty() || origin.numerics.is_empty() || origin.plan_version == 0 {
         return Err("expected digests, numerics class and plan version in the header, found one missing".to_owned());
     }
-    Ok(Description { spec, origin, identities: header.identities, classes: header.classes, channels })
+    // The first entry is the bundle of the first batch.
+    let mut takeovers = Vec::new();
+    for entry in header.declared.into_iter().skip(1) {
+        take_over(&mut takeovers, entry, first)?;
+    }
+    Ok(Description { spec, origin, takeovers, identities: header.identities, classes: header.classes, channels })
 }
 
-/// Reads the batch that must have number `index`.
+/// Adds an announced takeover to a table; batch `next` is the next one to come. One that is there
+/// already may be announced again.
+pub(crate) fn take_over(takeovers: &mut Vec<Takeover>, announced: v1::Takeover, next: u64) -> Result<(), String> {
+    let takeover = Takeover { first: announced.first_index, bundle: announced.bundle_digest };
+    if takeovers.contains(&takeover) {
+        return Ok(());
+    }
+    let least = takeovers.last().map_or(next, |last| next.max(last.first + 1));
+    if takeover.first < least || takeover.first > MAX_INDEX || takeover.bundle.is_empty() {
+        let found = takeover.first;
+        return Err(format!("expected a bundle to take over at batch {least} or later, found one for batch {found}"));
+    }
+    takeovers.push(takeover);
+    Ok(())
+}
+
+/// Reads the batch that must have number `index` and be made by the bundle with a digest.
 pub(crate) fn batch(
     wire: v1::Batch,
     index: u64,
+    bundle: &str,
     asked: &StreamSettings,
     described: &Description,
 ) -> Result<Received, String> {
@@ -95,11 +123,9 @@ pub(crate) fn batch(
     if wire.digest.as_ref() != digest {
         return Err(format!("batch {index}: its content doesn't have the digest it came with"));
     }
-    if wire.bundle_digest != described.origin.bundle {
-        return Err(format!(
-            "batch {index}: expected one of bundle {}, found one of {}",
-            described.origin.bundle, wire.bundle_digest
-        ));
+    if wire.bundle_digest != bundle {
+        let found = wire.bundle_digest;
+        return Err(format!("batch {index}: expected one of bundle {bundle}, found one of {found}"));
     }
     let sources = wire
         .sources

@@ -2,9 +2,9 @@
 
 use crate::attempts::{Attempts, Failure, Next};
 use crate::check::{self, Description};
-use crate::place::Place;
+use crate::place::{self, Change, Place, Takeover, bundle_at, short};
 use crate::servers::failure;
-use crate::{Error, Result, StreamSettings};
+use crate::{BundleChoice, Error, Result, StreamSettings};
 use proto::v1::{self, augment_client::AugmentClient};
 use std::time::{Duration, Instant};
 use tonic::Status;
@@ -60,32 +60,93 @@ async fn ask(settings: &StreamSettings, server: usize, place: Option<&Place>) ->
     };
     let mut client = url.connect().await?;
     let first = place.map_or(settings.first, |place| place.next);
+    let known = place.map(|place| Known { bundle: &place.origin.bundle, takeovers: &place.takeovers });
     // A plan needs no generator, so nobody's batches are delayed by it.
-    let request = request(settings, first, 1);
-    let mut stream = within(ANSWER, client.plan(request)).await?.into_inner();
+    let request = request(settings, known, first, 1);
+    let mut stream = match within(ANSWER, client.plan(request)).await {
+        Ok(stream) => stream.into_inner(),
+        Err(failure) => {
+            let expected = place.map(|place| place.origin_of_next().bundle);
+            return Err(explained(&mut client, failure, expected.as_deref()).await);
+        }
+    };
     let description = description(within(ANSWER, stream.message()).await?, settings, first)?;
     if let Some(place) = place {
         place.refuse_settings(&description.spec, settings).map_err(Failure::Final)?;
-        place.origin.refuse(&description.origin, &settings.accepted).map_err(Failure::Lasting)?;
+        place.origin_of_next().refuse(&description.origin, &settings.accepted).map_err(Failure::Lasting)?;
     }
     let names = names(&mut client, &description).await?;
     Ok(Contact { description, names, server })
 }
 
+/// What a stream knows of its bundles from before.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    pub(crate) bundle: &'a str,
+    pub(crate) takeovers: &'a [Takeover],
+}
+
 /// The message that asks for a stream. What a stream insists on is compared with the header, and
-/// not by the server: here it's known how to accept a change.
-pub(crate) fn request(settings: &StreamSettings, first_index: u64, count: u64) -> v1::StreamRequest {
-    let policy = match settings.bundle.clone() {
-        Some(digest) => v1::bundle_policy::Policy::Pin(digest),
-        None => v1::bundle_policy::Policy::Follow(v1::Follow {}),
+/// not by the server: here it's known how to accept a change. But the bundle must be named, as a server
+/// may hold several.
+pub(crate) fn request(
+    settings: &StreamSettings,
+    known: Option<Known<'_>>,
+    first_index: u64,
+    count: u64,
+) -> v1::StreamRequest {
+    use v1::bundle_policy::Policy;
+    let accepted = settings.accepted.contains(&Change::Bundle);
+    let follow = |known: Option<Known<'_>>, closed| {
+        Policy::Follow(v1::Follow {
+            declared: known.map(|known| declared(known, first_index)).unwrap_or_default(),
+            closed,
+        })
+    };
+    let policy = match (&settings.bundle, known) {
+        (BundleChoice::Pin(digest), _) => Some(Policy::Pin(digest.clone())),
+        (BundleChoice::Replay(bundle, takeovers), _) => Some(follow(Some(Known { bundle, takeovers }), true)),
+        // What took over before an accepted change needn't be held any more.
+        (BundleChoice::Follow, known) => Some(follow(known.filter(|_| !accepted), false)),
+        (BundleChoice::Stay, Some(known)) if !accepted => {
+            Some(Policy::Pin(bundle_at(known.bundle, known.takeovers, first_index).to_owned()))
+        }
+        (BundleChoice::Stay, _) => None,
     };
     v1::StreamRequest {
         spec: Some((&settings.spec).into()),
         place: Some(v1::Place { first_index, count, rank: settings.rank, world_size: settings.world_size }),
-        bundle: Some(v1::BundlePolicy { policy: Some(policy) }),
+        bundle: policy.map(|policy| v1::BundlePolicy { policy: Some(policy) }),
         expected: None,
         trainer: settings.trainer.clone(),
     }
+}
+
+/// The table of bundles from the one on that makes batch `first`.
+fn declared(known: Known<'_>, first: u64) -> Vec<v1::Takeover> {
+    let entry =
+        |takeover: &Takeover| v1::Takeover { first_index: takeover.first, bundle_digest: takeover.bundle.clone() };
+    let past = known.takeovers.partition_point(|takeover| takeover.first <= first);
+    let begin = bundle_at(known.bundle, known.takeovers, first).to_owned();
+    let begin_index = past.checked_sub(1).map_or(0, |nth| known.takeovers[nth].first);
+    let begin = v1::Takeover { first_index: begin_index, bundle_digest: begin };
+    std::iter::once(begin).chain(known.takeovers[past..].iter().map(entry)).collect()
+}
+
+/// Says how to go on where a server doesn't hold the bundle that a stream is made by any more.
+pub(crate) async fn explained(
+    client: &mut AugmentClient<Channel>,
+    failure: Failure,
+    expected: Option<&str>,
+) -> Failure {
+    let (Failure::Lasting(_), Some(expected)) = (&failure, expected) else { return failure };
+    let Ok(info) = within(ANSWER, client.get_info(v1::GetInfoRequest::default())).await else { return failure };
+    let info = info.into_inner();
+    if info.bundles.is_empty() || info.bundles.iter().any(|bundle| bundle.digest == expected) {
+        return failure;
+    }
+    let found = info.bundle.unwrap_or_default().digest;
+    Failure::Lasting(place::changed(Change::Bundle, "bundle", &short(expected), &short(&found)))
 }
 
 /// Reads the first message of a stream, which must be its header.

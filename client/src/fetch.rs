@@ -3,9 +3,10 @@
 
 use crate::attempts::{Attempts, Failure, Next};
 use crate::check::{self, Description};
-use crate::contact::{announce, description, request, within};
+use crate::contact::{Known, announce, description, explained, request, within};
+use crate::place::{Origin, Takeover, bundle_at};
 use crate::waits::WaitLog;
-use crate::{Received, Result, StreamSettings};
+use crate::{BundleChoice, Received, Result, StreamSettings};
 use proto::v1::{self, augment_client::AugmentClient, stream_response::Message};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,12 +26,19 @@ const REPORT: Duration = Duration::from_secs(10);
 pub(crate) struct Fetched {
     pub(crate) received: Received,
     pub(crate) description: Arc<Description>,
+    /// What has taken over, or is going to, as far as it is known.
+    pub(crate) takeovers: Arc<Vec<Takeover>>,
 }
 
 /// Where the task begins.
 pub(crate) struct Fetch {
     pub(crate) settings: Arc<StreamSettings>,
+    /// Of the stream as it began.
     pub(crate) description: Arc<Description>,
+    /// What has taken over since.
+    pub(crate) takeovers: Arc<Vec<Takeover>>,
+    /// Whether the description binds: somebody has been given a batch.
+    pub(crate) begun: bool,
     /// Position of the server to ask first.
     pub(crate) server: usize,
     /// Index of the next batch.
@@ -71,8 +79,17 @@ impl Fetch {
             None => 0,
         };
         let mut client = url.connect().await?;
-        let request = request(&settings, self.next, count);
-        let mut stream = within(HEADER, client.stream_batches(request)).await?.into_inner();
+        let known = Known { bundle: &self.description.origin.bundle, takeovers: &self.takeovers };
+        // A stream that follows begins with the newest bundle; others stay with the one first heard of.
+        let known = Some(known).filter(|_| self.begun || settings.bundle != BundleChoice::Follow);
+        let request = request(&settings, known, self.next, count);
+        let mut stream = match within(HEADER, client.stream_batches(request)).await {
+            Ok(stream) => stream.into_inner(),
+            Err(failure) => {
+                let expected = bundle_at(&self.description.origin.bundle, &self.takeovers, self.next).to_owned();
+                return Err(explained(&mut client, failure, Some(&expected)).await);
+            }
+        };
         let header = within(HEADER, stream.message()).await?;
         self.compare(description(header, &settings, self.next)?)?;
         let limit = BATCH + ROW * settings.spec.batch_size;
@@ -81,19 +98,33 @@ impl Fetch {
             let message = within(limit, stream.message()).await?;
             let batch = match message.and_then(|message| message.message) {
                 Some(Message::Batch(batch)) => batch,
+                Some(Message::Takeover(announced)) if settings.bundle == BundleChoice::Follow => {
+                    let takeovers = Arc::make_mut(&mut self.takeovers);
+                    check::take_over(takeovers, announced, self.next).map_err(Failure::Lasting)?;
+                    continue;
+                }
+                Some(Message::Takeover(_)) => {
+                    return Err(Failure::Lasting(
+                        "expected one bundle throughout, found that another takes over".into(),
+                    ));
+                }
                 Some(Message::Header(_)) => {
                     return Err(Failure::Lasting("expected a batch, found a second header".to_owned()));
                 }
                 None if settings.end == Some(self.next) => return Ok(()),
                 None => return Err(Failure::Passing("the stream ended early".to_owned())),
             };
-            let received = check::batch(batch, self.next, &settings, &self.description).map_err(Failure::Lasting)?;
+            let bundle = bundle_at(&self.description.origin.bundle, &self.takeovers, self.next);
+            let received = check::batch(batch, self.next, bundle, &settings, &self.description);
+            let received = received.map_err(Failure::Lasting)?;
             if !attempts.is_untroubled() {
                 command::say(format!("going on at batch {} with {url}", self.next));
             }
             attempts.succeeded();
             self.next += 1;
-            let fetched = Fetched { received, description: self.description.clone() };
+            self.begun = true;
+            let (description, takeovers) = (self.description.clone(), self.takeovers.clone());
+            let fetched = Fetched { received, description, takeovers };
             if batches.send(Ok(fetched)).await.is_err() {
                 return Ok(());
             }
@@ -106,14 +137,36 @@ impl Fetch {
     }
 
     /// A server must send the stream that began, but for what the settings accept.
-    fn compare(&mut self, found: Description) -> Result<(), Failure> {
-        let begun = &*self.description;
-        begun.origin.refuse(&found.origin, &self.settings.accepted).map_err(Failure::Lasting)?;
+    fn compare(&mut self, mut found: Description) -> Result<(), Failure> {
+        let begun = self.description.clone();
+        let follows = self.settings.bundle == BundleChoice::Follow;
+        let bundle = bundle_at(&begun.origin.bundle, &self.takeovers, self.next).to_owned();
+        if self.begun || !follows {
+            let expected = Origin { bundle: bundle.clone(), ..begun.origin.clone() };
+            expected.refuse(&found.origin, &self.settings.accepted).map_err(Failure::Lasting)?;
+        }
         if (found.identities, found.classes, &found.spec) != (begun.identities, begun.classes, &begun.spec) {
             return Err(Failure::Lasting(format!(
                 "expected a stream of {} identities and {} classes as it began, found {} and {}",
                 begun.identities, begun.classes, found.identities, found.classes
             )));
+        }
+        let declared = std::mem::take(&mut found.takeovers);
+        if self.begun {
+            let takeovers = Arc::make_mut(&mut self.takeovers);
+            if found.origin.bundle != bundle {
+                // Accepted, above: what was to come is not what comes.
+                takeovers.retain(|takeover| takeover.first < self.next);
+                takeovers.push(Takeover { first: self.next, bundle: found.origin.bundle.clone() });
+            }
+            found.origin.bundle.clone_from(&begun.origin.bundle);
+        }
+        if follows {
+            let takeovers = Arc::make_mut(&mut self.takeovers);
+            for Takeover { first, bundle } in declared {
+                let announced = v1::Takeover { first_index: first, bundle_digest: bundle };
+                check::take_over(takeovers, announced, self.next).map_err(Failure::Lasting)?;
+            }
         }
         self.description = Arc::new(found);
         Ok(())

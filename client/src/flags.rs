@@ -2,7 +2,7 @@
 
 use crate::place::Change;
 use crate::spec::{Augmentation, Blending, Channels, Latent, Mix, Sampling};
-use crate::{Error, Patience, Result, ServerUrl, Spec, StreamSettings};
+use crate::{BundleChoice, Error, Patience, Result, ServerUrl, Spec, StreamSettings};
 use clap::Args;
 use proto::limits;
 use std::path::PathBuf;
@@ -30,9 +30,12 @@ pub struct StreamFlags {
     /// Name for fair shares and the server's metrics, of letters, digits, ., - and _
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, help_heading = "Input")]
     pub trainer: String,
-    /// Digest of the bundle to insist on [default: the one served]
+    /// Digest of the bundle to insist on [default: the newest when the stream begins, to its end]
     #[arg(long, value_name = "DIGEST", help_heading = "Input")]
     pub bundle: Option<String>,
+    /// Change to newer bundles as servers get them, each from a batch on that checkpoints remember
+    #[arg(long, conflicts_with = "bundle", help_heading = "Input")]
+    pub follow: bool,
     /// What may differ from what the stream began with: dataset, bundle, numerics, plan, world
     #[arg(
         long,
@@ -151,7 +154,11 @@ impl StreamFlags {
         Ok(StreamSettings {
             rank: self.rank,
             world_size: self.world_size,
-            bundle: self.bundle.clone(),
+            bundle: match &self.bundle {
+                Some(digest) => BundleChoice::Pin(digest.clone()),
+                None if self.follow => BundleChoice::Follow,
+                None => BundleChoice::Stay,
+            },
             trainer: self.trainer.clone(),
             accepted: self.accept.clone(),
             prefetch: self.prefetch as usize,

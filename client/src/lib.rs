@@ -36,9 +36,9 @@ pub mod spec;
 mod waits;
 
 pub use error::{Error, Result};
-pub use place::{Change, Place};
+pub use place::{Change, Place, Takeover};
 pub use servers::ServerUrl;
-pub use settings::{Patience, StreamSettings};
+pub use settings::{BundleChoice, Patience, StreamSettings};
 pub use source::{Received, StreamSource};
 pub use spec::Spec;
 pub use waits::Waits;

@@ -18,8 +18,26 @@ pub struct Place {
     /// What they are made from.
     #[serde(flatten)]
     pub origin: Origin,
+    /// Bundles that took over from the first one, up to the next batch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub takeovers: Vec<Takeover>,
     /// Index of the next batch.
     pub next: u64,
+}
+
+/// From an index on, another bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Takeover {
+    /// First batch that it makes.
+    pub first: u64,
+    /// Its digest.
+    pub bundle: String,
+}
+
+/// The bundle of a batch: that of the last takeover up to it, or else the one begun with.
+pub(crate) fn bundle_at<'a>(begun_with: &'a str, takeovers: &'a [Takeover], index: u64) -> &'a str {
+    let after = takeovers.partition_point(|takeover| takeover.first <= index);
+    after.checked_sub(1).and_then(|nth| takeovers.get(nth)).map_or(begun_with, |takeover| &takeover.bundle)
 }
 
 /// The kind of a [`Place`].
@@ -35,7 +53,7 @@ pub enum Kind {
 pub struct Origin {
     /// Digest of the dataset.
     pub dataset: String,
-    /// Digest of the bundle.
+    /// Digest of the bundle that the stream began with.
     pub bundle: String,
     /// Numerics class of the generator.
     pub numerics: String,
@@ -87,16 +105,21 @@ impl Origin {
             ),
             (Change::Plan, "plan version", plan(self), plan(found), self.plan_version == found.plan_version),
         ];
-        let changed = parts.into_iter().find(|(change, .., same)| !same && !accepted.contains(change));
-        match changed {
+        let different = parts.into_iter().find(|(change, .., same)| !same && !accepted.contains(change));
+        match different {
             None => Ok(()),
-            Some((change, what, expected, found, _)) => Err(format!(
-                "expected {what} {expected} as the stream began with, found {found}; serve that one, or go on with \
-                 --accept {}",
-                change.word()
-            )),
+            Some((change, what, expected, found, _)) => Err(changed(change, what, &expected, &found)),
         }
     }
+}
+
+/// That something is not as it was, and what to do.
+pub(crate) fn changed(change: Change, what: &str, expected: &str, found: &str) -> String {
+    let word = change.word();
+    format!(
+        "expected {what} {expected} as the stream began with, found {found}; serve that one, or go on with --accept \
+         {word}"
+    )
 }
 
 /// Enough of a digest to tell two apart by eye.
@@ -105,6 +128,12 @@ pub(crate) fn short(digest: &str) -> String {
 }
 
 impl Place {
+    /// What the next batch is made from.
+    pub(crate) fn origin_of_next(&self) -> Origin {
+        let bundle = bundle_at(&self.origin.bundle, &self.takeovers, self.next).to_owned();
+        Origin { bundle, ..self.origin.clone() }
+    }
+
     /// Whether `spec` and the settings' part of each batch are those of this place, or a change is
     /// accepted; as a sentence if not. Indices are those of whole batches, so any world goes on from
     /// the place of any other.

@@ -1,6 +1,6 @@
 //! Which stream to read, from whom, and how.
 
-use crate::place::Change;
+use crate::place::{Change, Takeover};
 use crate::{ServerUrl, Spec};
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ pub struct StreamSettings {
     pub first: u64,
     /// Index after the last batch; `None` for a stream without end.
     pub end: Option<u64>,
-    /// Digest of the bundle to insist on; `None` takes the one served, and stays with it.
-    pub bundle: Option<String>,
+    /// Which weights make the batches.
+    pub bundle: BundleChoice,
     /// Name under which servers share their time and keep their metrics; may be empty.
     pub trainer: String,
     /// What may have changed since a checkpoint, or differ between servers.
@@ -29,6 +29,20 @@ pub struct StreamSettings {
     pub prefetch: usize,
     /// How long to wait for servers.
     pub patience: Patience,
+}
+
+/// Which weights make the batches of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum BundleChoice {
+    /// The newest when the stream begins, to the end.
+    #[default]
+    Stay,
+    /// The bundle with this digest.
+    Pin(String),
+    /// The newest, and each newer one from an index on that the server declares and the place keeps.
+    Follow,
+    /// The first bundle, then the others from their indices on: what a stream that followed was.
+    Replay(String, Vec<Takeover>),
 }
 
 /// How long servers may be gone before the stream gives up.
@@ -64,7 +78,7 @@ impl StreamSettings {
             world_size: 1,
             first: 0,
             end: None,
-            bundle: None,
+            bundle: BundleChoice::Stay,
             trainer: String::new(),
             accepted: Vec::new(),
             prefetch: 4,

@@ -3,9 +3,9 @@
 use crate::check::Description;
 use crate::contact::{Contact, contact};
 use crate::fetch::{Fetch, Fetched};
-use crate::place::{Kind, Place, short};
+use crate::place::{Kind, Place, Takeover, short};
 use crate::waits::WaitLog;
-use crate::{Error, Result, StreamSettings, Waits};
+use crate::{BundleChoice, Error, Result, StreamSettings, Waits};
 use command::Interrupt;
 use recognizer::{Batch, BatchSource, SourceError};
 use serde_json::Value;
@@ -26,6 +26,10 @@ const LOOK_UP: Duration = Duration::from_millis(50);
 pub struct StreamSource {
     settings: Arc<StreamSettings>,
     description: Arc<Description>,
+    /// What has taken over from the description's bundle, or is going to.
+    takeovers: Arc<Vec<Takeover>>,
+    /// Whether a batch was received, here or before the place that it goes on from.
+    begun: bool,
     names: Vec<String>,
     /// Position of the server that answered.
     server: usize,
@@ -70,8 +74,10 @@ impl StreamSource {
         let found = meet(&runtime, &settings, None, interrupt)?;
         Ok(Self {
             next: settings.first,
+            takeovers: Arc::new(replayed(&settings.bundle)),
             settings,
             description: Arc::new(found.description),
+            begun: false,
             names: found.names,
             server: found.server,
             batches: None,
@@ -103,7 +109,7 @@ impl StreamSource {
             Some(Ok(fetched)) => {
                 self.waits.waited_inside(began.elapsed());
                 self.next = fetched.received.batch.index + 1;
-                self.description = fetched.description;
+                (self.description, self.takeovers, self.begun) = (fetched.description, fetched.takeovers, true);
                 self.batches = Some(batches);
                 Ok(fetched.received)
             }
@@ -115,7 +121,10 @@ impl StreamSource {
 
     /// Where the stream goes on.
     pub fn current_place(&self) -> Place {
+        // What is to come yet is the server's to declare anew: it may not be the same for all ranks.
+        let past = self.takeovers.iter().filter(|takeover| takeover.first <= self.next);
         Place {
+            takeovers: past.cloned().collect(),
             kind: Kind::Stream,
             spec: self.description.spec.clone(),
             rank: self.settings.rank,
@@ -148,6 +157,8 @@ impl StreamSource {
         let fetch = Fetch {
             settings: self.settings.clone(),
             description: self.description.clone(),
+            takeovers: self.takeovers.clone(),
+            begun: self.begun,
             server: self.server,
             next: self.next,
             waits: self.waits.clone(),
@@ -155,6 +166,14 @@ impl StreamSource {
         let stop = self.stop.clone();
         runtime.spawn(async move { stop.run_until_cancelled(fetch.run(sender)).await });
         Ok(batches)
+    }
+}
+
+/// What takes over in a replay.
+fn replayed(bundle: &BundleChoice) -> Vec<Takeover> {
+    match bundle {
+        BundleChoice::Replay(_, takeovers) => takeovers.clone(),
+        _ => Vec::new(),
     }
 }
 
@@ -212,8 +231,17 @@ impl BatchSource for StreamSource {
         // Before a server is asked, which would read a place of another spec as its own.
         place.refuse_settings(&self.description.spec, &self.settings).map_err(SourceError::Place)?;
         let runtime = self.runtime.as_ref().ok_or(Error::Lost)?;
-        let next = place.next;
-        let found = meet(runtime, &self.settings, Some(place), &self.interrupt)?;
+        let (next, takeovers, begun_with) = (place.next, place.takeovers.clone(), place.origin.bundle.clone());
+        let expected = place.origin_of_next().bundle;
+        let mut found = meet(runtime, &self.settings, Some(place), &self.interrupt)?;
+        self.takeovers = Arc::new(takeovers);
+        if found.description.origin.bundle == expected {
+            found.description.origin.bundle = begun_with;
+        } else {
+            // Accepted: the stream goes on as if it had begun with this one.
+            self.takeovers = Arc::default();
+        }
+        self.begun = true;
         self.stop.cancel();
         self.stop = CancellationToken::new();
         (self.batches, self.next, self.server) = (None, next, found.server);

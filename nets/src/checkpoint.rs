@@ -229,7 +229,7 @@ impl Checkpoint {
 }
 
 /// A checkpoint file's bytes, unread.
-pub(crate) fn bytes_of(path: &Path) -> Result<Vec<u8>, CheckpointError> {
+pub fn bytes_of(path: &Path) -> Result<Vec<u8>, CheckpointError> {
     read_file(path, MAX_BYTES).map_err(|source| CheckpointError::Read { path: path.to_owned(), source })
 }
 

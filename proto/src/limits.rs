@@ -34,6 +34,9 @@ pub const MAX_REQUEST_BYTES: usize = 8 << 20;
 /// colour pixels are 48 MiB) fits with its columns. tonic's and grpcio's own limit is 4 MiB.
 pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
+/// Entries of a table of bundles, at most: those to come and the one before them.
+pub const MAX_TAKEOVERS: usize = 1024;
+
 /// HTTP/2 flow-control window that a receiver of batches should open, in bytes, for the stream
 /// and for the connection. The default of 64 KiB halves the throughput on loopback and does worse
 /// on a long line.

@@ -29,6 +29,8 @@ pub struct Batch {
     pub parent_weights: Vec<f32>,
     /// Latent counter of each row, or [`NONE`].
     pub latent_rows: Vec<u32>,
+    /// Digest of the bundle that made it.
+    pub bundle: String,
     /// Positions of rows whose planned image was damaged.
     pub replaced: Vec<u32>,
     /// Pixels, `rows x 128 x 128 x channels` bytes; none in a plan.
@@ -39,7 +41,7 @@ pub struct Batch {
 
 impl Batch {
     /// The columns of planned rows, without pixels.
-    pub fn planned(index: u64, first_row: u32, rows: &[Row]) -> Self {
+    pub fn planned(index: u64, first_row: u32, rows: &[Row], bundle: &str) -> Self {
         let blended = || rows.iter().filter(|row| row.source == Source::Blended).flat_map(|row| &row.parents);
         let latent_row = |row: &Row| if row.source == Source::Real { NONE } else { row.number };
         Self {
@@ -51,12 +53,13 @@ impl Batch {
             parents: blended().map(|parent| parent.identity).collect(),
             parent_weights: blended().map(|parent| parent.weight).collect(),
             latent_rows: rows.iter().map(latent_row).collect(),
+            bundle: bundle.to_owned(),
             ..Self::default()
         }
     }
 
     /// Computes the content digest.
-    pub fn seal(mut self, bundle_digest: &str) -> Self {
+    pub fn seal(mut self) -> Self {
         let sources: Vec<i32> = self.sources.iter().map(|source| source.number()).collect();
         let columns = digest::Columns {
             index: self.index,
@@ -68,7 +71,7 @@ impl Batch {
             parent_weights: &self.parent_weights,
             latent_rows: &self.latent_rows,
             replaced_rows: &self.replaced,
-            bundle_digest,
+            bundle_digest: &self.bundle,
             pixels: &self.pixels,
         };
         self.digest = Bytes::copy_from_slice(&columns.digest());

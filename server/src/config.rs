@@ -16,6 +16,28 @@ pub struct Config {
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub weights: Option<PathBuf>,
 
+    /// How often to look whether the bundle's file is another one; 0 for only on SIGHUP or when asked [unit: seconds]
+    // A look is one question to the file system.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=86_400), help_heading = "Input")]
+    pub watch: u64,
+
+    /// Bundles held at once: the newest, and older ones that streams still need
+    // Two would do for streams that follow; a third is for those that stay.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = within(2..=64), help_heading = "Input")]
+    pub max_bundles: usize,
+
+    /// Likeness to the right people that a new bundle must reach on a probe set, as a share of that of the one in use; 0 for any
+    #[arg(long, value_name = "SHARE", default_value_t = 0.8, value_parser = share, help_heading = "Input")]
+    pub least_similarity: f64,
+
+    /// Difference between images of one person that a new bundle must reach, as a share of that of the one in use
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share, help_heading = "Input")]
+    pub least_diversity: f64,
+
+    /// Difference between images of one person that a new bundle may reach, likewise
+    #[arg(long, value_name = "SHARE", default_value_t = 2.0, value_parser = share, help_heading = "Input")]
+    pub most_diversity: f64,
+
     /// Identities that are in no row, by name; the classes of all others stay
     // Removing a person must be one line of configuration.
     #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Input")]
@@ -77,5 +99,12 @@ fn within(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String
     move |text| match text.parse() {
         Ok(number) if range.contains(&number) => Ok(number),
         _ => Err(format!("expected a number from {} to {}, found `{text}`", range.start(), range.end())),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1000.0).contains(&share) => Ok(share),
+        _ => Err(format!("expected a number from 0 to 1000, found `{text}`")),
     }
 }

@@ -1,11 +1,13 @@
-//! The one thread that owns the device and the generator.
+//! The one thread that owns the device and the generators.
 //!
 //! It takes a packed [`Tile`], computes it, hands the rows to whoever waits for them and takes the
 //! next. Tiles have one fixed size, the last rows being padding: a row's numbers then come from
 //! the same kernels at the same shapes, whoever shares the tile.
 //!
-//! When the generator fails, or panics, the engine ends: rows that were promised are dropped, which
-//! their askers notice, and so is everything that is still queued.
+//! A generator takes a seat beside the others between two tiles, on trial at first: should it fail or
+//! panic then, it loses its seat, and nobody but its own askers notices. When one fails that was
+//! accepted, the device is not to be trusted any more and the engine ends: rows that were promised
+//! are dropped, which their askers notice, and so is everything that is still queued.
 
 pub mod weights;
 
@@ -14,8 +16,9 @@ use crate::{
     scheduler::{Gate, Tile, TileWork},
     telemetry::Telemetry,
 };
-use nets::{LATENT, pixels::IMAGE_SIZE};
+use nets::{FEATURE, LATENT, pixels::IMAGE_SIZE};
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::mpsc::Receiver,
 };
@@ -42,47 +45,100 @@ pub trait RowGenerator: Send {
     /// # Errors
     /// As [`generate`](Self::generate).
     fn encode(&mut self, rows: usize, pixels: &[u8]) -> Result<Vec<f32>, GeneratorError>;
+
+    /// `rows` features of the identity network (256 numbers, of length 1), of images.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    fn embed(&mut self, rows: usize, pixels: &[u8]) -> Result<Vec<f32>, GeneratorError>;
+
+    /// The trial is over: outputs needn't be looked at any more.
+    fn accepted(&mut self) {}
+}
+
+/// A generator's seat at the engine; never given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Seat(pub(crate) u64);
+
+/// What the engine does between two tiles, in order.
+pub(crate) enum Order {
+    /// Computes a tile.
+    Compute(Tile),
+    /// Gives a generator its seat, on trial.
+    Seat(Seat, Box<dyn RowGenerator>),
+    /// Ends a generator's trial well.
+    Accept(Seat),
+    /// Drops a generator, if it is still there.
+    Leave(Seat),
 }
 
 /// What a generator's failure says.
 pub type GeneratorError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs until no more tiles come. Returns why, when the generator failed.
-pub(crate) fn run(
-    mut generator: Box<dyn RowGenerator>,
-    tiles: Receiver<Tile>,
-    gate: &Gate,
-    telemetry: &Telemetry,
-) -> Result<(), String> {
+struct Seated {
+    generator: Box<dyn RowGenerator>,
+    on_trial: bool,
+}
+
+/// Runs until no more orders come. Returns why, when an accepted generator failed.
+pub(crate) fn run(orders: Receiver<Order>, gate: &Gate, telemetry: &Telemetry) -> Result<(), String> {
+    let mut seats = BTreeMap::<Seat, Seated>::new();
     loop {
         gate.engine_is_ready();
-        let Ok(tile) = tiles.recv() else { return Ok(()) };
-        // What the generator holds is not used again after a panic, so a broken state can't leak.
-        let computed = catch_unwind(AssertUnwindSafe(|| compute(&mut *generator, &tile)));
-        let reason = match computed {
-            Ok(Ok(rows)) => {
-                telemetry.tile_computed(tile.filled());
-                tile.deliver(&rows);
-                continue;
+        match orders.recv() {
+            Err(_) => return Ok(()),
+            Ok(Order::Compute(tile)) => compute(&mut seats, tile, telemetry).inspect_err(|reason| {
+                tracing::error!(reason, "the generator failed");
+                gate.close(reason);
+            })?,
+            Ok(Order::Seat(seat, generator)) => {
+                seats.insert(seat, Seated { generator, on_trial: true });
             }
-            Ok(Err(error)) => device_sentence(&error),
-            Err(panic) => panic_text(&*panic),
-        };
-        tracing::error!(reason, "the generator failed");
-        gate.close(&reason);
+            Ok(Order::Accept(seat)) => {
+                if let Some(seated) = seats.get_mut(&seat) {
+                    seated.on_trial = false;
+                    seated.generator.accepted();
+                }
+            }
+            Ok(Order::Leave(seat)) => drop(seats.remove(&seat)),
+        }
+    }
+}
+
+/// Computes a tile and delivers it. Returns why the engine must end, if so.
+fn compute(seats: &mut BTreeMap<Seat, Seated>, tile: Tile, telemetry: &Telemetry) -> Result<(), String> {
+    let seat = tile.kind().seat;
+    let Some(seated) = seats.get_mut(&seat) else {
+        tile.refuse("these weights are gone");
+        return Ok(());
+    };
+    // What a generator holds is not used again after a panic, so a broken state can't leak.
+    let reason = match catch_unwind(AssertUnwindSafe(|| rows(&mut *seated.generator, &tile))) {
+        Ok(Ok(rows)) => {
+            telemetry.tile_computed(tile.filled());
+            tile.deliver(&rows);
+            return Ok(());
+        }
+        Ok(Err(error)) => device_sentence(&error),
+        Err(panic) => panic_text(&*panic),
+    };
+    if !seated.on_trial {
         return Err(reason);
     }
+    seats.remove(&seat);
+    tile.refuse(&reason);
+    Ok(())
 }
 
 /// The rows that a tile's computation gives.
 pub(crate) enum Computed {
     /// Images, a row after the other.
     Pixels(Vec<u8>),
-    /// Encodings, a row after the other.
-    Encodings(Vec<f32>),
+    /// Encodings or features, a row after the other.
+    Vectors(Vec<f32>),
 }
 
-fn compute(generator: &mut dyn RowGenerator, tile: &Tile) -> Result<Computed, GeneratorError> {
+fn rows(generator: &mut dyn RowGenerator, tile: &Tile) -> Result<Computed, GeneratorError> {
     let image = IMAGE_SIZE * IMAGE_SIZE * generator.channels();
     let (computed, found, expected) = match &tile.work {
         TileWork::Generate { latents, labels } => {
@@ -93,7 +149,12 @@ fn compute(generator: &mut dyn RowGenerator, tile: &Tile) -> Result<Computed, Ge
         TileWork::Encode { pixels } => {
             let encodings = generator.encode(tile.rows, pixels)?;
             let found = encodings.len();
-            (Computed::Encodings(encodings), found, tile.rows * 2 * LATENT)
+            (Computed::Vectors(encodings), found, tile.rows * 2 * LATENT)
+        }
+        TileWork::Embed { pixels } => {
+            let features = generator.embed(tile.rows, pixels)?;
+            let found = features.len();
+            (Computed::Vectors(features), found, tile.rows * FEATURE)
         }
     };
     if found != expected {

@@ -80,6 +80,12 @@ pub enum Error {
         /// How many are allowed.
         limit: usize,
     },
+    /// New weights that are not served.
+    #[error("the new bundle is refused and the one in use stays: {0}")]
+    Refused(String),
+    /// Another reload is under way.
+    #[error("another reload is under way; ask again when it has ended")]
+    Reloading,
     /// A real image can no longer be read as it was when the dataset was opened.
     #[error("a real image was lost: {0}")]
     Image(String),
@@ -100,6 +106,16 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// The sentence of an error of the device, without the backtrace that may follow it.
 pub(crate) fn device_sentence(error: &impl std::fmt::Display) -> String {
     error.to_string().lines().next().unwrap_or("an error without a name").to_owned()
+}
+
+/// What a trainer sent, as far as an answer can repeat it: a status travels in a header, and
+/// receivers refuse headers of more than 8 KiB, sentence and all. Line ends and the like become
+/// `?`, so that a sentence stays one line of a log.
+pub(crate) fn quoted(text: &str) -> String {
+    const MOST_LETTERS: usize = 100;
+    let letters: String = text.chars().take(MOST_LETTERS).collect();
+    let cut = if letters.len() < text.len() { format!("... ({} bytes)", text.len()) } else { String::new() };
+    letters.replace(char::is_control, "?") + &cut
 }
 
 fn bind_sentence(address: SocketAddr, reason: &std::io::Error) -> String {

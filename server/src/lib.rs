@@ -22,6 +22,7 @@
 //! no other; a row's bytes depend neither on its neighbours in a tile nor on the thread count.
 
 pub mod assemble;
+pub mod bundles;
 pub mod config;
 pub mod encodings;
 pub mod engine;
@@ -30,6 +31,7 @@ pub mod gallery;
 mod makers;
 mod making;
 pub mod plan;
+mod reload;
 pub mod scheduler;
 pub mod serve;
 pub mod served;

@@ -2,6 +2,7 @@
 
 use crate::{
     assemble::{self, Batch},
+    bundles::Loaded,
     error::{Error, Result},
     gallery::Picture,
     plan::{Row, Source, latent, spec::Latent},
@@ -12,35 +13,53 @@ use crate::{
 use nets::{chance::Chance, pixels::IMAGE_SIZE};
 use std::{sync::Arc, time::Instant};
 
+/// What a batch's rows show.
+struct Pictures {
+    /// Images of the real rows.
+    shown: Vec<Picture>,
+    /// Pixels of the generated rows, one after the other.
+    generated: Vec<u8>,
+    /// Images that were encoded for the generated rows.
+    encoded: Vec<Picture>,
+}
+
 impl Stream {
-    /// Batch `index`, with as much of it as the stream sends.
-    pub(crate) async fn make(&self, served: &Arc<Served>, index: u64) -> Result<Batch> {
+    /// Batch `index` by a bundle, with as much of it as the stream's content needs.
+    pub(crate) async fn make(&self, served: &Arc<Served>, index: u64, bundle: &Arc<Loaded>) -> Result<Batch> {
         let (stream, telemetry) = (self.clone(), served.telemetry.clone());
         let plan = move || {
             let begun = Instant::now();
             let rows = stream.planner.rows(index, stream.rows.clone());
             telemetry.planned(begun.elapsed());
             let latents = match stream.content {
-                Content::Whole => stream.prior_latents(index, &rows),
+                Content::Whole | Content::Digests => stream.prior_latents(index, &rows),
                 Content::PlanOnly => Vec::new(),
             };
             Ok((rows, latents))
         };
         let (rows, latents) = served.makers.run(plan).await?;
         match self.content {
-            Content::Whole => self.fill(served, index, rows, latents).await,
-            Content::PlanOnly => Ok(Batch::planned(index, self.rows.start, &rows)),
+            Content::Whole | Content::Digests => self.fill(served, index, bundle, rows, latents).await,
+            Content::PlanOnly => Ok(Batch::planned(index, self.rows.start, &rows, bundle.digest())),
         }
     }
 
     /// The batch of planned rows: the real ones decoded and the others generated at the same time,
     /// then assembled.
-    async fn fill(&self, served: &Arc<Served>, index: u64, rows: Vec<Row>, latents: Vec<Vec<f32>>) -> Result<Batch> {
+    async fn fill(
+        &self,
+        served: &Arc<Served>,
+        index: u64,
+        bundle: &Arc<Loaded>,
+        rows: Vec<Row>,
+        latents: Vec<Vec<f32>>,
+    ) -> Result<Batch> {
         let shown: Vec<u32> = images_of(&rows, |source| source == Source::Real);
         let (shown, (generated, encoded)) =
-            tokio::try_join!(served.gallery.pictures(&shown), self.generate(served, index, &rows, latents))?;
-        let (stream, serving) = (self.clone(), served.clone());
-        served.makers.run(move || stream.compose(&serving, index, rows, &shown, &generated, &encoded)).await
+            tokio::try_join!(served.gallery.pictures(&shown), self.generate(served, index, bundle, &rows, latents))?;
+        let (stream, serving, bundle) = (self.clone(), served.clone(), bundle.clone());
+        let pictures = Pictures { shown, generated, encoded };
+        served.makers.run(move || stream.compose(&serving, index, &bundle, rows, &pictures)).await
     }
 
     /// Latents of the generated rows, when they come from the prior.
@@ -56,13 +75,14 @@ impl Stream {
         &self,
         served: &Served,
         index: u64,
+        bundle: &Loaded,
         rows: &[Row],
         mut latents: Vec<Vec<f32>>,
     ) -> Result<(Vec<u8>, Vec<Picture>)> {
         let mut encoded = Vec::new();
         if let Latent::Jitter { scale } = self.planner.spec().latent {
             encoded = served.gallery.pictures(&images_of(rows, |source| source != Source::Real)).await?;
-            let encodings = served.encodings.of(self.turn.clone(), &encoded).await?;
+            let encodings = bundle.encodings.of(&bundle.weights, self.turn.clone(), &encoded).await?;
             let chance = Chance::new(self.planner.spec().seed, latent::PURPOSE);
             let generated = rows.iter().filter(|row| row.source != Source::Real);
             latents = generated
@@ -72,7 +92,7 @@ impl Stream {
         }
         let generated = rows.iter().filter(|row| row.source != Source::Real);
         let faces = generated.zip(latents).map(|(row, latent)| Face { parents: row.parents.clone(), latent }).collect();
-        Ok((served.scheduler.generate(self.turn.clone(), faces).await?, encoded))
+        Ok((bundle.weights.generate(self.turn.clone(), faces).await?, encoded))
     }
 
     /// The finished batch of rows whose pixels are there.
@@ -80,15 +100,14 @@ impl Stream {
         &self,
         served: &Served,
         index: u64,
+        bundle: &Loaded,
         mut rows: Vec<Row>,
-        shown: &[Picture],
-        generated: &[u8],
-        encoded: &[Picture],
+        pictures: &Pictures,
     ) -> Result<Batch> {
         let begun = Instant::now();
-        let channels = served.bundle.channels;
-        let (mut shown, mut encoded) = (shown.iter(), encoded.iter());
-        let mut generated = generated.chunks_exact(IMAGE_SIZE * IMAGE_SIZE * channels);
+        let channels = served.channels;
+        let (mut shown, mut encoded) = (pictures.shown.iter(), pictures.encoded.iter());
+        let mut generated = pictures.generated.chunks_exact(IMAGE_SIZE * IMAGE_SIZE * channels);
         let mut images: Vec<&[u8]> = Vec::with_capacity(rows.len());
         let mut replaced = Vec::new();
         let missing = || Error::Bug("a row's pixels are missing".into());
@@ -110,8 +129,8 @@ impl Stream {
         served.telemetry.composed(begun.elapsed());
         served.telemetry.replaced(replaced.len());
         let begun = Instant::now();
-        let batch = Batch { pixels, replaced, ..Batch::planned(index, self.rows.start, &rows) };
-        let batch = batch.seal(&served.bundle.digest);
+        let batch = Batch { pixels, replaced, ..Batch::planned(index, self.rows.start, &rows, bundle.digest()) };
+        let batch = batch.seal();
         served.telemetry.sealed(begun.elapsed());
         Ok(batch)
     }

@@ -9,18 +9,22 @@
 //! streams are counted. One tile is open and one is being computed. A job whose asker has left is
 //! dropped with it.
 //!
+//! The weights that compute a job are those of the [`Weights`] it came by. Loading others beside them
+//! holds nobody up but for the moment in which they take their seat at the engine.
+//!
 //! However one of the two threads ends, it closes the gate: nobody waits for a thread that is gone.
 
 mod tile;
 mod turns;
 
 use crate::{
-    engine::{self, RowGenerator},
+    engine::{self, Order, RowGenerator, Seat},
     error::{Error, Result},
     plan::blending::Parent,
     telemetry::Telemetry,
 };
 use std::{
+    collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::sync_channel},
     thread::{self, JoinHandle},
     time::Instant,
@@ -29,7 +33,7 @@ use tile::Delivery;
 pub(crate) use tile::{Tile, TileWork};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use turns::{Job, Turns};
+use turns::{Job, Kind, Task, Turns};
 
 /// A face to be generated.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +51,8 @@ pub enum Turn {
     Trainer(String),
     /// One stream of an unnamed one.
     Stream(u64),
+    /// New weights, on trial.
+    Trial,
 }
 
 /// A handle on the packer and the engine; clones share them.
@@ -55,10 +61,17 @@ pub struct Scheduler {
     shared: Arc<Shared>,
 }
 
+/// Weights that have a seat at the engine until this is dropped.
+pub struct Weights {
+    seat: Seat,
+    shared: Arc<Shared>,
+}
+
 struct Shared {
     gate: Arc<Gate>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     image_bytes: usize,
+    classes: usize,
 }
 
 /// What packer, engine and askers meet at.
@@ -71,6 +84,9 @@ pub(crate) struct Gate {
 
 struct State {
     turns: Turns,
+    /// Seats given and taken, before any further tile.
+    seats: VecDeque<Order>,
+    next_seat: u64,
     engine_ready: bool,
     closed: Option<String>,
 }
@@ -79,20 +95,25 @@ struct State {
 const ENDED: &str = "the server is shutting down";
 
 impl Scheduler {
-    /// Starts the two threads. A tile has `tile` rows.
-    pub fn start(generator: Box<dyn RowGenerator>, tile: usize, telemetry: Arc<Telemetry>) -> Result<Self> {
-        let state = State { turns: Turns::new(tile), engine_ready: false, closed: None };
+    /// Starts the two threads. A tile has `tile` rows of `channels` channels, labels `classes` numbers.
+    ///
+    /// # Errors
+    /// When there can't be another thread.
+    pub fn start(tile: usize, channels: usize, classes: usize, telemetry: Arc<Telemetry>) -> Result<Self> {
+        let turns = Turns::new(tile);
+        let state = State { turns, seats: VecDeque::new(), next_seat: 0, engine_ready: false, closed: None };
         let gate =
             Arc::new(Gate { state: Mutex::new(state), changed: Condvar::new(), ended: CancellationToken::new() });
-        let image_bytes = nets::pixels::IMAGE_SIZE * nets::pixels::IMAGE_SIZE * generator.channels();
-        let shape = tile::Shape { rows: tile, classes: generator.classes(), image_bytes };
+        let image_bytes = nets::pixels::IMAGE_SIZE * nets::pixels::IMAGE_SIZE * channels;
+        let shape = tile::Shape { rows: tile, classes, image_bytes };
         let (sender, receiver) = sync_channel(1);
         let packer = {
             let (gate, telemetry) = (gate.clone(), telemetry.clone());
             spawn("packer", move || {
                 let _ends = Ends { gate: &gate, thread: "packer" };
-                while let Some(tile) = gate.next_tile(&shape, &telemetry) {
-                    if sender.send(tile).is_err() {
+                let mut open = None;
+                while let Some(order) = gate.next_order(&mut open, &shape, &telemetry) {
+                    if sender.send(order).is_err() {
                         return;
                     }
                 }
@@ -103,35 +124,29 @@ impl Scheduler {
             spawn("engine", move || {
                 let _ends = Ends { gate: &gate, thread: "engine" };
                 // The reason was logged and handed to the gate.
-                let _ = engine::run(generator, receiver, &gate, &telemetry);
+                let _ = engine::run(receiver, &gate, &telemetry);
             })?
         };
         let threads = Mutex::new(vec![packer, engine]);
-        Ok(Self { shared: Arc::new(Shared { gate, threads, image_bytes }) })
+        Ok(Self { shared: Arc::new(Shared { gate, threads, image_bytes, classes }) })
     }
 
-    /// Generates faces: an image of 128 x 128 x channels bytes for each, in order.
-    ///
-    /// Dropping the future withdraws the job.
+    /// Seats a generator beside those that are there, on trial: should it fail, it ends alone.
     ///
     /// # Errors
-    /// [`Error::Engine`] when the generator has failed, [`Error::ShuttingDown`] at the end.
-    pub async fn generate(&self, turn: Turn, faces: Vec<Face>) -> Result<Vec<u8>> {
-        match self.submit(turn, turns::Rows::Faces(faces)).await? {
-            engine::Computed::Pixels(pixels) => Ok(pixels),
-            engine::Computed::Encodings(_) => Err(Error::Bug("expected pixels, found encodings".into())),
+    /// When its rows aren't of the size that all others are.
+    pub fn seat(&self, generator: Box<dyn RowGenerator>) -> Result<Weights> {
+        let image = nets::pixels::IMAGE_SIZE * nets::pixels::IMAGE_SIZE;
+        let (channels, classes) = (generator.channels(), generator.classes());
+        if (channels * image, classes) != (self.shared.image_bytes, self.shared.classes) {
+            return Err(Error::Refused(format!(
+                "expected images of {} channels of {} identities, found {channels} of {classes}",
+                self.shared.image_bytes / image,
+                self.shared.classes
+            )));
         }
-    }
-
-    /// Encodes images: mean and log-variance of the latent (512 numbers) for each, in order.
-    ///
-    /// # Errors
-    /// As [`generate`](Self::generate).
-    pub async fn encode(&self, turn: Turn, images: Vec<Arc<[u8]>>) -> Result<Vec<f32>> {
-        match self.submit(turn, turns::Rows::Images(images)).await? {
-            engine::Computed::Encodings(encodings) => Ok(encodings),
-            engine::Computed::Pixels(_) => Err(Error::Bug("expected encodings, found pixels".into())),
-        }
+        let seat = self.shared.gate.order(|seat| Order::Seat(seat, generator));
+        Ok(Weights { seat, shared: self.shared.clone() })
     }
 
     /// Why nothing is generated any more, if so.
@@ -148,19 +163,66 @@ impl Scheduler {
     pub fn close(&self) {
         self.shared.gate.close(ENDED);
     }
+}
 
-    async fn submit(&self, turn: Turn, rows: turns::Rows) -> Result<engine::Computed> {
+impl Weights {
+    /// Generates faces: an image of 128 x 128 x channels bytes for each, in order.
+    ///
+    /// Dropping the future withdraws the job.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] when the generator has failed, [`Error::Refused`] when it has on trial,
+    /// [`Error::ShuttingDown`] at the end.
+    pub async fn generate(&self, turn: Turn, faces: Vec<Face>) -> Result<Vec<u8>> {
+        match self.submit(turn, Task::Generate, turns::Rows::Faces(faces)).await? {
+            engine::Computed::Pixels(pixels) => Ok(pixels),
+            engine::Computed::Vectors(_) => Err(Error::Bug("expected pixels, found vectors".into())),
+        }
+    }
+
+    /// Encodes images: mean and log-variance of the latent (512 numbers) for each, in order.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub async fn encode(&self, turn: Turn, images: Vec<Arc<[u8]>>) -> Result<Vec<f32>> {
+        self.vectors(turn, Task::Encode, images).await
+    }
+
+    /// Looks at images with the identity network: a feature of 256 numbers and length 1 for each, in
+    /// order.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub async fn embed(&self, turn: Turn, images: Vec<Arc<[u8]>>) -> Result<Vec<f32>> {
+        self.vectors(turn, Task::Embed, images).await
+    }
+
+    /// Ends the trial well: from now on a failure ends the engine.
+    pub fn accept(&self) {
+        let seat = self.seat;
+        self.shared.gate.order(|_| Order::Accept(seat));
+    }
+
+    async fn vectors(&self, turn: Turn, task: Task, images: Vec<Arc<[u8]>>) -> Result<Vec<f32>> {
+        match self.submit(turn, task, turns::Rows::Images(images)).await? {
+            engine::Computed::Vectors(vectors) => Ok(vectors),
+            engine::Computed::Pixels(_) => Err(Error::Bug("expected vectors, found pixels".into())),
+        }
+    }
+
+    async fn submit(&self, turn: Turn, task: Task, rows: turns::Rows) -> Result<engine::Computed> {
         let (reply, answer) = oneshot::channel();
         if rows.len() == 0 {
-            return Ok(rows.nothing());
+            return Ok(task.nothing());
         }
-        let delivery = Delivery::new(&rows, self.shared.image_bytes, reply);
+        let delivery = Delivery::new(rows.len(), task, self.shared.image_bytes, reply);
         let gate = &*self.shared.gate;
-        gate.push(turn.clone(), Job::new(rows, delivery, Instant::now()))?;
+        let kind = Kind { seat: self.seat, task };
+        gate.push(turn.clone(), Job::new(kind, rows, delivery, Instant::now()))?;
         // Dropped after the answer that is awaited, so it finds the job abandoned.
         let _withdrawal = Withdrawal { gate, turn };
         match answer.await {
-            Ok(computed) => Ok(computed),
+            Ok(computed) => computed.map_err(Error::Refused),
             // The reply is dropped unsent only when the gate is closed, or is about to be by a
             // thread that panicked.
             Err(_) => {
@@ -168,6 +230,19 @@ impl Scheduler {
                 Err(gate.closed_error())
             }
         }
+    }
+}
+
+impl Drop for Weights {
+    fn drop(&mut self) {
+        let seat = self.seat;
+        self.shared.gate.order(|_| Order::Leave(seat));
+    }
+}
+
+impl std::fmt::Debug for Weights {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Weights").field(&self.seat).finish()
     }
 }
 
@@ -219,11 +294,31 @@ impl Gate {
     pub(crate) fn close(&self, reason: &str) {
         let mut state = self.lock();
         state.closed.get_or_insert_with(|| reason.to_owned());
-        let dropped = state.turns.clear();
+        let dropped = (state.turns.clear(), std::mem::take(&mut state.seats));
         drop(state);
         drop(dropped);
         self.changed.notify_all();
         self.ended.cancel();
+    }
+
+    /// Puts an order about seats before all further tiles; it may take the next free seat.
+    fn order(&self, order: impl FnOnce(Seat) -> Order) -> Seat {
+        let mut state = self.lock();
+        let seat = Seat(state.next_seat);
+        state.next_seat += 1;
+        let order = order(seat);
+        // Nobody takes orders any more once the gate is closed.
+        let dropped = match state.closed {
+            None => {
+                state.seats.push_back(order);
+                None
+            }
+            Some(_) => Some(order),
+        };
+        drop(state);
+        drop(dropped);
+        self.changed.notify_all();
+        seat
     }
 
     fn push(&self, turn: Turn, job: Job) -> Result<()> {
@@ -246,22 +341,25 @@ impl Gate {
         }
     }
 
-    /// Packs the next tile, handing it over once the engine is free. `None` when closed.
-    fn next_tile(&self, shape: &tile::Shape, telemetry: &Telemetry) -> Option<Tile> {
-        let mut open: Option<Tile> = None;
+    /// The engine's next order: one about seats at once, the open tile once the engine is free. `None`
+    /// when closed.
+    fn next_order(&self, open: &mut Option<Tile>, shape: &tile::Shape, telemetry: &Telemetry) -> Option<Order> {
         let mut state = self.lock();
         loop {
             if state.closed.is_some() {
                 return None;
             }
+            if let Some(order) = state.seats.pop_front() {
+                return Some(order);
+            }
             let taken = match &open {
                 None => state.turns.take(shape.rows, None),
-                Some(tile) => state.turns.take(tile.space(), Some(tile.work.kind())),
+                Some(tile) => state.turns.take(tile.space(), Some(tile.kind())),
             };
             if taken.is_empty() {
                 if state.engine_ready && open.is_some() {
                     state.engine_ready = false;
-                    return open;
+                    return open.take().map(Order::Compute);
                 }
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -272,7 +370,7 @@ impl Gate {
                 if row.is_first {
                     telemetry.queued(row.queued_at.elapsed());
                 }
-                open.get_or_insert_with(|| Tile::new(shape, row.content.kind())).pack(shape, row);
+                open.get_or_insert_with(|| Tile::new(shape, row.kind)).pack(shape, row);
             }
             state = self.lock();
         }

@@ -3,12 +3,16 @@
 use crate::{
     config::Config,
     error::{Error, Result},
+    reload,
     served::Served,
-    service::Service,
+    service::{Service, admin::AdminService},
     telemetry::Telemetry,
 };
 use axum::{Router, http::header, routing::get};
-use proto::{limits, v1::augment_server::AugmentServer};
+use proto::{
+    limits,
+    v1::{admin_server::AdminServer, augment_server::AugmentServer},
+};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::{Stream, StreamExt};
@@ -79,7 +83,8 @@ pub async fn serve_opened(
         .max_decoding_message_size(limits::MAX_REQUEST_BYTES)
         .max_encoding_message_size(limits::MAX_MESSAGE_BYTES);
     let mut routes = Routes::builder();
-    routes.add_service(augment).add_service(health_service);
+    let admin = AdminServer::new(AdminService::new(served.clone()));
+    routes.add_service(augment).add_service(admin).add_service(health_service);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
@@ -93,6 +98,7 @@ pub async fn serve_opened(
     let all_ended = CancellationToken::new();
     let metrics = serve_metrics(metrics, served.telemetry.clone(), all_ended.clone());
     let metrics = AbortOnDropHandle::new(tokio::spawn(metrics));
+    let watching = AbortOnDropHandle::new(tokio::spawn(reload::watch(served.clone())));
     let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -118,6 +124,7 @@ pub async fn serve_opened(
         () = closing => Ok(()),
     };
     served.closing.cancel();
+    drop(watching);
     all_ended.cancel();
     // It fails only with its socket. Somebody who asked for half a page is not waited for long.
     let _ = tokio::time::timeout(LAST_PAGE, metrics).await;

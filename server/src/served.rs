@@ -1,19 +1,16 @@
 //! What this server serves: dataset and bundle, opened, compared and put to work.
 
 use crate::{
+    bundles::{BundleFacts, BundleStore, Bundles, Candidate, Loaded, followers::Followers},
     config::Config,
-    encodings::Encodings,
-    engine::{
-        RowGenerator,
-        weights::{self, BundleGenerator},
-    },
+    engine::weights::{self, BundleGenerator},
     error::{Error, Result, device_sentence},
     gallery::{Gallery, ImageStore},
     makers::Makers,
     plan::catalogue::Catalogue,
     scheduler::Scheduler,
     shelf::Shelf,
-    telemetry::{self, Telemetry},
+    telemetry::Telemetry,
 };
 use dataset::{Dataset, OpenOptions};
 use nets::{
@@ -21,7 +18,11 @@ use nets::{
     checkpoint::CheckpointError,
 };
 use proto::limits;
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -31,34 +32,21 @@ const DEMO_BUNDLE: &[u8] = include_bytes!("../assets/demo.safetensors");
 /// `Synthesize` requests answered at once. They compete with streams, so few.
 pub(crate) const MAX_SYNTHESES: usize = 8;
 
-/// Facts about the weights.
-#[derive(Clone, Debug)]
-pub struct BundleFacts {
-    /// BLAKE3 of the file.
-    pub digest: String,
-    /// Its architecture, for people.
-    pub architecture: String,
-    /// Training images the generator had seen.
-    pub images_seen: u64,
-    /// Digest of the dataset it was trained on.
-    pub dataset_digest: String,
-    /// 1 or 3.
-    pub channels: usize,
-    /// Whether it can encode.
-    pub encoder: bool,
-}
-
 /// Everything a request needs, shared by all of them.
 pub struct Served {
     pub(crate) config: Config,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) names: Vec<String>,
     pub(crate) dataset_digest: String,
-    pub(crate) bundle: BundleFacts,
+    /// Channels of every bundle's images.
+    pub(crate) channels: usize,
+    pub(crate) bundles: Bundles,
+    pub(crate) followers: Followers,
+    /// Where newer bundles come from; locked while one is being looked at.
+    pub(crate) store: tokio::sync::Mutex<Arc<dyn BundleStore>>,
     pub(crate) numerics: String,
     pub(crate) gallery: Gallery,
     pub(crate) scheduler: Scheduler,
-    pub(crate) encodings: Encodings,
     pub(crate) shelf: Shelf,
     pub(crate) makers: Makers,
     pub(crate) telemetry: Arc<Telemetry>,
@@ -70,21 +58,18 @@ pub struct Served {
 
 /// The parts of a [`Served`] that tests replace.
 pub struct Parts {
-    /// Names of the identities, in class order.
-    pub names: Vec<String>,
-    /// Images of each identity.
+    /// Images of each identity, in class order.
     pub image_counts: Vec<u32>,
     /// Digest of the dataset.
     pub dataset_digest: String,
     /// The images.
     pub images: Arc<dyn ImageStore>,
-    /// Facts about the weights.
-    pub bundle: BundleFacts,
+    /// The bundle to begin with; the names of its identities are the dataset's.
+    pub bundle: Candidate,
+    /// Where newer ones come from.
+    pub store: Arc<dyn BundleStore>,
     /// What the generator's bytes depend on, besides build, weights and tile.
     pub numerics: String,
-    /// Makes the generator.
-    #[allow(clippy::type_complexity, reason = "named nowhere else")]
-    pub generator: Box<dyn FnOnce(Arc<Telemetry>) -> Box<dyn RowGenerator>>,
 }
 
 impl Served {
@@ -107,20 +92,12 @@ impl Served {
         check_size("images", dataset.len(), u64::from(proto::NONE))?;
         check_size("identities", dataset.identities().len(), u64::from(limits::MAX_IDENTITIES))?;
         let parts = Parts {
-            names,
             image_counts,
             dataset_digest: dataset.digest().to_owned(),
             images: Arc::new(dataset),
-            bundle: BundleFacts {
-                digest: bundle.digest.clone(),
-                architecture: architecture(&bundle.info),
-                images_seen: bundle.info.images_seen,
-                dataset_digest: bundle.info.dataset_digest.clone(),
-                channels,
-                encoder: bundle.encoder.is_some(),
-            },
+            bundle: candidate(bundle, &device)?,
             numerics: weights::numerics(&device),
-            generator: Box::new(move |telemetry| Box::new(BundleGenerator::new(bundle, device, telemetry))),
+            store: Arc::new(BundleFile { path: config.weights.clone(), device }),
         };
         Self::new(config, parts)
     }
@@ -131,25 +108,25 @@ impl Served {
     /// When the engine's threads can't be started.
     pub fn new(config: &Config, parts: Parts) -> Result<Self> {
         let numerics = format!("{}/{}/tile{}", env!("LOOKALIKE_BUILD"), parts.numerics, config.tile);
-        let telemetry = Telemetry::new(&telemetry::Identity {
-            bundle_digest: &parts.bundle.digest,
-            architecture: &parts.bundle.architecture,
-            precision: "f32",
-            numerics: &numerics,
-            dataset_digest: &parts.dataset_digest,
-        })?;
-        let telemetry = Arc::new(telemetry);
+        let telemetry = Arc::new(Telemetry::new(&numerics, &parts.dataset_digest)?);
         let catalogue = Arc::new(Catalogue::new(parts.image_counts));
         let gallery = Gallery::new(parts.images, catalogue.clone(), config.gallery << 20, telemetry.clone());
-        let scheduler = Scheduler::start((parts.generator)(telemetry.clone()), config.tile, telemetry.clone())?;
+        let (channels, names) = (parts.bundle.facts.channels, parts.bundle.names.clone());
+        let scheduler = Scheduler::start(config.tile, channels, names.len(), telemetry.clone())?;
+        let bundle = Loaded::new(parts.bundle, &scheduler, &telemetry)?;
+        bundle.weights.accept();
+        let bundles = Bundles::new(bundle, config.max_bundles);
+        telemetry.bundles().held(&bundles.all());
         Ok(Self {
             catalogue,
-            names: parts.names,
+            names,
             dataset_digest: parts.dataset_digest,
-            bundle: parts.bundle,
+            channels,
+            bundles,
+            followers: Followers::default(),
+            store: tokio::sync::Mutex::new(parts.store),
             numerics,
             gallery,
-            encodings: Encodings::new(scheduler.clone()),
             scheduler,
             shelf: Shelf::new(config.shelf << 20),
             makers: Makers::new(),
@@ -163,15 +140,69 @@ impl Served {
 
     /// One line for people: what is served.
     pub fn describe(&self) -> String {
+        let bundle = &self.bundles.newest().facts;
         format!(
             "{} identities, {} images; {} ({}), numerics {}",
             self.catalogue.identities(),
             self.catalogue.images(),
-            self.bundle.architecture,
-            self.bundle.digest.get(..12).unwrap_or(&self.bundle.digest),
+            bundle.architecture,
+            bundle.digest.get(..12).unwrap_or(&bundle.digest),
             self.numerics,
         )
     }
+}
+
+/// The file that `--weights` names.
+struct BundleFile {
+    /// `None` for the bundle that is built in.
+    path: Option<PathBuf>,
+    device: candle_core::Device,
+}
+
+impl BundleStore for BundleFile {
+    fn read(&self) -> Result<Vec<u8>> {
+        match &self.path {
+            Some(path) => Ok(nets::checkpoint::bytes_of(path)?),
+            None => Err(Error::Refused(
+                "the server was started with the built-in one; start it with --weights FILE to change bundles".into(),
+            )),
+        }
+    }
+
+    fn open(&self, bytes: &[u8]) -> Result<Candidate> {
+        let origin = self.path.as_deref().unwrap_or(Path::new("the built-in bundle")).display().to_string();
+        let opened = Bundle::from_bytes(bytes, &origin, &self.device);
+        candidate(opened.map_err(bundle_error)?, &self.device)
+    }
+
+    fn stamp(&self) -> Option<String> {
+        let found = std::fs::metadata(self.path.as_ref()?).ok()?;
+        let modified = found.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        #[cfg(unix)]
+        let number = std::os::unix::fs::MetadataExt::ino(&found);
+        #[cfg(not(unix))]
+        let number = 0;
+        Some(format!("{number} {} {}", found.len(), modified.as_nanos()))
+    }
+}
+
+/// A bundle that was opened on a device, ready to be seated.
+fn candidate(bundle: Bundle, device: &candle_core::Device) -> Result<Candidate> {
+    let centres = bundle.centres.flatten_all().and_then(|centres| centres.to_vec1::<f32>());
+    let device = device.clone();
+    Ok(Candidate {
+        facts: BundleFacts {
+            digest: bundle.digest.clone(),
+            architecture: architecture(&bundle.info),
+            images_seen: bundle.info.images_seen,
+            dataset_digest: bundle.info.dataset_digest.clone(),
+            channels: bundle.info.generator.channels,
+            encoder: bundle.encoder.is_some(),
+        },
+        names: bundle.info.names.clone(),
+        centres: centres.map_err(|error| Error::Device(device_sentence(&error)))?,
+        generator: Box::new(move |telemetry| Box::new(BundleGenerator::new(bundle, device, telemetry))),
+    })
 }
 
 /// Opens a bundle file, or the one that is built in.
@@ -183,10 +214,14 @@ pub fn open_bundle(path: Option<&Path>, device: &candle_core::Device) -> Result<
         Some(path) => Bundle::open(path, device),
         None => Bundle::from_bytes(DEMO_BUNDLE, "the built-in demo bundle", device),
     };
-    opened.map_err(|error| match error {
+    opened.map_err(bundle_error)
+}
+
+fn bundle_error(error: CheckpointError) -> Error {
+    match error {
         CheckpointError::Kind { origin, found, .. } => Error::NotABundle { origin, found },
         error => Error::Bundle(error),
-    })
+    }
 }
 
 /// What a bundle's networks are, in words.

@@ -3,21 +3,23 @@
 //! A request is checked and made a domain value in [`request`], answered, and the answer made a
 //! wire message in [`reply`]; errors become statuses in [`status`].
 
+pub(crate) mod admin;
 mod reply;
 mod request;
 mod status;
 
 use crate::{
     assemble::convert,
+    bundles::{Loaded, declared::Declared, followers::GroupKey},
     error::{Error, Result},
     plan::latent,
     scheduler::{Face, Turn},
     served::{MAX_SYNTHESES, Served},
-    session::{self, Content},
+    session::{self, Content, Policy, Sent},
 };
 use nets::{chance::Chance, pixels::IMAGE_SIZE};
 use proto::v1::{self, augment_server::Augment};
-use request::LatentOf;
+use request::{LatentOf, Wanted};
 use std::{
     pin::Pin,
     sync::{
@@ -53,26 +55,11 @@ impl Service {
         }
     }
 
-    /// Counts a call and its outcome, and turns its error into a status.
-    async fn answer<T>(
-        &self,
-        method: &'static str,
-        answer: impl Future<Output = Result<T>>,
-    ) -> Result<Response<T>, Status> {
-        let call = Call::begin(self.served.clone(), method);
-        match answer.await {
-            Ok(answer) => {
-                call.end("OK");
-                Ok(Response::new(answer))
-            }
-            Err(error) => Err(call.refuse(&error)),
-        }
-    }
-
     async fn stream(&self, request: v1::StreamRequest, content: Content) -> Result<Messages, Status> {
         let method = match content {
             Content::Whole => "lookalike.v1.Augment/StreamBatches",
             Content::PlanOnly => "lookalike.v1.Augment/Plan",
+            Content::Digests => "lookalike.v1.Augment/Verify",
         };
         let call = Call::begin(self.served.clone(), method);
         let asked = call.begun;
@@ -83,22 +70,39 @@ impl Service {
             let busy = Error::Busy { what: "streams at once", limit: self.served.config.max_streams };
             let permit = self.served.streams.clone().try_acquire_owned().map_err(|_| busy)?;
             let served = self.served.clone();
-            let (planner, place) = self.served.makers.run(move || request::stream(&served, request)).await?;
-            let header = reply::header(&self.served, &planner, &place);
+            let request::Asked { planner, spec_digest, place, wanted } =
+                self.served.makers.run(move || request::stream(&served, request)).await?;
+            let turn = self.turn(&trainer);
+            let policy = self.policy(wanted, content, GroupKey { turn: turn.clone(), spec: spec_digest }, &place);
+            let header = reply::header(&self.served, &planner, &place, policy.table());
             let stream = session::Stream {
                 planner,
+                spec_digest,
                 indices: place.indices,
                 rows: place.rows,
                 content,
-                turn: self.turn(&trainer),
+                turn,
                 trainer: self.served.telemetry.trainer(&trainer),
                 asked,
             };
-            Ok((header, session::start(self.served.clone(), stream, permit)))
+            Ok((header, session::start(self.served.clone(), stream, policy, permit)))
         };
         match begin.await {
-            Ok((header, batches)) => Ok(Messages { header: Some(header), batches, call: Some(call) }),
+            Ok((header, sent)) => Ok(Messages { header: Some(header), sent, content, call: Some(call) }),
             Err(error) => Err(call.refuse(&error)),
+        }
+    }
+
+    /// Which bundle makes which of a stream's batches. Plans and digests are of what is declared; only
+    /// those who are sent batches take part in declaring more.
+    fn policy(&self, wanted: Wanted, content: Content, key: GroupKey, place: &request::Place) -> Policy {
+        let (first, newest) = (place.indices.start, self.served.bundles.newest());
+        match wanted {
+            Wanted::Closed(table) => Policy::Closed(table),
+            Wanted::Follow(table) if content == Content::Whole => {
+                Policy::Following(self.served.followers.join(key, first, table, newest))
+            }
+            Wanted::Follow(table) => Policy::Closed(table.unwrap_or_else(|| Declared::new(first, newest))),
         }
     }
 
@@ -117,15 +121,15 @@ impl Service {
         let busy = || Error::Busy { what: "syntheses at once", limit: MAX_SYNTHESES };
         let _permit = self.served.syntheses.try_acquire().map_err(|_| busy())?;
         let served = self.served.clone();
-        let read = move || -> Result<(Vec<Face>, usize)> {
-            let (faces, channels) = request::faces(&served, request)?;
+        let read = move || -> Result<(Vec<Face>, usize, Arc<Loaded>)> {
+            let (faces, channels, bundle) = request::faces(&served, request)?;
             let face = |(parents, latent)| Face { parents, latent: vector(latent) };
-            Ok((faces.into_iter().map(face).collect(), channels))
+            Ok((faces.into_iter().map(face).collect(), channels, bundle))
         };
-        let (faces, channels) = self.served.makers.run(read).await?;
+        let (faces, channels, bundle) = self.served.makers.run(read).await?;
         let count = faces.len();
-        let pixels = self.served.scheduler.generate(turn, faces).await?;
-        let (area, from) = (IMAGE_SIZE * IMAGE_SIZE, self.served.bundle.channels);
+        let pixels = bundle.weights.generate(turn, faces).await?;
+        let (area, from) = (IMAGE_SIZE * IMAGE_SIZE, self.served.channels);
         let convert_all = move || {
             let mut converted = vec![0; count * area * channels];
             for (target, image) in converted.chunks_exact_mut(area * channels).zip(pixels.chunks_exact(area * from)) {
@@ -134,7 +138,7 @@ impl Service {
             Ok(converted)
         };
         let converted = self.served.makers.run(convert_all).await?;
-        Ok(reply::synthesized(&self.served, count, channels, converted))
+        Ok(reply::synthesized(&self.served, bundle.digest(), count, channels, converted))
     }
 }
 
@@ -142,10 +146,11 @@ impl Service {
 impl Augment for Service {
     type StreamBatchesStream = Messages;
     type PlanStream = Messages;
+    type VerifyStream = Messages;
 
     async fn get_info(&self, request: Request<v1::GetInfoRequest>) -> Result<Response<v1::GetInfoResponse>, Status> {
         let request = request.into_inner();
-        self.answer("lookalike.v1.Augment/GetInfo", async { reply::info(&self.served, &request) }).await
+        answer(&self.served, "lookalike.v1.Augment/GetInfo", async { reply::info(&self.served, &request) }).await
     }
 
     async fn stream_batches(&self, request: Request<v1::StreamRequest>) -> Result<Response<Messages>, Status> {
@@ -156,22 +161,26 @@ impl Augment for Service {
         Ok(Response::new(self.stream(request.into_inner(), Content::PlanOnly).await?))
     }
 
+    async fn verify(&self, request: Request<v1::StreamRequest>) -> Result<Response<Messages>, Status> {
+        Ok(Response::new(self.stream(request.into_inner(), Content::Digests).await?))
+    }
+
     async fn synthesize(
         &self,
         request: Request<v1::SynthesizeRequest>,
     ) -> Result<Response<v1::SynthesizeResponse>, Status> {
-        self.answer("lookalike.v1.Augment/Synthesize", self.synthesize_faces(request.into_inner())).await
+        answer(&self.served, "lookalike.v1.Augment/Synthesize", self.synthesize_faces(request.into_inner())).await
     }
 
     async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportResponse>, Status> {
         let request = request.into_inner();
-        let answer = async {
+        let taken = async {
             let (trainer, waits) = request::report(&request)?;
             let trainer = self.served.telemetry.trainer(trainer);
             waits.iter().for_each(|&wait| trainer.waited(wait.into()));
             Ok(v1::ReportResponse {})
         };
-        self.answer("lookalike.v1.Augment/Report", answer).await
+        answer(&self.served, "lookalike.v1.Augment/Report", taken).await
     }
 }
 
@@ -188,7 +197,8 @@ fn vector(latent: LatentOf) -> Vec<f32> {
 /// The messages of one stream: its header, then what the session yields.
 pub struct Messages {
     header: Option<v1::StreamHeader>,
-    batches: mpsc::Receiver<Result<Arc<crate::assemble::Batch>>>,
+    sent: mpsc::Receiver<Result<Sent>>,
+    content: Content,
     /// Until the stream has ended.
     call: Option<Call>,
 }
@@ -202,11 +212,14 @@ impl Stream for Messages {
         if let Some(header) = self.header.take() {
             return Poll::Ready(Some(Ok(message(Message::Header(header)))));
         }
-        let Poll::Ready(next) = self.batches.poll_recv(context) else { return Poll::Pending };
+        let Poll::Ready(next) = self.sent.poll_recv(context) else { return Poll::Pending };
         Poll::Ready(match next {
-            Some(Ok(batch)) => {
-                let served = self.call.as_ref().map(|call| call.served.clone());
-                served.map(|served| Ok(message(Message::Batch(reply::batch(&served, &batch)))))
+            Some(Ok(Sent::Batch(batch))) => Some(Ok(message(Message::Batch(match self.content {
+                Content::Digests => reply::digests(&batch),
+                Content::Whole | Content::PlanOnly => reply::batch(&batch),
+            })))),
+            Some(Ok(Sent::Takeover(first, digest))) => {
+                Some(Ok(message(Message::Takeover(reply::takeover(first, &digest)))))
             }
             Some(Err(error)) => self.call.take().map(|call| Err(call.refuse(&error))),
             None => {
@@ -216,6 +229,22 @@ impl Stream for Messages {
                 None
             }
         })
+    }
+}
+
+/// Counts a call and its outcome, and turns its error into a status.
+async fn answer<T>(
+    served: &Arc<Served>,
+    method: &'static str,
+    answer: impl Future<Output = Result<T>>,
+) -> Result<Response<T>, Status> {
+    let call = Call::begin(served.clone(), method);
+    match answer.await {
+        Ok(answer) => {
+            call.end("OK");
+            Ok(Response::new(answer))
+        }
+        Err(error) => Err(call.refuse(&error)),
     }
 }
 

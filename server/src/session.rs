@@ -7,6 +7,10 @@
 
 use crate::{
     assemble::Batch,
+    bundles::{
+        declared::{Declared, Entry},
+        followers::Follower,
+    },
     config::Config,
     error::{Error, Result},
     plan::Planner,
@@ -25,14 +29,34 @@ use tokio_util::task::AbortOnDropHandle;
 pub enum Content {
     /// Everything.
     Whole,
-    /// Everything but pixels.
+    /// Everything but pixels, which aren't even made.
     PlanOnly,
+    /// Nothing but the digest, of everything.
+    Digests,
+}
+
+/// What a session yields.
+pub enum Sent {
+    /// The next batch.
+    Batch(Arc<Batch>),
+    /// The bundle with this digest makes the batches from this index on, which are yet to come.
+    Takeover(u64, String),
+}
+
+/// Which bundle makes which of a stream's batches.
+pub(crate) enum Policy {
+    /// What is declared, and no other one.
+    Closed(Declared),
+    /// What is declared, and newer ones as they come.
+    Following(Follower),
 }
 
 /// A checked stream.
 #[derive(Clone)]
 pub struct Stream {
     pub(crate) planner: Planner,
+    /// Of the planner's spec.
+    pub(crate) spec_digest: [u8; 32],
     /// Indices to send.
     pub(crate) indices: Range<u64>,
     /// Rows of each batch.
@@ -46,26 +70,36 @@ pub struct Stream {
 
 /// Starts sending a stream. The receiver yields batches in order, and an error as its last item if
 /// the stream ends before its time.
-pub fn start(served: Arc<Served>, stream: Stream, permit: OwnedSemaphorePermit) -> mpsc::Receiver<Result<Arc<Batch>>> {
+pub(crate) fn start(
+    served: Arc<Served>,
+    stream: Stream,
+    policy: Policy,
+    permit: OwnedSemaphorePermit,
+) -> mpsc::Receiver<Result<Sent>> {
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(run(served, Arc::new(stream), permit, sender));
+    tokio::spawn(run(served, Arc::new(stream), policy, permit, sender));
     receiver
 }
 
-/// A batch in the making, and the gauge that counts it.
-struct Making {
-    batch: AbortOnDropHandle<Result<(Arc<Batch>, Mode)>>,
-    _pending: Raised,
+/// What is sent next, in order.
+enum Next {
+    /// A batch in the making, and the gauge that counts it.
+    Making {
+        batch: AbortOnDropHandle<Result<(Arc<Batch>, Mode)>>,
+        _pending: Raised,
+    },
+    Takeover(Entry),
 }
 
 async fn run(
     served: Arc<Served>,
     stream: Arc<Stream>,
+    policy: Policy,
     _permit: OwnedSemaphorePermit,
-    sender: mpsc::Sender<Result<Arc<Batch>>>,
+    sender: mpsc::Sender<Result<Sent>>,
 ) {
     let _active = stream.trainer.active();
-    if let Err(error) = send(&served, &stream, &sender).await {
+    if let Err(error) = send(&served, &stream, policy, &sender).await {
         // A trainer that doesn't read it is not waited for: at shutdown the server ends after its
         // grace time, and otherwise the trainer's leaving ends the wait. What was in the making is
         // gone by now.
@@ -74,51 +108,103 @@ async fn run(
 }
 
 /// Sends batches until the last one or until the trainer leaves.
-async fn send(served: &Arc<Served>, stream: &Arc<Stream>, sender: &mpsc::Sender<Result<Arc<Batch>>>) -> Result<()> {
+async fn send(
+    served: &Arc<Served>,
+    stream: &Arc<Stream>,
+    mut policy: Policy,
+    sender: &mpsc::Sender<Result<Sent>>,
+) -> Result<()> {
     let credit = stream.credit(served);
-    let key = StreamKey::new(stream.planner.spec(), &stream.rows);
     let mut indices = stream.indices.clone();
-    let mut making: VecDeque<Making> = VecDeque::new();
+    let mut making: VecDeque<Next> = VecDeque::new();
     loop {
         while making.len() < credit
             && let Some(index) = indices.next()
         {
-            let (served, stream, pending) = (served.clone(), stream.clone(), stream.trainer.pending());
-            let batch = tokio::spawn(async move {
-                let batch = stream.make(&served, index);
-                match stream.content {
-                    Content::Whole => served.shelf.get_or_make(key, index, batch).await,
-                    Content::PlanOnly => Ok((Arc::new(batch.await?), Mode::Made)),
+            let (table, news) = policy.before(index, served);
+            let last = stream.indices.end;
+            making.extend(news.into_iter().filter(|entry| entry.first < last).map(Next::Takeover));
+            let batch = tokio::spawn(stream.clone().begin(served.clone(), index, table));
+            let _pending = stream.trainer.pending();
+            making.push_back(Next::Making { batch: AbortOnDropHandle::new(batch), _pending });
+        }
+        let sent = match making.front_mut() {
+            None => return Ok(()),
+            Some(Next::Takeover(entry)) => (Sent::Takeover(entry.first, entry.bundle.digest().to_owned()), None),
+            Some(Next::Making { batch, .. }) => {
+                let batch = tokio::select! {
+                    batch = batch => batch,
+                    () = sender.closed() => return Ok(()),
+                    () = served.closing.cancelled() => return Err(Error::ShuttingDown),
+                };
+                let (batch, mode) = batch.map_err(|panic| Error::Bug(format!("making a batch failed: {panic}")))??;
+                if batch.index == stream.indices.start && stream.content == Content::Whole {
+                    served.telemetry.first_batch(stream.asked.elapsed());
                 }
-            });
-            making.push_back(Making { batch: AbortOnDropHandle::new(batch), _pending: pending });
-        }
-        let Some(front) = making.front_mut() else { return Ok(()) };
-        let batch = tokio::select! {
-            batch = &mut front.batch => batch,
-            () = sender.closed() => return Ok(()),
-            () = served.closing.cancelled() => return Err(Error::ShuttingDown),
+                (Sent::Batch(batch), Some(mode))
+            }
         };
-        let (batch, mode) = batch.map_err(|panic| Error::Bug(format!("making a batch failed: {panic}")))??;
-        if batch.index == stream.indices.start && stream.content == Content::Whole {
-            served.telemetry.first_batch(stream.asked.elapsed());
-        }
         let finished = Instant::now();
         let permit = tokio::select! {
             permit = sender.reserve() => permit,
             () = served.closing.cancelled() => return Err(Error::ShuttingDown),
         };
         let Ok(permit) = permit else { return Ok(()) };
-        stream.trainer.send_blocked(finished.elapsed());
-        if stream.content == Content::Whole {
-            stream.trainer.sent(mode, &batch.sources, batch.pixels.len());
+        if let (Sent::Batch(batch), Some(mode)) = &sent {
+            stream.trainer.send_blocked(finished.elapsed());
+            if stream.content == Content::Whole {
+                stream.trainer.sent(*mode, &batch.sources, batch.pixels.len());
+            }
         }
-        permit.send(Ok(batch));
+        permit.send(Ok(sent.0));
         making.pop_front();
     }
 }
 
+impl Policy {
+    /// The table that batch `index` is begun with, and what is new in it.
+    fn before(&mut self, index: u64, served: &Served) -> (&Declared, Vec<Entry>) {
+        match self {
+            Self::Closed(table) => {
+                table.forget_before(index);
+                (table, Vec::new())
+            }
+            Self::Following(follower) => {
+                let news = follower.advance(index, &served.bundles.newest());
+                (follower.table(), news)
+            }
+        }
+    }
+
+    pub(crate) fn table(&self) -> &Declared {
+        match self {
+            Self::Closed(table) => table,
+            Self::Following(follower) => follower.table(),
+        }
+    }
+}
+
 impl Stream {
+    /// One batch, from the shelf or made.
+    fn begin(
+        self: Arc<Self>,
+        served: Arc<Served>,
+        index: u64,
+        table: &Declared,
+    ) -> impl Future<Output = Result<(Arc<Batch>, Mode)>> + use<> {
+        let bundle = table.at(index).clone();
+        async move {
+            let batch = self.make(&served, index, &bundle);
+            match self.content {
+                Content::Whole | Content::Digests => {
+                    let key = StreamKey::new(self.spec_digest, &self.rows, bundle.digest());
+                    served.shelf.get_or_make(key, index, batch).await
+                }
+                Content::PlanOnly => Ok((Arc::new(batch.await?), Mode::Made)),
+            }
+        }
+    }
+
     /// Batches that may be in the making.
     fn credit(&self, served: &Served) -> usize {
         let Config { read_ahead, read_ahead_memory, max_streams, .. } = served.config;

@@ -4,7 +4,7 @@
 //! evicted is made again, equal. A batch that is being made is waited for; if its maker leaves,
 //! one of those who wait makes it.
 
-use crate::{assemble::Batch, error::Result, plan::spec::Spec, telemetry::Mode};
+use crate::{assemble::Batch, error::Result, telemetry::Mode};
 use lru::LruCache;
 use std::{
     num::NonZeroUsize,
@@ -13,7 +13,7 @@ use std::{
 };
 use tokio::sync::OnceCell;
 
-/// Which rows of which stream.
+/// Which rows of which stream, made by which bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StreamKey([u8; 32]);
 
@@ -39,10 +39,11 @@ struct Slot {
 const MAX_SLOTS: NonZeroUsize = NonZeroUsize::new(1 << 14).expect("above zero");
 
 impl StreamKey {
-    /// Of some rows of the batches of a spec.
-    pub fn new(spec: &Spec, rows: &Range<u32>) -> Self {
-        // Debug writes floating-point numbers so that they read back the same.
-        Self(*blake3::hash(format!("{spec:?} {rows:?}").as_bytes()).as_bytes())
+    /// Of some rows of the batches of the spec with a digest, by the bundle with a digest.
+    pub fn new(spec: [u8; 32], rows: &Range<u32>, bundle: &str) -> Self {
+        let mut hash = blake3::Hasher::new();
+        hash.update(&spec).update(&rows.start.to_le_bytes()).update(&rows.end.to_le_bytes()).update(bundle.as_bytes());
+        Self(*hash.finalize().as_bytes())
     }
 }
 

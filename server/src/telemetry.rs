@@ -5,10 +5,12 @@
 //! label is unbounded: a trainer's name is one of the first [`MAX_TRAINERS`] seen, further ones
 //! are "(other)", unnamed ones "(unnamed)": names that no trainer can have.
 
+mod bundles;
 mod process;
 mod registry;
 mod trainer;
 
+pub(crate) use bundles::Swap;
 pub(crate) use trainer::Raised;
 pub use trainer::Trainer;
 
@@ -18,7 +20,7 @@ use registry::Registry;
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 /// Trainers that have a label of their own.
@@ -44,6 +46,7 @@ pub struct Telemetry {
     gallery_hits: Counter,
     gallery_misses: Counter,
     gallery_bytes: Gauge,
+    bundles: bundles::BundleMetrics,
 }
 
 /// How a batch came to be.
@@ -55,29 +58,15 @@ pub enum Mode {
     Shared,
 }
 
-/// What a server tells of itself once, at its start.
-pub struct Identity<'a> {
-    /// Digest of the bundle.
-    pub bundle_digest: &'a str,
-    /// Its architecture.
-    pub architecture: &'a str,
-    /// Number type of its weights.
-    pub precision: &'a str,
-    /// Numerics class.
-    pub numerics: &'a str,
-    /// Digest of the dataset.
-    pub dataset_digest: &'a str,
-}
-
 const DEVICE_BATCH: &str = "lookalike_device_batch_images";
 const CALL_DURATION: &str = "grpc_server_call_duration_seconds";
 
 impl Telemetry {
-    /// All metrics at zero.
+    /// All metrics at zero, for a server of a numerics class and a dataset.
     ///
     /// # Errors
     /// None but for a bug.
-    pub fn new(identity: &Identity<'_>) -> Result<Self> {
+    pub fn new(numerics: &str, dataset_digest: &str) -> Result<Self> {
         // From 0.1 ms, a plan of a few rows, to 13 s, a stall; each bucket twice the last.
         let seconds: Vec<f64> = (0..18).map(|power| 1e-4 * f64::from(1 << power)).collect();
         // Rows of a tile: powers of two, as tiles mostly are.
@@ -85,7 +74,9 @@ impl Telemetry {
         // From 1 ms, a refusal, to a day, a long stream; each bucket four times the last.
         let call_seconds: Vec<f64> = (0..14).map(|power| 1e-3 * 4f64.powi(power)).collect();
         let r = Registry::new(&seconds, &[(DEVICE_BATCH, &rows), (CALL_DURATION, &call_seconds)])?;
-        tell_identity(&r, identity);
+        let info = |name, help, labels: registry::Labels<'_>| r.gauge(name, help, labels).set(1.0);
+        info("lookalike_dataset_info", "The dataset served", &[("digest", dataset_digest)]);
+        info("lookalike_build_info", "The server", &[("version", env!("CARGO_PKG_VERSION")), ("numerics", numerics)]);
         let timed = |name, help| r.histogram(name, help, &[]);
         let lookups = |outcome| {
             r.counter("lookalike_gallery_lookups_total", "Real images asked of the cache", &[("outcome", outcome)])
@@ -109,13 +100,14 @@ impl Telemetry {
             gallery_hits: lookups("hit"),
             gallery_misses: lookups("miss"),
             gallery_bytes: r.gauge("lookalike_gallery_bytes", "Decoded images in the cache", &[]),
+            bundles: bundles::BundleMetrics::new(&r),
             registry: r,
         })
     }
 
     /// The metrics in Prometheus's text format.
     pub fn render(&self) -> String {
-        self.registry.render() + &process::render()
+        self.registry.render() + &self.bundles.render() + &process::render()
     }
 
     /// Makes room for further observations. To be called every few seconds, as nobody may be
@@ -137,6 +129,11 @@ impl Telemetry {
             return Trainer::new(&self.registry, "(other)");
         }
         known.entry(name.to_owned()).or_insert_with(|| Trainer::new(&self.registry, name)).clone()
+    }
+
+    /// What is counted of bundles.
+    pub(crate) fn bundles(&self) -> &bundles::BundleMetrics {
+        &self.bundles
     }
 
     /// The first rows of a batch got into a tile after so long.
@@ -227,22 +224,4 @@ impl Telemetry {
         let labels = &[("grpc_method", method), ("grpc_status", status)];
         self.registry.histogram(CALL_DURATION, "Calls ended", labels).record(duration);
     }
-}
-
-fn tell_identity(r: &Registry, identity: &Identity<'_>) {
-    let info = |name, help, labels: registry::Labels<'_>| r.gauge(name, help, labels).set(1.0);
-    info(
-        "lookalike_bundle_info",
-        "The weights served",
-        &[("digest", identity.bundle_digest), ("name", identity.architecture), ("precision", identity.precision)],
-    );
-    info("lookalike_dataset_info", "The dataset served", &[("digest", identity.dataset_digest)]);
-    info(
-        "lookalike_build_info",
-        "The server",
-        &[("version", env!("CARGO_PKG_VERSION")), ("numerics", identity.numerics)],
-    );
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-    r.gauge("lookalike_bundle_loaded_timestamp_seconds", "When the weights were loaded, since 1970", &[])
-        .set(since_1970);
 }

@@ -68,6 +68,7 @@ impl Passing {
 impl Augment for Passing {
     type StreamBatchesStream = Messages;
     type PlanStream = Messages;
+    type VerifyStream = Messages;
 
     async fn get_info(&self, request: Request<v1::GetInfoRequest>) -> Result<Response<v1::GetInfoResponse>, Status> {
         self.server.clone().get_info(request).await
@@ -79,6 +80,10 @@ impl Augment for Passing {
 
     async fn plan(&self, request: Request<v1::StreamRequest>) -> Result<Response<Messages>, Status> {
         Ok(self.changed(self.server.clone().plan(request).await?.into_inner()))
+    }
+
+    async fn verify(&self, request: Request<v1::StreamRequest>) -> Result<Response<Messages>, Status> {
+        Ok(self.changed(self.server.clone().verify(request).await?.into_inner()))
     }
 
     async fn synthesize(

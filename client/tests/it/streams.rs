@@ -1,5 +1,5 @@
 use crate::fixture::*;
-use client::{Change, Error, Patience, StreamSettings};
+use client::{BundleChoice, Change, Error, Patience, StreamSettings};
 use recognizer::{Batch, BatchSource, Source};
 use std::time::Duration;
 
@@ -277,7 +277,7 @@ fn a_spec_that_no_server_can_follow_is_refused_in_its_words() {
         (|asked| asked.spec.mix.real = -1.0, "expected mix weights that are finite and not negative, found real=-1"),
         (|asked| asked.spec.blending.max_weight = 0.5, "expected a largest weight above 1/2 and at most 1, found 0.5"),
         (
-            |asked| asked.bundle = Some("b9".to_owned()),
+            |asked| asked.bundle = BundleChoice::Pin("b9".to_owned()),
             "expected a bundle with digest b9, found b0; serve the bundle that the stream was begun with, or begin a \
              new stream",
         ),

@@ -3,13 +3,16 @@
 use super::{GeneratorError, RowGenerator};
 use crate::telemetry::Telemetry;
 use candle_core::{DType, Device, Tensor};
-use nets::{Encoder, Generator, LATENT, bundle::Bundle, pixels};
+use nets::{Encoder, Generator, LATENT, LightCnn, bundle::Bundle, pixels};
 use std::{sync::Arc, time::Instant};
 
-/// G and E of a bundle on a device.
+/// The networks of a bundle on a device.
 pub struct BundleGenerator {
     generator: Generator,
     encoder: Option<Encoder>,
+    identity: LightCnn,
+    /// Whether outputs are looked at: weights that are finite may overflow all the same.
+    on_trial: bool,
     channels: usize,
     classes: usize,
     device: Device,
@@ -20,7 +23,16 @@ impl BundleGenerator {
     /// From a bundle that was opened on `device`.
     pub fn new(bundle: Bundle, device: Device, telemetry: Arc<Telemetry>) -> Self {
         let (channels, classes) = (bundle.info.generator.channels, bundle.info.generator.classes);
-        Self { generator: bundle.generator, encoder: bundle.encoder, channels, classes, device, telemetry }
+        Self {
+            generator: bundle.generator,
+            encoder: bundle.encoder,
+            identity: bundle.identity,
+            on_trial: true,
+            channels,
+            classes,
+            device,
+            telemetry,
+        }
     }
 }
 
@@ -64,6 +76,9 @@ impl RowGenerator for BundleGenerator {
         // A GPU has only been told so far; without this, fetching would be measured as the work.
         self.device.synchronize()?;
         self.telemetry.generated(generating.elapsed());
+        if self.on_trial && !images.sum_all()?.to_scalar::<f32>()?.is_finite() {
+            return Err("its images hold values that are not finite".into());
+        }
         let copying = Instant::now();
         let bytes = pixels::to_bytes(&images)?;
         self.telemetry.device_copied(copying.elapsed());
@@ -78,5 +93,17 @@ impl RowGenerator for BundleGenerator {
         let encodings = Tensor::cat(&[posterior.mu, posterior.logvar], 1)?.flatten_all()?.to_vec1::<f32>()?;
         self.telemetry.encoded(encoding.elapsed());
         Ok(encodings)
+    }
+
+    fn embed(&mut self, rows: usize, pixels: &[u8]) -> Result<Vec<f32>, GeneratorError> {
+        let x = pixels::to_grey(pixels, rows, self.channels, DType::F32, &self.device)?;
+        let features = self.identity.features(&x)?;
+        // Length 1, but for a feature of nothing at all.
+        let lengths = features.sqr()?.sum_keepdim(1)?.sqrt()?.clamp(f32::MIN_POSITIVE, f32::MAX)?;
+        Ok(features.broadcast_div(&lengths)?.flatten_all()?.to_vec1::<f32>()?)
+    }
+
+    fn accepted(&mut self) {
+        self.on_trial = false;
     }
 }

@@ -1,8 +1,8 @@
 //! A tile: rows of many jobs, packed for the device, and the way back to their jobs.
 
-use super::turns::{Content, Kind, Row, Rows};
+use super::turns::{Content, Kind, Row, Task};
 use crate::engine::Computed;
-use nets::LATENT;
+use nets::{FEATURE, LATENT};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
@@ -18,6 +18,7 @@ pub(crate) struct Tile {
     /// Rows in all, padding included.
     pub(crate) rows: usize,
     pub(crate) work: TileWork,
+    kind: Kind,
     /// Where each packed row belongs.
     slots: Vec<(Arc<Delivery>, usize)>,
 }
@@ -27,27 +28,27 @@ pub(crate) enum TileWork {
     Generate { latents: Vec<f32>, labels: Vec<f32> },
     /// Images `(rows, image bytes)`.
     Encode { pixels: Vec<u8> },
-}
-
-impl TileWork {
-    pub(crate) fn kind(&self) -> Kind {
-        match self {
-            Self::Generate { .. } => Kind::Generate,
-            Self::Encode { .. } => Kind::Encode,
-        }
-    }
+    /// Images `(rows, image bytes)`.
+    Embed { pixels: Vec<u8> },
 }
 
 impl Tile {
     pub(crate) fn new(shape: &Shape, kind: Kind) -> Self {
-        let work = match kind {
-            Kind::Generate => TileWork::Generate {
+        let images = || vec![0; shape.rows * shape.image_bytes];
+        let work = match kind.task {
+            Task::Generate => TileWork::Generate {
                 latents: vec![0.0; shape.rows * LATENT],
                 labels: vec![0.0; shape.rows * shape.classes],
             },
-            Kind::Encode => TileWork::Encode { pixels: vec![0; shape.rows * shape.image_bytes] },
+            Task::Encode => TileWork::Encode { pixels: images() },
+            Task::Embed => TileWork::Embed { pixels: images() },
         };
-        Self { rows: shape.rows, work, slots: Vec::with_capacity(shape.rows) }
+        Self { rows: shape.rows, work, kind, slots: Vec::with_capacity(shape.rows) }
+    }
+
+    /// What it computes, and with whose weights.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Packed rows.
@@ -71,7 +72,7 @@ impl Tile {
                     label[parent.identity as usize] += parent.weight;
                 }
             }
-            (TileWork::Encode { pixels }, Content::Image(image)) => {
+            (TileWork::Encode { pixels } | TileWork::Embed { pixels }, Content::Image(image)) => {
                 pixels[nth * shape.image_bytes..][..shape.image_bytes].copy_from_slice(&image);
             }
             _ => unreachable!("rows of one kind were taken for this tile; this is a bug"),
@@ -85,7 +86,17 @@ impl Tile {
             delivery.put(position, computed, nth);
         }
     }
+
+    /// Tells all jobs with a row in this tile why they get nothing.
+    pub(crate) fn refuse(self, reason: &str) {
+        for (delivery, _) in self.slots {
+            delivery.refuse(reason);
+        }
+    }
 }
+
+/// What an asker is told: the results of all rows, or why there are none.
+pub(crate) type Answer = Result<Computed, String>;
 
 /// One job's results, as far as they are there.
 pub(crate) struct Delivery {
@@ -96,18 +107,22 @@ pub(crate) struct Delivery {
 struct DeliveryState {
     results: Computed,
     missing: usize,
-    reply: Option<oneshot::Sender<Computed>>,
+    reply: Option<oneshot::Sender<Answer>>,
 }
 
 impl Delivery {
-    /// For a job of these rows.
-    pub(crate) fn new(rows: &Rows, image_bytes: usize, reply: oneshot::Sender<Computed>) -> Arc<Self> {
-        let count = rows.len();
-        let (results, row_len) = match rows {
-            Rows::Faces(_) => (Computed::Pixels(vec![0; count * image_bytes]), image_bytes),
-            Rows::Images(_) => (Computed::Encodings(vec![0.0; count * 2 * LATENT]), 2 * LATENT),
+    /// For a job of so many rows.
+    pub(crate) fn new(rows: usize, task: Task, image_bytes: usize, reply: oneshot::Sender<Answer>) -> Arc<Self> {
+        let row_len = match task {
+            Task::Generate => image_bytes,
+            Task::Encode => 2 * LATENT,
+            Task::Embed => FEATURE,
         };
-        Arc::new(Self { state: Mutex::new(DeliveryState { results, missing: count, reply: Some(reply) }), row_len })
+        let results = match task {
+            Task::Generate => Computed::Pixels(vec![0; rows * row_len]),
+            Task::Encode | Task::Embed => Computed::Vectors(vec![0.0; rows * row_len]),
+        };
+        Arc::new(Self { state: Mutex::new(DeliveryState { results, missing: rows, reply: Some(reply) }), row_len })
     }
 
     /// Whether nobody waits for the results any more.
@@ -123,19 +138,26 @@ impl Delivery {
             (Computed::Pixels(all), Computed::Pixels(rows)) => {
                 all[position * len..][..len].copy_from_slice(&rows[nth * len..][..len]);
             }
-            (Computed::Encodings(all), Computed::Encodings(rows)) => {
+            (Computed::Vectors(all), Computed::Vectors(rows)) => {
                 all[position * len..][..len].copy_from_slice(&rows[nth * len..][..len]);
             }
             _ => unreachable!("a tile computes what its jobs ask for; this is a bug"),
         }
         state.missing -= 1;
         if state.missing == 0 {
-            let nothing = Computed::Encodings(Vec::new());
+            let nothing = Computed::Vectors(Vec::new());
             let results = std::mem::replace(&mut state.results, nothing);
             if let Some(reply) = state.reply.take() {
                 // An asker that left needs no answer.
-                let _ = reply.send(results);
+                let _ = reply.send(Ok(results));
             }
+        }
+    }
+
+    /// There will be no results. The job's other rows are then abandoned.
+    fn refuse(&self, reason: &str) {
+        if let Some(reply) = self.lock().reply.take() {
+            let _ = reply.send(Err(reason.to_owned()));
         }
     }
 

@@ -4,7 +4,7 @@
 //! batches, or with many of them waiting, gets no more of the device than one with small ones.
 
 use super::{Face, Turn, tile::Delivery};
-use crate::engine::Computed;
+use crate::engine::{Computed, Seat};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -15,19 +15,31 @@ use std::{
 pub(crate) enum Rows {
     /// To be generated.
     Faces(Vec<Face>),
-    /// To be encoded.
+    /// To be encoded or embedded.
     Images(Vec<Arc<[u8]>>),
 }
 
-/// What a tile computes; rows of different kinds don't share one.
+/// What is computed of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum Task {
+    /// A face's image.
     Generate,
+    /// An image's latent distribution.
     Encode,
+    /// An image's identity feature.
+    Embed,
+}
+
+/// What a tile computes and with whose weights; rows of different kinds don't share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) seat: Seat,
+    pub(crate) task: Task,
 }
 
 /// One batch's rows, the next of them, and where their results go.
 pub(crate) struct Job {
+    kind: Kind,
     rows: VecDeque<Content>,
     taken: usize,
     delivery: Arc<Delivery>,
@@ -36,6 +48,7 @@ pub(crate) struct Job {
 
 /// A row on its way into a tile.
 pub(crate) struct Row {
+    pub(crate) kind: Kind,
     pub(crate) content: Content,
     /// Position in its job.
     pub(crate) position: usize,
@@ -88,7 +101,7 @@ impl Turns {
                 self.leave(&turn);
                 continue;
             };
-            if kind.is_some_and(|kind| job.kind() != Some(kind)) {
+            if kind.is_some_and(|kind| job.kind != kind) {
                 break;
             }
             if self.credit == 0 {
@@ -96,7 +109,7 @@ impl Turns {
                 self.credit = self.quantum;
                 continue;
             }
-            kind = kind.or(job.kind());
+            kind = Some(job.kind);
             while self.credit > 0 && taken.len() < space {
                 let Some(row) = job.next() else { break };
                 taken.push(row);
@@ -135,12 +148,12 @@ impl Turns {
 }
 
 impl Job {
-    pub(crate) fn new(rows: Rows, delivery: Arc<Delivery>, queued_at: Instant) -> Self {
+    pub(crate) fn new(kind: Kind, rows: Rows, delivery: Arc<Delivery>, queued_at: Instant) -> Self {
         let rows = match rows {
             Rows::Faces(faces) => faces.into_iter().map(Content::Face).collect(),
             Rows::Images(images) => images.into_iter().map(Content::Image).collect(),
         };
-        Self { rows, taken: 0, delivery, queued_at }
+        Self { kind, rows, taken: 0, delivery, queued_at }
     }
 
     fn next(&mut self) -> Option<Row> {
@@ -148,25 +161,12 @@ impl Job {
         let position = self.taken;
         self.taken += 1;
         let (delivery, queued_at) = (self.delivery.clone(), self.queued_at);
-        Some(Row { content, position, delivery, queued_at, is_first: position == 0 })
+        Some(Row { kind: self.kind, content, position, delivery, queued_at, is_first: position == 0 })
     }
 
     /// Whether there is nothing left to compute, or nobody left to compute it for.
     fn is_finished(&self) -> bool {
         self.rows.is_empty() || self.delivery.is_abandoned()
-    }
-
-    fn kind(&self) -> Option<Kind> {
-        self.rows.front().map(Content::kind)
-    }
-}
-
-impl Content {
-    pub(crate) fn kind(&self) -> Kind {
-        match self {
-            Self::Face(_) => Kind::Generate,
-            Self::Image(_) => Kind::Encode,
-        }
     }
 }
 
@@ -177,12 +177,14 @@ impl Rows {
             Self::Images(images) => images.len(),
         }
     }
+}
 
+impl Task {
     /// The result of no rows.
-    pub(crate) fn nothing(&self) -> Computed {
+    pub(crate) fn nothing(self) -> Computed {
         match self {
-            Self::Faces(_) => Computed::Pixels(Vec::new()),
-            Self::Images(_) => Computed::Encodings(Vec::new()),
+            Self::Generate => Computed::Pixels(Vec::new()),
+            Self::Encode | Self::Embed => Computed::Vectors(Vec::new()),
         }
     }
 }
@@ -190,23 +192,24 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scheduler::tile::Answer;
     use tokio::sync::oneshot;
 
-    type Answer = oneshot::Receiver<Computed>;
+    type Asker = oneshot::Receiver<Answer>;
 
-    fn job(rows: usize) -> (Job, Answer) {
-        let faces = vec![Face { parents: Vec::new(), latent: Vec::new() }; rows];
-        let rows = Rows::Faces(faces);
-        let (reply, answer) = oneshot::channel();
-        let delivery = Delivery::new(&rows, 1, reply);
-        (Job::new(rows, delivery, Instant::now()), answer)
+    fn kind(seat: u64, task: Task) -> Kind {
+        Kind { seat: Seat(seat), task }
     }
 
-    fn encoding(rows: usize) -> (Job, Answer) {
-        let rows = Rows::Images(vec![Arc::from([0u8]); rows]);
+    fn job(rows: usize) -> (Job, Asker) {
+        let faces = vec![Face { parents: Vec::new(), latent: Vec::new() }; rows];
+        of(kind(0, Task::Generate), Rows::Faces(faces))
+    }
+
+    fn of(kind: Kind, rows: Rows) -> (Job, Asker) {
         let (reply, answer) = oneshot::channel();
-        let delivery = Delivery::new(&rows, 1, reply);
-        (Job::new(rows, delivery, Instant::now()), answer)
+        let delivery = Delivery::new(rows.len(), kind.task, 1, reply);
+        (Job::new(kind, rows, delivery, Instant::now()), answer)
     }
 
     /// How many rows of which job a tile holds.
@@ -278,15 +281,18 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_different_kinds_share_no_tile() {
+    fn rows_of_different_kinds_or_weights_share_no_tile() {
         let mut turns = Turns::new(4);
         let (faces, _f) = job(2);
-        let (images, _i) = encoding(2);
-        turns.push(Turn::Stream(1), faces);
-        turns.push(Turn::Stream(2), images);
-        let kinds = |rows: Vec<Row>| rows.iter().map(|row| row.content.kind()).collect::<Vec<_>>();
-        assert_eq!(kinds(turns.take(4, None)), [Kind::Generate; 2]);
-        assert!(turns.take(2, Some(Kind::Generate)).is_empty());
-        assert_eq!(kinds(turns.take(4, None)), [Kind::Encode; 2]);
+        let (images, _i) = of(kind(0, Task::Encode), Rows::Images(vec![Arc::from([0u8]); 2]));
+        let (newer, _n) = of(kind(1, Task::Encode), Rows::Images(vec![Arc::from([0u8]); 1]));
+        for (stream, job) in [faces, images, newer].into_iter().enumerate() {
+            turns.push(Turn::Stream(stream as u64), job);
+        }
+        let kinds = |rows: Vec<Row>| rows.iter().map(|row| row.kind).collect::<Vec<_>>();
+        assert_eq!(kinds(turns.take(4, None)), [kind(0, Task::Generate); 2]);
+        assert!(turns.take(2, Some(kind(0, Task::Generate))).is_empty());
+        assert_eq!(kinds(turns.take(4, None)), [kind(0, Task::Encode); 2]);
+        assert_eq!(kinds(turns.take(4, None)), [kind(1, Task::Encode)]);
     }
 }

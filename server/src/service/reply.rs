@@ -3,6 +3,7 @@
 use super::request::Place;
 use crate::{
     assemble::Batch,
+    bundles::{BundleFacts, declared::Declared},
     error::{Error, Result},
     plan::{
         self, Planner,
@@ -14,7 +15,7 @@ use nets::pixels::IMAGE_SIZE;
 use proto::{limits, v1};
 
 /// What a stream is, every default written out.
-pub(super) fn header(served: &Served, planner: &Planner, place: &Place) -> v1::StreamHeader {
+pub(super) fn header(served: &Served, planner: &Planner, place: &Place, declared: &Declared) -> v1::StreamHeader {
     v1::StreamHeader {
         spec: Some(spec(planner.spec())),
         place: Some(v1::Place {
@@ -24,7 +25,8 @@ pub(super) fn header(served: &Served, planner: &Planner, place: &Place) -> v1::S
             world_size: place.world_size,
         }),
         dataset_digest: served.dataset_digest.clone(),
-        bundle_digest: served.bundle.digest.clone(),
+        bundle_digest: declared.at(place.indices.start).digest().to_owned(),
+        declared: declared.entries().iter().map(|entry| takeover(entry.first, entry.bundle.digest())).collect(),
         numerics: served.numerics.clone(),
         plan_version: plan::VERSION,
         identities: served.catalogue.identities(),
@@ -32,6 +34,11 @@ pub(super) fn header(served: &Served, planner: &Planner, place: &Place) -> v1::S
         image: Some(shape(planner.spec().channels)),
         server_version: env!("CARGO_PKG_VERSION").into(),
     }
+}
+
+/// That a bundle takes over.
+pub(super) fn takeover(first_index: u64, bundle_digest: &str) -> v1::Takeover {
+    v1::Takeover { first_index, bundle_digest: bundle_digest.to_owned() }
 }
 
 fn spec(spec: &Spec) -> v1::StreamSpec {
@@ -67,11 +74,8 @@ fn spec(spec: &Spec) -> v1::StreamSpec {
 }
 
 /// A batch; its pixels are shared, not copied.
-pub(super) fn batch(served: &Served, batch: &Batch) -> v1::Batch {
+pub(super) fn batch(batch: &Batch) -> v1::Batch {
     v1::Batch {
-        index: batch.index,
-        rows: batch.labels.len() as u32,
-        first_row: batch.first_row,
         labels: batch.labels.clone(),
         sources: batch.sources.iter().map(|source| source.number()).collect(),
         provenance: Some(v1::Provenance {
@@ -81,9 +85,20 @@ pub(super) fn batch(served: &Served, batch: &Batch) -> v1::Batch {
             latent_rows: batch.latent_rows.clone(),
             replaced_rows: batch.replaced.clone(),
         }),
-        bundle_digest: served.bundle.digest.clone(),
-        digest: batch.digest.clone(),
         pixels: batch.pixels.clone(),
+        ..digests(batch)
+    }
+}
+
+/// What names a batch, without what is in it.
+pub(super) fn digests(batch: &Batch) -> v1::Batch {
+    v1::Batch {
+        index: batch.index,
+        rows: batch.labels.len() as u32,
+        first_row: batch.first_row,
+        bundle_digest: batch.bundle.clone(),
+        digest: batch.digest.clone(),
+        ..v1::Batch::default()
     }
 }
 
@@ -95,19 +110,16 @@ pub(super) fn info(served: &Served, request: &v1::GetInfoRequest) -> Result<v1::
         return Err(Error::OutOfRange(format!("expected a first identity of at most {identities}, found {first}")));
     }
     let names = served.names.iter().skip(first as usize).take(request.names.min(limits::MAX_NAMES) as usize);
+    let bundles: Vec<v1::BundleInfo> = served.bundles.all().iter().map(|held| bundle(&held.facts)).collect();
     Ok(v1::GetInfoResponse {
-        image: Some(shape(served.bundle.channels)),
+        image: Some(shape(served.channels)),
         identities,
         names: names.cloned().collect(),
         images: served.catalogue.images().into(),
         dataset_digest: served.dataset_digest.clone(),
-        bundle: Some(v1::BundleInfo {
-            digest: served.bundle.digest.clone(),
-            architecture: served.bundle.architecture.clone(),
-            images_seen: served.bundle.images_seen,
-            dataset_digest: served.bundle.dataset_digest.clone(),
-            encoder: served.bundle.encoder,
-        }),
+        bundle: bundles.first().cloned(),
+        bundles,
+        max_bundles: u32::try_from(served.bundles.most()).unwrap_or(u32::MAX),
         numerics: served.numerics.clone(),
         limits: Some(v1::Limits {
             max_batch_size: limits::MAX_BATCH_SIZE,
@@ -119,18 +131,36 @@ pub(super) fn info(served: &Served, request: &v1::GetInfoRequest) -> Result<v1::
             max_names: limits::MAX_NAMES,
             max_streams: u32::try_from(served.config.max_streams).unwrap_or(u32::MAX),
             max_request_bytes: limits::MAX_REQUEST_BYTES as u64,
+            max_takeovers: limits::MAX_TAKEOVERS as u32,
         }),
         plan_version: plan::VERSION,
         server_version: env!("CARGO_PKG_VERSION").into(),
     })
 }
 
+/// Facts about weights.
+pub(super) fn bundle(facts: &BundleFacts) -> v1::BundleInfo {
+    v1::BundleInfo {
+        digest: facts.digest.clone(),
+        architecture: facts.architecture.clone(),
+        images_seen: facts.images_seen,
+        dataset_digest: facts.dataset_digest.clone(),
+        encoder: facts.encoder,
+    }
+}
+
 /// Generated images.
-pub(super) fn synthesized(served: &Served, rows: usize, channels: usize, pixels: Vec<u8>) -> v1::SynthesizeResponse {
+pub(super) fn synthesized(
+    served: &Served,
+    bundle_digest: &str,
+    rows: usize,
+    channels: usize,
+    pixels: Vec<u8>,
+) -> v1::SynthesizeResponse {
     v1::SynthesizeResponse {
         image: Some(shape(channels)),
         rows: rows as u32,
-        bundle_digest: served.bundle.digest.clone(),
+        bundle_digest: bundle_digest.to_owned(),
         numerics: served.numerics.clone(),
         pixels: pixels.into(),
     }

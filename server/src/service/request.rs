@@ -1,7 +1,11 @@
 //! Requests, checked and made domain values. Nothing that comes from outside is trusted.
 
 use crate::{
-    error::{Error, Result},
+    bundles::{
+        Loaded,
+        declared::{Declared, Entry},
+    },
+    error::{Error, Result, quoted},
     plan::{
         self, Planner,
         blending::Parent,
@@ -34,8 +38,25 @@ pub(super) enum LatentOf {
     Vector(Vec<f32>),
 }
 
-/// A stream's planner and place.
-pub(super) fn stream(served: &Served, request: v1::StreamRequest) -> Result<(Planner, Place)> {
+/// Which weights a stream wants.
+#[derive(Clone, Debug)]
+pub(super) enum Wanted {
+    /// What is declared, and no other.
+    Closed(Declared),
+    /// What is declared, if anything, and newer ones as they come.
+    Follow(Option<Declared>),
+}
+
+/// A checked request.
+pub(super) struct Asked {
+    pub(super) planner: Planner,
+    pub(super) spec_digest: [u8; 32],
+    pub(super) place: Place,
+    pub(super) wanted: Wanted,
+}
+
+/// A stream's planner, place and weights.
+pub(super) fn stream(served: &Served, request: v1::StreamRequest) -> Result<Asked> {
     let expected = request.expected.unwrap_or_default();
     expect("a dataset with digest", &expected.dataset_digest, &served.dataset_digest, DATASET_REMEDY)?;
     expect("numerics class", &expected.numerics, &served.numerics, NUMERICS_REMEDY)?;
@@ -44,12 +65,19 @@ pub(super) fn stream(served: &Served, request: v1::StreamRequest) -> Result<(Pla
         let remedy = "run the server's version that the stream was begun with";
         return Err(Error::Expectation { what: "plan version", expected, found, remedy });
     }
-    bundle(served, request.bundle)?;
     let wire = request.spec.ok_or_else(|| Error::Request("expected a spec, found none".into()))?;
     let spec = spec(served, wire)?;
-    spec.check(&served.catalogue, served.bundle.channels, served.bundle.encoder)?;
     let place = place(request.place.unwrap_or_default(), spec.batch_size)?;
-    Ok((Planner::new(Arc::new(spec), served.catalogue.clone()), place))
+    let wanted = wanted(served, request.bundle, place.indices.start)?;
+    let encoder = match &wanted {
+        Wanted::Closed(table) | Wanted::Follow(Some(table)) => {
+            table.entries().iter().all(|entry| entry.bundle.facts.encoder)
+        }
+        Wanted::Follow(None) => served.bundles.newest().facts.encoder,
+    };
+    spec.check(&served.catalogue, served.channels, encoder)?;
+    let spec_digest = spec.digest();
+    Ok(Asked { planner: Planner::new(Arc::new(spec), served.catalogue.clone()), spec_digest, place, wanted })
 }
 
 /// A spec with its defaults written out, not yet checked.
@@ -102,7 +130,7 @@ fn latent(wire: Option<v1::Latent>) -> Latent {
 
 fn channels(served: &Served, format: i32) -> Result<usize> {
     match v1::PixelFormat::try_from(format) {
-        Ok(v1::PixelFormat::Unspecified) => Ok(served.bundle.channels),
+        Ok(v1::PixelFormat::Unspecified) => Ok(served.channels),
         Ok(v1::PixelFormat::Grey) => Ok(1),
         Ok(v1::PixelFormat::Rgb) => Ok(3),
         Err(_) => Err(unknown("a pixel format", format)),
@@ -142,10 +170,14 @@ fn place(wire: v1::Place, batch_size: u32) -> Result<Place> {
 pub(super) type FaceOf = (Vec<Parent>, LatentOf);
 
 /// Faces to generate, and the channels asked for.
-pub(super) fn faces(served: &Served, request: v1::SynthesizeRequest) -> Result<(Vec<FaceOf>, usize)> {
-    bundle(served, request.bundle)?;
+pub(super) fn faces(served: &Served, request: v1::SynthesizeRequest) -> Result<(Vec<FaceOf>, usize, Arc<Loaded>)> {
+    // A request is over before a newer bundle could take over.
+    let bundle = match wanted(served, request.bundle, 0)? {
+        Wanted::Closed(table) | Wanted::Follow(Some(table)) => table.last().bundle.clone(),
+        Wanted::Follow(None) => served.bundles.newest(),
+    };
     let channels = channels(served, request.pixel_format)?;
-    if channels > served.bundle.channels {
+    if channels > served.channels {
         let sentence = "colour pixels are asked for, but the bundle served makes grey images";
         return Err(plan::spec::SpecError::Unsuited(sentence.into()).into());
     }
@@ -158,7 +190,7 @@ pub(super) fn faces(served: &Served, request: v1::SynthesizeRequest) -> Result<(
         let latent = face.latent.ok_or_else(|| Error::Request(format!("face {nth}: expected a latent, found none")))?;
         Ok((parents, latent_of(nth, latent)?))
     };
-    Ok((request.faces.into_iter().enumerate().map(face).collect::<Result<_>>()?, channels))
+    Ok((request.faces.into_iter().enumerate().map(face).collect::<Result<_>>()?, channels, bundle))
 }
 
 fn parents(served: &Served, nth: usize, wire: &[v1::Parent]) -> Result<Vec<Parent>> {
@@ -221,13 +253,52 @@ fn latent_of(nth: usize, wire: v1::face::Latent) -> Result<LatentOf> {
     }
 }
 
-/// Whether the policy names the bundle served.
-fn bundle(served: &Served, policy: Option<v1::BundlePolicy>) -> Result<()> {
+/// Which of the bundles held a request wants for the batches from `first` on.
+fn wanted(served: &Served, policy: Option<v1::BundlePolicy>, first: u64) -> Result<Wanted> {
     use v1::bundle_policy::Policy;
     match policy.and_then(|policy| policy.policy) {
-        Some(Policy::Pin(digest)) => expect("a bundle with digest", &digest, &served.bundle.digest, BUNDLE_REMEDY),
-        Some(Policy::Follow(_)) | None => Ok(()),
+        None => Ok(Wanted::Closed(Declared::new(first, served.bundles.newest()))),
+        Some(Policy::Pin(digest)) => Ok(Wanted::Closed(Declared::new(first, served.bundles.find(&digest)?))),
+        Some(Policy::Follow(follow)) => {
+            let table = declared(served, &follow.declared, first)?;
+            match (table, follow.closed) {
+                (Some(table), true) => Ok(Wanted::Closed(table)),
+                (None, true) => Err(Error::Request("expected a table of bundles that is closed, found none".into())),
+                (table, false) => Ok(Wanted::Follow(table)),
+            }
+        }
     }
+}
+
+/// A table of bundles, from the entry on that makes batch `first`.
+fn declared(served: &Served, wire: &[v1::Takeover], first: u64) -> Result<Option<Declared>> {
+    let (found, max) = (wire.len(), limits::MAX_TAKEOVERS);
+    if found > max {
+        return Err(Error::Request(format!(
+            "expected at most {max} entries in the table of bundles, found {found}; leave out those that are past"
+        )));
+    }
+    if let Some(pair) = wire.windows(2).find(|pair| pair[0].first_index >= pair[1].first_index) {
+        let (one, next) = (pair[0].first_index, pair[1].first_index);
+        return Err(Error::Request(format!("expected ascending indices in the table of bundles, found {one}, {next}")));
+    }
+    let Some(begin) = wire.first() else { return Ok(None) };
+    if begin.first_index > first {
+        let found = begin.first_index;
+        return Err(Error::Request(format!(
+            "expected a table of bundles that begins at batch {first} or before, found {found}"
+        )));
+    }
+    let past = wire.partition_point(|entry| entry.first_index <= first).saturating_sub(1);
+    let mut table: Option<Declared> = None;
+    for entry in &wire[past..] {
+        let (first, bundle) = (entry.first_index, served.bundles.find(&entry.bundle_digest)?);
+        table = Some(match table {
+            None => Declared::new(first, bundle),
+            Some(table) => table.then(Entry { first, bundle }),
+        });
+    }
+    Ok(table)
 }
 
 /// A trainer's name, which may be empty.
@@ -256,7 +327,6 @@ pub(super) fn report(request: &v1::ReportRequest) -> Result<(&str, &[f32])> {
 }
 
 const DATASET_REMEDY: &str = "serve the dataset that the stream was begun with";
-const BUNDLE_REMEDY: &str = "serve the bundle that the stream was begun with, or begin a new stream";
 const NUMERICS_REMEDY: &str =
     "generated pixels may differ in the last bit; ask a server of that class, or ask without naming one to accept it";
 
@@ -266,16 +336,6 @@ fn expect(what: &'static str, expected: &str, found: &str, remedy: &'static str)
         return Ok(());
     }
     Err(Error::Expectation { what, expected: quoted(expected), found: found.into(), remedy })
-}
-
-/// What a trainer sent, as far as an answer can repeat it: a status travels in a header, and
-/// receivers refuse headers of more than 8 KiB, sentence and all. Line ends and the like become
-/// `?`, so that a sentence stays one line of a log.
-fn quoted(text: &str) -> String {
-    const MOST_LETTERS: usize = 100;
-    let letters: String = text.chars().take(MOST_LETTERS).collect();
-    let cut = if letters.len() < text.len() { format!("... ({} bytes)", text.len()) } else { String::new() };
-    letters.replace(char::is_control, "?") + &cut
 }
 
 fn unknown(what: &str, found: i32) -> Error {

@@ -7,9 +7,10 @@ use tonic::{Code, Status};
 pub(super) fn status(error: &Error) -> Status {
     let code = match error {
         Error::Spec(SpecError::Invalid(_)) | Error::Request(_) => Code::InvalidArgument,
-        Error::Spec(SpecError::Unsuited(_)) | Error::Expectation { .. } => Code::FailedPrecondition,
+        Error::Spec(SpecError::Unsuited(_)) | Error::Expectation { .. } | Error::Refused(_) => Code::FailedPrecondition,
         Error::OutOfRange(_) => Code::OutOfRange,
         Error::Busy { .. } => Code::ResourceExhausted,
+        Error::Reloading => Code::Aborted,
         Error::Image(_) => Code::DataLoss,
         Error::Engine(_) | Error::ShuttingDown => Code::Unavailable,
         // The rest can't reach a request, or is a bug.
@@ -26,6 +27,8 @@ pub(super) fn reason(error: &Error) -> &'static str {
         Error::Expectation { .. } => "mismatch",
         Error::OutOfRange(_) => "out_of_range",
         Error::Busy { .. } => "busy",
+        Error::Refused(_) => "bundle",
+        Error::Reloading => "reloading",
         Error::Image(_) => "lost_image",
         Error::Engine(_) => "engine",
         Error::ShuttingDown => "shutdown",
@@ -43,6 +46,7 @@ pub(crate) fn code_name(code: Code) -> &'static str {
         Code::FailedPrecondition => "FAILED_PRECONDITION",
         Code::OutOfRange => "OUT_OF_RANGE",
         Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::Aborted => "ABORTED",
         Code::DataLoss => "DATA_LOSS",
         Code::Unavailable => "UNAVAILABLE",
         Code::Internal => "INTERNAL",

@@ -8,17 +8,23 @@ use server::{
     Error,
     engine::weights::BundleGenerator,
     plan::blending::Parent,
-    scheduler::{Face, Scheduler, Turn},
-    telemetry::{Identity, Telemetry},
+    scheduler::{Face, Scheduler, Turn, Weights},
+    telemetry::Telemetry,
 };
 use std::sync::Arc;
 
-fn scheduler(tile: usize) -> Scheduler {
-    let identity = Identity { bundle_digest: "", architecture: "", precision: "", numerics: "", dataset_digest: "" };
-    let telemetry = Arc::new(Telemetry::new(&identity).unwrap());
+fn weights(tile: usize) -> Weights {
+    seated(tile).1
+}
+
+fn seated(tile: usize) -> (Scheduler, Weights) {
+    let telemetry = Arc::new(Telemetry::new("", "").unwrap());
     let bundle = Bundle::from_bytes(&tiny_bundle(&["a", "b", "c"]), "a test", &Device::Cpu).unwrap();
     let generator = BundleGenerator::new(bundle, Device::Cpu, telemetry.clone());
-    Scheduler::start(Box::new(generator), tile, telemetry).unwrap()
+    let scheduler = Scheduler::start(tile, 1, 3, telemetry).unwrap();
+    let weights = scheduler.seat(Box::new(generator)).unwrap();
+    weights.accept();
+    (scheduler, weights)
 }
 
 fn faces() -> Vec<Face> {
@@ -30,55 +36,60 @@ fn faces() -> Vec<Face> {
         .collect()
 }
 
-async fn images(scheduler: &Scheduler, faces: &[Face]) -> Vec<Vec<u8>> {
-    let pixels = scheduler.generate(Turn::Stream(0), faces.to_vec()).await.unwrap();
+async fn images(weights: &Weights, faces: &[Face]) -> Vec<Vec<u8>> {
+    let pixels = weights.generate(Turn::Stream(0), faces.to_vec()).await.unwrap();
     pixels.chunks(pixels.len() / faces.len()).map(<[u8]>::to_vec).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_depends_neither_on_its_neighbours_nor_on_its_position() {
-    let scheduler = scheduler(4);
+    let weights = weights(4);
     let faces = faces();
-    let together = images(&scheduler, &faces).await;
+    let together = images(&weights, &faces).await;
     assert!(together.windows(2).all(|pair| pair[0] != pair[1]), "the generator ignores its input");
     for (nth, face) in faces.iter().enumerate() {
-        let alone = images(&scheduler, std::slice::from_ref(face)).await;
+        let alone = images(&weights, std::slice::from_ref(face)).await;
         assert!(alone[0] == together[nth], "row {nth} changed when it was alone");
     }
     let mut reversed = faces.clone();
     reversed.reverse();
-    let mut backwards = images(&scheduler, &reversed).await;
+    let mut backwards = images(&weights, &reversed).await;
     backwards.reverse();
     assert!(backwards == together, "a row changed with its position");
-    let (one, other) = tokio::join!(images(&scheduler, &faces[..5]), images(&scheduler, &faces[5..]));
+    let (one, other) = tokio::join!(images(&weights, &faces[..5]), images(&weights, &faces[5..]));
     assert!([one, other].concat() == together, "a row changed when two streams shared its tile");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn encodings_of_an_image_do_not_depend_on_the_others() {
-    let scheduler = scheduler(4);
+async fn encodings_and_features_of_an_image_do_not_depend_on_the_others() {
+    let weights = weights(4);
     let pictures: Vec<Arc<[u8]>> =
         (0..6u32).map(|nth| (0..128 * 128u32).map(|p| (p * (nth + 1) / 7) as u8).collect()).collect();
-    let together = scheduler.encode(Turn::Stream(0), pictures.clone()).await.unwrap();
+    let together = weights.encode(Turn::Stream(0), pictures.clone()).await.unwrap();
+    let features = weights.embed(Turn::Stream(0), pictures.clone()).await.unwrap();
     for (nth, picture) in pictures.iter().enumerate() {
-        let alone = scheduler.encode(Turn::Stream(0), vec![picture.clone()]).await.unwrap();
+        let alone = weights.encode(Turn::Stream(0), vec![picture.clone()]).await.unwrap();
         assert_eq!(alone, together[nth * 512..][..512], "picture {nth}");
+        let feature = weights.embed(Turn::Stream(0), vec![picture.clone()]).await.unwrap();
+        assert_eq!(feature, features[nth * 256..][..256], "feature of picture {nth}");
+        let length: f32 = feature.iter().map(|value| value * value).sum();
+        assert!((length - 1.0).abs() < 1e-5, "a feature has length 1, not {length}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_cannot_be_packed_ends_the_engine_and_leaves_nobody_waiting() {
-    let scheduler = scheduler(4);
+    let (scheduler, weights) = seated(4);
     let nobody = Face { parents: vec![Parent { identity: 99, weight: 1.0 }], latent: vec![0.0; 256] };
     let (one, other) = tokio::join!(
-        in_time(scheduler.generate(Turn::Stream(0), vec![nobody])),
-        in_time(scheduler.generate(Turn::Stream(1), faces())),
+        in_time(weights.generate(Turn::Stream(0), vec![nobody])),
+        in_time(weights.generate(Turn::Stream(1), faces())),
     );
     assert!(matches!(one, Err(Error::Engine(_))), "{one:?}");
     assert!(other.is_ok() || matches!(other, Err(Error::Engine(_))));
     assert!(scheduler.failure().unwrap().contains("packer thread ended early"));
     in_time(scheduler.failed()).await;
-    let late = in_time(scheduler.generate(Turn::Stream(1), faces())).await;
+    let late = in_time(weights.generate(Turn::Stream(1), faces())).await;
     assert!(matches!(late, Err(Error::Engine(_))), "{late:?}");
 }
 
@@ -86,8 +97,7 @@ async fn a_row_that_cannot_be_packed_ends_the_engine_and_leaves_nobody_waiting()
 fn bytes_do_not_depend_on_the_thread_count() {
     use server::engine::RowGenerator;
     let bundle = || Bundle::from_bytes(&tiny_bundle(&["a", "b", "c"]), "a test", &Device::Cpu).unwrap();
-    let identity = Identity { bundle_digest: "", architecture: "", precision: "", numerics: "", dataset_digest: "" };
-    let telemetry = Arc::new(Telemetry::new(&identity).unwrap());
+    let telemetry = Arc::new(Telemetry::new("", "").unwrap());
     let faces = faces();
     let latents: Vec<f32> = faces.iter().flat_map(|face| face.latent.clone()).collect();
     let labels: Vec<f32> = faces

@@ -1,0 +1,159 @@
+//! The weights held: the newest, which new streams get, and older ones for as long as a stream needs
+//! them or nothing else needs their room.
+//!
+//! [`declared`] says which of them makes which batch of a stream; [`followers`] lets the streams that
+//! follow change together.
+
+pub(crate) mod declared;
+pub(crate) mod followers;
+
+use crate::{
+    encodings::Encodings,
+    engine::RowGenerator,
+    error::{Error, Result},
+    scheduler::{Scheduler, Weights},
+    telemetry::Telemetry,
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Facts about the weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BundleFacts {
+    /// BLAKE3 of the file.
+    pub digest: String,
+    /// Its architecture, for people.
+    pub architecture: String,
+    /// Training images the generator had seen.
+    pub images_seen: u64,
+    /// Digest of the dataset it was trained on.
+    pub dataset_digest: String,
+    /// 1 or 3.
+    pub channels: usize,
+    /// Whether it can encode.
+    pub encoder: bool,
+}
+
+/// A bundle that was opened, and is not served yet.
+pub struct Candidate {
+    /// Facts about it.
+    pub facts: BundleFacts,
+    /// Names of its identities, in class order.
+    pub names: Vec<String>,
+    /// Normalised mean feature of each identity: 256 numbers after the other.
+    pub centres: Vec<f32>,
+    /// Makes its generator.
+    #[allow(clippy::type_complexity, reason = "named nowhere else")]
+    pub generator: Box<dyn FnOnce(Arc<Telemetry>) -> Box<dyn RowGenerator> + Send>,
+}
+
+/// Where bundles come from: a file, or a test's.
+pub trait BundleStore: Send + Sync + 'static {
+    /// The bytes that are there now.
+    ///
+    /// # Errors
+    /// When there are none.
+    fn read(&self) -> Result<Vec<u8>>;
+
+    /// The bundle that these bytes are.
+    ///
+    /// # Errors
+    /// When they are none.
+    fn open(&self, bytes: &[u8]) -> Result<Candidate>;
+
+    /// What changes when other bytes are there, as far as can be told without reading them; `None`
+    /// when nothing is there.
+    fn stamp(&self) -> Option<String>;
+}
+
+/// A bundle with a seat at the engine.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) facts: BundleFacts,
+    pub(crate) centres: Vec<f32>,
+    pub(crate) weights: Weights,
+    pub(crate) encodings: Encodings,
+}
+
+impl Loaded {
+    /// Seats a candidate's generator, on trial.
+    pub(crate) fn new(candidate: Candidate, scheduler: &Scheduler, telemetry: &Arc<Telemetry>) -> Result<Self> {
+        let weights = scheduler.seat((candidate.generator)(telemetry.clone()))?;
+        Ok(Self { facts: candidate.facts, centres: candidate.centres, weights, encodings: Encodings::new() })
+    }
+
+    pub(crate) fn digest(&self) -> &str {
+        &self.facts.digest
+    }
+}
+
+/// The bundles held.
+pub(crate) struct Bundles {
+    /// The newest first; never empty.
+    held: Mutex<Vec<Arc<Loaded>>>,
+    most: usize,
+}
+
+impl Bundles {
+    /// With the first bundle; `most` are held at once.
+    pub(crate) fn new(first: Loaded, most: usize) -> Self {
+        Self { held: Mutex::new(vec![Arc::new(first)]), most: most.max(2) }
+    }
+
+    /// The one that new streams get.
+    pub(crate) fn newest(&self) -> Arc<Loaded> {
+        self.held()[0].clone()
+    }
+
+    /// All of them, the newest first.
+    pub(crate) fn all(&self) -> Vec<Arc<Loaded>> {
+        self.held().clone()
+    }
+
+    /// How many are held at most.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// The one with a digest.
+    ///
+    /// # Errors
+    /// When it is not held.
+    pub(crate) fn find(&self, digest: &str) -> Result<Arc<Loaded>> {
+        let held = self.held();
+        held.iter().find(|bundle| bundle.digest() == digest).cloned().ok_or_else(|| Error::Expectation {
+            what: "a bundle with digest",
+            expected: crate::error::quoted(digest),
+            found: held.iter().map(|bundle| bundle.digest()).collect::<Vec<_>>().join(" and "),
+            remedy: "serve the bundle that the stream was begun with, or begin a new stream",
+        })
+    }
+
+    /// Lets go of the oldest bundle that no stream needs, when there is no room for another one.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when all of them are needed.
+    pub(crate) fn make_room(&self) -> Result<()> {
+        let mut held = self.held();
+        while held.len() >= self.most {
+            // Streams, and what they have in the making, hold a bundle by another count of the same.
+            let unneeded = held.iter().rposition(|bundle| Arc::strong_count(bundle) == 1).filter(|&nth| nth > 0);
+            let Some(nth) = unneeded else {
+                return Err(Error::Busy { what: "bundles that streams need", limit: self.most });
+            };
+            held.remove(nth);
+        }
+        Ok(())
+    }
+
+    /// Makes a bundle the newest, whether or not it is held already.
+    pub(crate) fn promote(&self, bundle: Arc<Loaded>) {
+        let mut held = self.held();
+        held.retain(|other| other.digest() != bundle.digest());
+        held.insert(0, bundle);
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<Arc<Loaded>>> {
+        // Nothing that can panic runs between a change's own steps.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
