@@ -15,6 +15,8 @@
 //! 9. [`assemble`]: rows back in plan order, augmented, in one buffer, with a digest;
 //! 10. [`shelf`]: the finished batch, kept for others who ask for the same.
 //!
+//! Which weights make a batch, [`bundles`] says; [`reload`] changes them while streams go on.
+//!
 //! Beside them: [`served`] (everything opened and put to work), `makers` (the places for work that
 //! takes a while), [`telemetry`] (every metric), [`config`], [`error`].
 //!
@@ -31,7 +33,7 @@ pub mod gallery;
 mod makers;
 mod making;
 pub mod plan;
-mod reload;
+pub mod reload;
 pub mod scheduler;
 pub mod serve;
 pub mod served;

@@ -9,7 +9,7 @@ mod trial;
 pub(crate) use trial::Figures;
 
 use crate::{
-    bundles::{Candidate, Loaded},
+    bundles::{BundleFacts, BundleStore, Candidate, Loaded},
     error::{Error, Result},
     served::{Served, compare_names},
     telemetry::Swap,
@@ -24,11 +24,11 @@ const AGAIN: Duration = Duration::from_secs(30);
 
 /// What a reload came to.
 #[derive(Debug)]
-pub(crate) struct Reloaded {
+pub struct Reloaded {
     /// The newest bundle.
-    pub(crate) bundle: Arc<Loaded>,
+    pub bundle: BundleFacts,
     /// Whether it is another one than before.
-    pub(crate) changed: bool,
+    pub changed: bool,
 }
 
 /// Looks at the bundle that is there now, and serves it from now on if it holds up. `expected`, unless
@@ -37,14 +37,13 @@ pub(crate) struct Reloaded {
 /// # Errors
 /// [`Error::Refused`], and the bundle in use stays; [`Error::Busy`] when streams need every bundle
 /// that there is room for; [`Error::Reloading`] when another reload is under way.
-pub(crate) async fn reload(served: &Arc<Served>, expected: &str) -> Result<Reloaded> {
+pub async fn reload(served: &Arc<Served>, expected: &str) -> Result<Reloaded> {
     let store = served.store.try_lock().map_err(|_| Error::Reloading)?;
     let begun = Instant::now();
     let outcome = swap(served, &store, expected).await;
     let counted = match &outcome {
         Ok(Reloaded { changed: true, bundle }) => {
-            let digest = bundle.digest();
-            tracing::info!(digest, architecture = bundle.facts.architecture, "another bundle is served");
+            tracing::info!(digest = bundle.digest, architecture = bundle.architecture, "another bundle is served");
             Swap::Swapped(begun.elapsed())
         }
         Ok(_) => Swap::Unchanged,
@@ -59,7 +58,7 @@ pub(crate) async fn reload(served: &Arc<Served>, expected: &str) -> Result<Reloa
 }
 
 /// The store, shared with the thread that reads it.
-type Store = Arc<dyn crate::bundles::BundleStore>;
+type Store = Arc<dyn BundleStore>;
 
 async fn swap(served: &Arc<Served>, store: &Store, expected: &str) -> Result<Reloaded> {
     let reader = store.clone();
@@ -71,7 +70,7 @@ async fn swap(served: &Arc<Served>, store: &Store, expected: &str) -> Result<Rel
     }
     let current = served.bundles.newest();
     if current.digest() == digest {
-        return Ok(Reloaded { bundle: current, changed: false });
+        return Ok(Reloaded { bundle: current.facts.clone(), changed: false });
     }
     // One that was served before has had its trial.
     let bundle = match served.bundles.find(&digest) {
@@ -87,8 +86,9 @@ async fn swap(served: &Arc<Served>, store: &Store, expected: &str) -> Result<Rel
             Arc::new(bundle)
         }
     };
-    served.bundles.promote(bundle.clone());
-    Ok(Reloaded { bundle, changed: true })
+    let facts = bundle.facts.clone();
+    served.bundles.promote(bundle);
+    Ok(Reloaded { bundle: facts, changed: true })
 }
 
 /// Refuses a bundle that streams couldn't change to.

@@ -107,7 +107,7 @@ impl Telemetry {
 
     /// The metrics in Prometheus's text format.
     pub fn render(&self) -> String {
-        self.registry.render() + &self.bundles.render() + &process::render()
+        self.registry.render(&self.bundles.render()) + &process::render()
     }
 
     /// Makes room for further observations. To be called every few seconds, as nobody may be

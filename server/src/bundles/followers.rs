@@ -2,8 +2,8 @@
 //!
 //! The streams of one spec and one trainer's name may be the ranks that share each batch, so a newer
 //! bundle takes over at one index for all of them: the first that none has begun. What was declared is
-//! kept for as long as one of them is there, so that a rank that joins late changes where the others
-//! did.
+//! kept for as long as one of them is there, so that a rank that joins late, or comes back, changes
+//! where the others did.
 
 use super::{
     Loaded,
@@ -37,9 +37,9 @@ struct Group {
     /// Who makes the batches up to the first entry of `declared`.
     begun_with: Weak<Loaded>,
     declared: Vec<(u64, Weak<Loaded>)>,
-    /// The index that each member is about to begin, or has just begun.
-    members: BTreeMap<u64, u64>,
-    next_member: u64,
+    /// The last batch that any member has begun, whether or not it is still there.
+    furthest: Option<u64>,
+    members: u64,
 }
 
 /// One stream's membership, and its table.
@@ -47,7 +47,6 @@ struct Group {
 pub(crate) struct Follower {
     followers: Followers,
     key: GroupKey,
-    member: u64,
     table: Declared,
 }
 
@@ -63,11 +62,9 @@ impl Followers {
         // What it brings may be news to others, and the other way round.
         table.entries().iter().filter(|entry| entry.first > index).for_each(|entry| group.declare(entry));
         group.tell(&mut table, index);
-        let member = group.next_member;
-        group.next_member += 1;
-        group.members.insert(member, index);
+        group.members += 1;
         drop(groups);
-        Follower { followers: self.clone(), key, member, table }
+        Follower { followers: self.clone(), key, table }
     }
 
     fn groups(&self) -> MutexGuard<'_, BTreeMap<GroupKey, Group>> {
@@ -80,22 +77,22 @@ impl Follower {
         &self.table
     }
 
-    /// To be asked before batch `index` is begun: what is declared that this stream doesn't know yet,
+    /// To be asked before each batch is begun: what is declared that this stream doesn't know yet,
     /// `newest` included. All of it takes over at `index` or later.
     pub(crate) fn advance(&mut self, index: u64, newest: &Arc<Loaded>) -> Vec<Entry> {
         self.table.forget_before(index);
         let mut groups = self.followers.groups();
         // A member's group is there until it leaves.
         let Some(group) = groups.get_mut(&self.key) else { return Vec::new() };
-        group.members.insert(self.member, index);
         let mut news = group.tell(&mut self.table, index);
         if !same(&self.table.last().bundle, newest) {
-            let others = group.members.iter().filter(|(member, _)| **member != self.member);
-            let unbegun = others.map(|(_, begun)| begun + 1).max().unwrap_or(0).max(index);
-            let after = group.declared.last().map_or(0, |(last, _)| last + 1).max(self.table.last().first + 1);
-            group.declare(&Entry { first: unbegun.max(after), bundle: newest.clone() });
+            let after = |last: Option<u64>| last.map_or(0, |last| last + 1);
+            let declared = after(group.declared.last().map(|(last, _)| *last)).max(self.table.last().first + 1);
+            let first = index.max(after(group.furthest)).max(declared);
+            group.declare(&Entry { first, bundle: newest.clone() });
             news.extend(group.tell(&mut self.table, index));
         }
+        group.furthest = group.furthest.max(Some(index));
         news
     }
 }
@@ -104,8 +101,8 @@ impl Drop for Follower {
     fn drop(&mut self) {
         let mut groups = self.followers.groups();
         if let Some(group) = groups.get_mut(&self.key) {
-            group.members.remove(&self.member);
-            if group.members.is_empty() {
+            group.members -= 1;
+            if group.members == 0 {
                 groups.remove(&self.key);
             }
         }
@@ -115,7 +112,7 @@ impl Drop for Follower {
 impl Group {
     fn new(begun_with: &Arc<Loaded>) -> Self {
         let begun_with = Arc::downgrade(begun_with);
-        Self { begun_with, declared: Vec::new(), members: BTreeMap::new(), next_member: 0 }
+        Self { begun_with, declared: Vec::new(), furthest: None, members: 0 }
     }
 
     fn at(&self, index: u64) -> Option<Arc<Loaded>> {
@@ -152,4 +149,130 @@ impl Group {
 
 fn same(a: &Arc<Loaded>, b: &Arc<Loaded>) -> bool {
     a.digest() == b.digest()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        bundles::{BundleFacts, Candidate},
+        engine::{GeneratorError, RowGenerator},
+        scheduler::Scheduler,
+        telemetry::Telemetry,
+    };
+    use proptest::prelude::*;
+
+    struct Nothing;
+
+    impl RowGenerator for Nothing {
+        fn channels(&self) -> usize {
+            1
+        }
+        fn classes(&self) -> usize {
+            1
+        }
+        fn generate(&mut self, _: usize, _: &[f32], _: &[f32]) -> Result<Vec<u8>, GeneratorError> {
+            Err("nobody asks".into())
+        }
+        fn encode(&mut self, _: usize, _: &[u8]) -> Result<Vec<f32>, GeneratorError> {
+            Err("nobody asks".into())
+        }
+        fn embed(&mut self, _: usize, _: &[u8]) -> Result<Vec<f32>, GeneratorError> {
+            Err("nobody asks".into())
+        }
+    }
+
+    struct Shop {
+        scheduler: Scheduler,
+        telemetry: Arc<Telemetry>,
+    }
+
+    impl Shop {
+        fn new() -> Self {
+            let telemetry = Arc::new(Telemetry::new("", "").unwrap());
+            Self { scheduler: Scheduler::start(1, 1, 1, telemetry.clone()).unwrap(), telemetry }
+        }
+
+        fn bundle(&self, number: usize) -> Arc<Loaded> {
+            let facts = BundleFacts {
+                digest: format!("bundle {number}"),
+                architecture: String::new(),
+                images_seen: 0,
+                dataset_digest: String::new(),
+                channels: 1,
+                encoder: false,
+            };
+            let generator = Box::new(|_| Box::new(Nothing) as Box<dyn RowGenerator>);
+            let candidate = Candidate { facts, names: Vec::new(), centres: Vec::new(), generator };
+            Arc::new(Loaded::new(candidate, &self.scheduler, &self.telemetry).unwrap())
+        }
+    }
+
+    /// A rank, and what its client would keep of it.
+    struct Rank {
+        next: u64,
+        table: Option<Declared>,
+        follower: Option<Follower>,
+    }
+
+    #[derive(Clone, Debug)]
+    enum Event {
+        Step(usize),
+        Leave(usize),
+        Swap,
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            8 => (0..3usize).prop_map(Event::Step),
+            1 => (0..3usize).prop_map(Event::Leave),
+            1 => Just(Event::Swap),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn ranks_that_come_and_go_make_each_batch_with_one_bundle(events in proptest::collection::vec(event(), 1..200)) {
+            let shop = Shop::new();
+            let followers = Followers::default();
+            let key = GroupKey { turn: Turn::Trainer("one".into()), spec: [0; 32] };
+            let mut bundles = vec![shop.bundle(0)];
+            let mut made = BTreeMap::<u64, String>::new();
+            let mut ranks: Vec<Rank> = (0..3).map(|_| Rank { next: 0, table: None, follower: None }).collect();
+            for event in events {
+                let newest = bundles[bundles.len() - 1].clone();
+                let present = ranks.iter().filter(|rank| rank.follower.is_some()).count();
+                match event {
+                    Event::Swap => bundles.push(shop.bundle(bundles.len())),
+                    // When the last one goes, so does what was declared.
+                    Event::Leave(rank) if present > 1 => ranks[rank].follower = None,
+                    Event::Leave(_) => {}
+                    Event::Step(rank) => {
+                        let rank = &mut ranks[rank];
+                        let join = || followers.join(key.clone(), rank.next, rank.table.clone(), newest.clone());
+                        let follower = rank.follower.get_or_insert_with(join);
+                        for entry in follower.advance(rank.next, &newest) {
+                            prop_assert!(entry.first >= rank.next, "declared too late");
+                        }
+                        let bundle = follower.table().at(rank.next).digest().to_owned();
+                        let first = made.entry(rank.next).or_insert_with(|| bundle.clone());
+                        prop_assert_eq!(&*first, &bundle, "batch {}", rank.next);
+                        rank.table = Some(follower.table().clone());
+                        rank.next += 1;
+                    }
+                }
+            }
+            // Left alone, everybody comes to the newest.
+            let newest = bundles[bundles.len() - 1].clone();
+            let end = ranks.iter().map(|rank| rank.next).max().unwrap_or(0) + 2;
+            for rank in &mut ranks {
+                let join = || followers.join(key.clone(), rank.next, rank.table.clone(), newest.clone());
+                let follower = rank.follower.get_or_insert_with(join);
+                (rank.next..=end).for_each(|index| drop(follower.advance(index, &newest)));
+                prop_assert_eq!(follower.table().at(end).digest(), newest.digest());
+            }
+            drop(ranks);
+            prop_assert!(followers.groups().is_empty());
+        }
+    }
 }

@@ -148,7 +148,11 @@ impl Spec {
         Ok(())
     }
 
-    fn check_batch(&self) -> Result<(), SpecError> {
+    /// Checks the batch size alone.
+    ///
+    /// # Errors
+    /// When it is out of range.
+    pub fn check_batch(&self) -> Result<(), SpecError> {
         let (size, max) = (self.batch_size, limits::MAX_BATCH_SIZE);
         require((1..=max).contains(&size), || format!("expected a batch size of 1 to {max}, found {size}"))
     }

@@ -27,7 +27,7 @@ impl Admin for AdminService {
         let answered = async {
             let ended = reloading.await;
             let reloaded = ended.map_err(|panic| crate::Error::Bug(format!("reloading ended early: {panic}")))??;
-            let (bundle, changed) = (Some(reply::bundle(&reloaded.bundle.facts)), reloaded.changed);
+            let (bundle, changed) = (Some(reply::bundle(&reloaded.bundle)), reloaded.changed);
             Ok(v1::ReloadResponse { bundle, changed })
         };
         answer(&self.served, "lookalike.v1.Admin/Reload", answered).await

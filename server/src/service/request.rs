@@ -67,6 +67,8 @@ pub(super) fn stream(served: &Served, request: v1::StreamRequest) -> Result<Aske
     }
     let wire = request.spec.ok_or_else(|| Error::Request("expected a spec, found none".into()))?;
     let spec = spec(served, wire)?;
+    // Before the place, which is within a batch.
+    spec.check_batch()?;
     let place = place(request.place.unwrap_or_default(), spec.batch_size)?;
     let wanted = wanted(served, request.bundle, place.indices.start)?;
     let encoder = match &wanted {

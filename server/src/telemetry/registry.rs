@@ -46,10 +46,10 @@ impl Registry {
         self.recorder.register_histogram(&key(name, labels), &METADATA)
     }
 
-    /// Everything in Prometheus's text format, in alphabetical order: the recorder's own changes
-    /// from one time to the next.
-    pub(super) fn render(&self) -> String {
-        let page = self.recorder.handle().render();
+    /// Everything in Prometheus's text format, and `further` families in the same, in alphabetical order:
+    /// the recorder's own changes from one time to the next.
+    pub(super) fn render(&self, further: &str) -> String {
+        let page = self.recorder.handle().render() + further;
         let mut families: Vec<Vec<&str>> =
             page.split_terminator("\n\n").map(|family| family.lines().collect()).collect();
         for family in &mut families {

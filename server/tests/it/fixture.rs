@@ -2,7 +2,7 @@
 
 pub(crate) use crate::stand_ins::{IDENTITIES, IMAGE, IMAGES};
 
-use crate::stand_ins::StandIns;
+use crate::stand_ins::{File, StandIns};
 use proto::v1::{self, augment_client::AugmentClient, stream_response::Message};
 use server::{Config, Error, Served, gallery::ReadError, served::Parts};
 use std::{
@@ -39,6 +39,8 @@ pub(crate) struct Setup {
     pub(crate) unreadable: BTreeMap<u32, ReadError>,
     /// Counts the tiles.
     pub(crate) tiles: Arc<AtomicUsize>,
+    /// Where newer weights are found.
+    pub(crate) file: File,
 }
 
 #[derive(Clone, Copy)]
@@ -59,12 +61,14 @@ impl Default for Setup {
             fails: None,
             unreadable: BTreeMap::new(),
             tiles: Arc::default(),
+            file: File::default(),
         }
     }
 }
 
 /// A running server.
 pub(crate) struct Running {
+    pub(crate) served: Arc<Served>,
     pub(crate) address: SocketAddr,
     pub(crate) metrics: SocketAddr,
     shutdown: Option<oneshot::Sender<()>>,
@@ -95,6 +99,7 @@ impl Setup {
             encoder: self.encoder,
             unreadable: self.unreadable,
             before_tile: Box::new(before_tile),
+            file: self.file,
             ..StandIns::default()
         };
         stand_ins.parts()
@@ -115,8 +120,9 @@ impl Running {
         let stopped = async {
             let _ = stop.await;
         };
-        let ended = tokio::spawn(server::serve_opened(Arc::new(served), listener, metrics, stopped));
-        Self { address, metrics: metrics_address, shutdown: Some(shutdown), ended }
+        let served = Arc::new(served);
+        let ended = tokio::spawn(server::serve_opened(served.clone(), listener, metrics, stopped));
+        Self { served, address, metrics: metrics_address, shutdown: Some(shutdown), ended }
     }
 
     pub(crate) async fn channel(&self) -> Channel {
@@ -208,6 +214,7 @@ impl Running {
 
 /// Reads one stream.
 pub(crate) struct Reader {
+    /// Takeovers are added to it as they are announced.
     pub(crate) header: v1::StreamHeader,
     stream: Streaming<v1::StreamResponse>,
 }
@@ -220,10 +227,15 @@ impl Reader {
     }
 
     pub(crate) async fn next(&mut self) -> Result<Option<v1::Batch>, Status> {
-        match self.stream.message().await? {
-            Some(v1::StreamResponse { message: Some(Message::Batch(batch)) }) => Ok(Some(batch)),
-            None => Ok(None),
-            other => panic!("a batch was expected, not {other:?}"),
+        loop {
+            match self.stream.message().await? {
+                Some(v1::StreamResponse { message: Some(Message::Batch(batch)) }) => return Ok(Some(batch)),
+                Some(v1::StreamResponse { message: Some(Message::Takeover(takeover)) }) => {
+                    self.header.declared.push(takeover);
+                }
+                None => return Ok(None),
+                other => panic!("a batch was expected, not {other:?}"),
+            }
         }
     }
 }

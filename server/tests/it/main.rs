@@ -9,5 +9,6 @@ mod engine;
 mod failures;
 mod operations;
 mod refusals;
+mod reload;
 mod streams;
 mod weights;
