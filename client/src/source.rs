@@ -235,7 +235,9 @@ impl BatchSource for StreamSource {
         let expected = place.origin_of_next().bundle;
         let mut found = meet(runtime, &self.settings, Some(place), &self.interrupt)?;
         self.takeovers = Arc::new(takeovers);
-        if found.description.origin.bundle == expected {
+        if matches!(self.settings.bundle, BundleChoice::Replay(..)) {
+            self.takeovers = Arc::new(replayed(&self.settings.bundle));
+        } else if found.description.origin.bundle == expected {
             found.description.origin.bundle = begun_with;
         } else {
             // Accepted: the stream goes on as if it had begun with this one.

@@ -20,7 +20,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Serve streams until Ctrl-C
-    Serve(start::ServeArgs),
+    Serve(Box<start::ServeArgs>),
     /// Say what a bundle and a dataset hold, and whether they belong together
     Inspect(inspect::InspectArgs),
 }
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
             return Ok(context.settings.print()?);
         }
         match cli.verb {
-            Verb::Serve(args) => start::run(args, &cli.common, &context.interrupt),
+            Verb::Serve(args) => start::run(*args, &cli.common, &context.interrupt),
             Verb::Inspect(args) => inspect::run(&args, &cli.common),
         }
     })

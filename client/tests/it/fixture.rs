@@ -1,6 +1,6 @@
 //! The real server in this process, over the stand-ins that the server's own tests serve.
 
-use crate::stand_ins::StandIns;
+use crate::stand_ins::{File, StandIns};
 use client::spec::{Blending, Mix, Spec};
 use client::{Error, Patience, StreamSettings, StreamSource};
 use command::Interrupt;
@@ -53,6 +53,9 @@ impl Default for Setup {
 /// A running server. Dropped, it ends as a killed process would: its sockets close in mid-sentence.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    served: Arc<Served>,
+    /// Where newer weights are found.
+    file: File,
     runtime: Option<Runtime>,
     gate: Arc<Gate>,
 }
@@ -61,19 +64,21 @@ impl Setup {
     pub(crate) fn start(&self) -> Running {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let gate = Arc::new(Gate::new(self.tiles));
-        let config = Config { tile: 4, grace: 1, ..Config::default() };
-        let served = Arc::new(Served::new(&config, self.parts(gate.clone())).unwrap());
+        let config = Config { tile: 4, grace: 1, watch: 0, max_bundles: 2, ..Config::default() };
+        let file = File::default();
+        let served = Arc::new(Served::new(&config, self.parts(gate.clone(), file.clone())).unwrap());
+        let serving = served.clone();
         let address = runtime.block_on(async {
             let listener = bind(self.port).await;
             let metrics = bind(0).await;
             let address = listener.local_addr().unwrap();
-            tokio::spawn(server::serve_opened(served, listener, metrics, std::future::pending()));
+            tokio::spawn(server::serve_opened(serving, listener, metrics, std::future::pending()));
             address
         });
-        Running { address, runtime: Some(runtime), gate }
+        Running { address, served, file, runtime: Some(runtime), gate }
     }
 
-    fn parts(&self, gate: Arc<Gate>) -> Parts {
+    fn parts(&self, gate: Arc<Gate>, file: File) -> Parts {
         let before_tile = move || {
             gate.pass();
             Ok(None)
@@ -83,6 +88,7 @@ impl Setup {
             bundle_digest: self.bundle.into(),
             numerics: self.numerics.into(),
             before_tile: Box::new(before_tile),
+            file,
             ..StandIns::default()
         };
         stand_ins.parts()
@@ -107,6 +113,14 @@ impl Running {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Serves other weights; their digest, or why they are refused.
+    pub(crate) fn swap(&self, weights: &str) -> Result<String, String> {
+        *self.file.lock().unwrap() = Some(weights.to_owned());
+        let runtime = self.runtime.as_ref().unwrap();
+        let reloaded = runtime.block_on(server::reload::reload(&self.served, ""));
+        reloaded.map(|reloaded| reloaded.bundle.digest).map_err(|error| error.to_string())
     }
 
     /// Waits until the generator hangs with the tile after its last one.

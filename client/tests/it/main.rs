@@ -5,6 +5,7 @@ mod between;
 mod bundle;
 mod commands;
 mod fixture;
+mod following;
 mod killed;
 mod specs;
 #[path = "../../../server/tests/it/stand_ins.rs"]

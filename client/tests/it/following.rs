@@ -1,0 +1,131 @@
+//! Streams whose server gets newer weights.
+
+use crate::between::Between;
+use crate::fixture::*;
+use client::{BundleChoice, Change, Place, StreamSettings, StreamSource, Takeover};
+use proto::v1::stream_response::Message;
+use recognizer::BatchSource;
+
+fn following(urls: &[String]) -> StreamSettings {
+    StreamSettings { bundle: BundleChoice::Follow, ..settings(urls, 7) }
+}
+
+/// Digests of `count` batches.
+fn digests(source: &mut StreamSource, count: usize) -> Vec<[u8; 32]> {
+    (0..count).map(|_| source.next_received().unwrap().digest).collect()
+}
+
+/// Reads until another bundle has taken over; the digests of all batches so far.
+fn until_taken_over(source: &mut StreamSource) -> Vec<[u8; 32]> {
+    let mut all = Vec::new();
+    while source.current_place().takeovers.is_empty() {
+        all.extend(digests(source, 1));
+    }
+    all
+}
+
+fn resumed(settings: StreamSettings, place: &Place) -> StreamSource {
+    let mut source = try_connect(settings).unwrap();
+    source.resume(&serde_json::to_value(place).unwrap()).unwrap();
+    source
+}
+
+#[test]
+fn a_stream_that_follows_goes_on_from_its_place_and_is_replayed_from_it() {
+    let server = Running::ordinary();
+    let urls = [server.url()];
+    let mut source = try_connect(following(&urls)).unwrap();
+    let mut all = digests(&mut source, 2);
+    let new = server.swap("noise=0.9").unwrap();
+    all.extend(until_taken_over(&mut source));
+    let place = source.current_place();
+    assert_eq!((&*place.origin.bundle, &place.takeovers[0].bundle), ("b0", &new));
+    // It is announced between the last batch before it and its first one.
+    assert!([place.next, place.next - 1].contains(&place.takeovers[0].first), "{place:?}");
+    all.extend(digests(&mut source, 6));
+    let end = source.current_place();
+    drop(source);
+
+    let mut later = resumed(following(&urls), &place);
+    assert_eq!(digests(&mut later, 6), all[place.next as usize..]);
+    assert_eq!(later.current_place(), end);
+
+    let replay = BundleChoice::Replay(end.origin.bundle.clone(), end.takeovers.clone());
+    let mut again = try_connect(StreamSettings { bundle: replay, ..settings(&urls, 7) }).unwrap();
+    assert_eq!(digests(&mut again, all.len()), all);
+}
+
+#[test]
+fn a_stream_that_stays_keeps_its_weights_beyond_a_crash_while_they_are_held() {
+    let server = Running::ordinary();
+    let urls = [server.url()];
+    let undisturbed = digests(&mut connect(&urls), 8);
+    let mut source = connect(&urls);
+    assert_eq!(digests(&mut source, 3), undisturbed[..3]);
+    let place = source.current_place();
+    let second = server.swap("noise=0.9").unwrap();
+    assert_eq!(digests(&mut source, 5), undisturbed[3..]);
+    drop(source);
+    assert_eq!(digests(&mut resumed(settings(&urls, 7), &place), 5), undisturbed[3..]);
+
+    // The server holds two sets of weights, and now nobody needs the first.
+    until(|| server.swap("noise=0.8").is_ok());
+    let mut source = try_connect(settings(&urls, 7)).unwrap();
+    let error = source.resume(&serde_json::to_value(&place).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("expected bundle b0 as the stream began with, found"), "{error}");
+    assert!(error.ends_with("serve that one, or go on with --accept bundle"), "{error}");
+    let accepts = |settings| StreamSettings { accepted: vec![Change::Bundle], ..settings };
+    let mut changed = resumed(accepts(settings(&urls, 7)), &place);
+    assert_eq!(changed.next_received().unwrap().batch.index, 3);
+    let pinned = StreamSettings { bundle: BundleChoice::Pin(second.clone()), ..settings(&urls, 7) };
+    assert_eq!(try_connect(pinned).unwrap().current_place().origin.bundle, second);
+
+    let mut follows = resumed(accepts(following(&urls)), &place);
+    follows.next_received().unwrap();
+    assert_ne!(follows.current_place().origin.bundle, "b0");
+}
+
+#[test]
+fn a_stream_that_follows_goes_on_with_another_server_at_the_index_that_was_declared() {
+    let [one, other] = [Running::ordinary(), Running::ordinary()];
+    let new = one.swap("noise=0.9").unwrap();
+    assert_eq!(other.swap("noise=0.9").unwrap(), new);
+    // Both hold both; the stream has the older one up to batch 5.
+    let place = Place {
+        takeovers: Vec::new(),
+        next: 0,
+        origin: client::place::Origin { bundle: "b0".into(), ..connect(&[one.url()]).current_place().origin },
+        ..connect(&[one.url()]).current_place()
+    };
+    let replay = BundleChoice::Replay("b0".into(), vec![Takeover { first: 5, bundle: new }]);
+    let settings = StreamSettings { bundle: replay, ..settings(&[one.url(), other.url()], 7) };
+    let mut undisturbed = resumed(settings.clone(), &place);
+    let expected = digests(&mut undisturbed, 9);
+    let mut source = resumed(settings, &place);
+    assert_eq!(digests(&mut source, 2), expected[..2]);
+    drop(one);
+    assert_eq!(digests(&mut source, 7), expected[2..]);
+}
+
+#[test]
+fn a_takeover_in_the_past_or_out_of_place_is_refused() {
+    let refusal = |follow: bool| {
+        let server = Running::ordinary();
+        let between = Between::start(&server, |message| {
+            if let Message::Batch(batch) = message
+                && batch.index == 2
+            {
+                let takeover = proto::v1::Takeover { first_index: 1, bundle_digest: "b9".into() };
+                *message = Message::Takeover(takeover);
+            }
+        });
+        let urls = [between.url()];
+        let asked = if follow { following(&urls) } else { settings(&urls, 7) };
+        let mut source = try_connect(asked).unwrap();
+        std::iter::repeat_with(|| source.next_received()).find_map(Result::err).unwrap().to_string()
+    };
+    let error = refusal(true);
+    assert!(error.contains("expected a bundle to take over at batch 2 or later, found one for batch 1"), "{error}");
+    let error = refusal(false);
+    assert!(error.contains("expected one bundle throughout, found that another takes over"), "{error}");
+}
