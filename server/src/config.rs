@@ -76,10 +76,51 @@ pub struct Config {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = within(1..=65_536), help_heading = "Serving")]
     pub max_streams: usize,
 
+    /// Streams of one trainer sent at once; further ones are refused
+    // The ranks of one training share its name.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = within(1..=65_536), help_heading = "Serving")]
+    pub max_streams_per_trainer: usize,
+
+    /// Batches made ahead for one trainer, all its streams together; each stream is sent one more in any case
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = within(1..=65_536), help_heading = "Serving")]
+    pub max_pending: usize,
+
+    /// Shares of the generator by trainer's name, where they aren't 1: while all wait, one with 2 gets twice as many images
+    #[arg(long, value_name = "NAME=SHARE", value_delimiter = ',', help_heading = "Serving")]
+    pub share: Vec<Share>,
+
     /// How long streams may take to end at shutdown [unit: seconds]
     // Less than the 30 seconds after which Kubernetes kills.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, help_heading = "Serving")]
     pub grace: u64,
+}
+
+/// A trainer's share of the generator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Share {
+    /// Its name.
+    pub trainer: String,
+    /// 0.01 to 100.
+    pub weight: f64,
+}
+
+impl std::str::FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = |(trainer, weight): (&str, &str)| {
+            let weight = weight.parse::<f64>().ok().filter(|weight| (0.01..=100.0).contains(weight))?;
+            (!trainer.is_empty()).then(|| Self { trainer: trainer.to_owned(), weight })
+        };
+        let expected = "expected a trainer's name and a share from 0.01 to 100, as in night-run=0.5";
+        text.split_once('=').and_then(read).ok_or_else(|| format!("{expected}, found `{text}`"))
+    }
+}
+
+impl std::fmt::Display for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.trainer, self.weight)
+    }
 }
 
 impl Default for Config {

@@ -17,6 +17,8 @@
 //!
 //! Which weights make a batch, [`bundles`] says; [`reload`] changes them while streams go on.
 //!
+//! `streams` counts them: how many a trainer may have, and how much of its work may wait.
+//!
 //! Beside them: [`served`] (everything opened and put to work), `makers` (the places for work that
 //! takes a while), [`telemetry`] (every metric), [`config`], [`error`].
 //!
@@ -40,6 +42,7 @@ pub mod served;
 pub mod service;
 pub mod session;
 pub mod shelf;
+mod streams;
 pub mod telemetry;
 
 pub use config::Config;

@@ -24,7 +24,7 @@ use crate::{
     telemetry::Telemetry,
 };
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::sync_channel},
     thread::{self, JoinHandle},
     time::Instant,
@@ -95,12 +95,19 @@ struct State {
 const ENDED: &str = "the server is shutting down";
 
 impl Scheduler {
-    /// Starts the two threads. A tile has `tile` rows of `channels` channels, labels `classes` numbers.
+    /// Starts the two threads. A tile has `tile` rows of `channels` channels, labels `classes` numbers;
+    /// `shares` are those of trainers by name, 1 for all others.
     ///
     /// # Errors
     /// When there can't be another thread.
-    pub fn start(tile: usize, channels: usize, classes: usize, telemetry: Arc<Telemetry>) -> Result<Self> {
-        let turns = Turns::new(tile);
+    pub fn start(
+        tile: usize,
+        channels: usize,
+        classes: usize,
+        shares: BTreeMap<String, f64>,
+        telemetry: Arc<Telemetry>,
+    ) -> Result<Self> {
+        let turns = Turns::new(tile, shares);
         let state = State { turns, seats: VecDeque::new(), next_seat: 0, engine_ready: false, closed: None };
         let gate =
             Arc::new(Gate { state: Mutex::new(state), changed: Condvar::new(), ended: CancellationToken::new() });

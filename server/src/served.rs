@@ -10,6 +10,7 @@ use crate::{
     plan::catalogue::Catalogue,
     scheduler::Scheduler,
     shelf::Shelf,
+    streams::Streams,
     telemetry::Telemetry,
 };
 use dataset::{Dataset, OpenOptions};
@@ -50,7 +51,7 @@ pub struct Served {
     pub(crate) shelf: Shelf,
     pub(crate) makers: Makers,
     pub(crate) telemetry: Arc<Telemetry>,
-    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) streams: Streams,
     pub(crate) syntheses: Arc<Semaphore>,
     /// Cancelled when the server begins to end.
     pub(crate) closing: CancellationToken,
@@ -112,7 +113,10 @@ impl Served {
         let catalogue = Arc::new(Catalogue::new(parts.image_counts));
         let gallery = Gallery::new(parts.images, catalogue.clone(), config.gallery << 20, telemetry.clone());
         let (channels, names) = (parts.bundle.facts.channels, parts.bundle.names.clone());
-        let scheduler = Scheduler::start(config.tile, channels, names.len(), telemetry.clone())?;
+        let scheduler = {
+            let shares = config.share.iter().map(|share| (share.trainer.clone(), share.weight)).collect();
+            Scheduler::start(config.tile, channels, names.len(), shares, telemetry.clone())?
+        };
         let bundle = Loaded::new(parts.bundle, &scheduler, &telemetry)?;
         bundle.weights.accept();
         let bundles = Bundles::new(bundle, config.max_bundles);
@@ -131,7 +135,7 @@ impl Served {
             shelf: Shelf::new(config.shelf << 20),
             makers: Makers::new(),
             telemetry,
-            streams: Arc::new(Semaphore::new(config.max_streams)),
+            streams: Streams::new(config.max_streams, config.max_streams_per_trainer, config.max_pending),
             syntheses: Arc::new(Semaphore::new(MAX_SYNTHESES)),
             closing: CancellationToken::new(),
             config: config.clone(),

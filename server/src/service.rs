@@ -67,12 +67,11 @@ impl Service {
             self.available()?;
             let trainer = request::trainer(&request.trainer)?.to_owned();
             // Before the request is looked into, so that no more are being looked into at once.
-            let busy = Error::Busy { what: "streams at once", limit: self.served.config.max_streams };
-            let permit = self.served.streams.clone().try_acquire_owned().map_err(|_| busy)?;
+            let turn = self.turn(&trainer);
+            let admission = self.served.streams.admit(turn.clone())?;
             let served = self.served.clone();
             let request::Asked { planner, spec_digest, place, wanted } =
                 self.served.makers.run(move || request::stream(&served, request)).await?;
-            let turn = self.turn(&trainer);
             let policy = self.policy(wanted, content, GroupKey { turn: turn.clone(), spec: spec_digest }, &place);
             let header = reply::header(&self.served, &planner, &place, policy.table());
             let stream = session::Stream {
@@ -85,7 +84,7 @@ impl Service {
                 trainer: self.served.telemetry.trainer(&trainer),
                 asked,
             };
-            Ok((header, session::start(self.served.clone(), stream, policy, permit)))
+            Ok((header, session::start(self.served.clone(), stream, policy, admission)))
         };
         match begin.await {
             Ok((header, sent)) => Ok(Messages { header: Some(header), sent, content, call: Some(call) }),

@@ -17,6 +17,7 @@ use crate::{
     scheduler::Turn,
     served::Served,
     shelf::StreamKey,
+    streams::Admission,
     telemetry::{Mode, Raised, Trainer},
 };
 use nets::pixels::IMAGE_SIZE;
@@ -74,19 +75,22 @@ pub(crate) fn start(
     served: Arc<Served>,
     stream: Stream,
     policy: Policy,
-    permit: OwnedSemaphorePermit,
+    admission: Admission,
 ) -> mpsc::Receiver<Result<Sent>> {
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(run(served, Arc::new(stream), policy, permit, sender));
+    tokio::spawn(run(served, Arc::new(stream), policy, admission, sender));
     receiver
 }
 
+/// The gauge that counts a batch in the making, and its place among its trainer's.
+type Pending = (Raised, Option<OwnedSemaphorePermit>);
+
 /// What is sent next, in order.
 enum Next {
-    /// A batch in the making, and the gauge that counts it.
+    /// A batch in the making, and what counts it.
     Making {
         batch: AbortOnDropHandle<Result<(Arc<Batch>, Mode)>>,
-        _pending: Raised,
+        _pending: Pending,
     },
     Takeover(Entry),
 }
@@ -95,11 +99,11 @@ async fn run(
     served: Arc<Served>,
     stream: Arc<Stream>,
     policy: Policy,
-    _permit: OwnedSemaphorePermit,
+    admission: Admission,
     sender: mpsc::Sender<Result<Sent>>,
 ) {
     let _active = stream.trainer.active();
-    if let Err(error) = send(&served, &stream, policy, &sender).await {
+    if let Err(error) = send(&served, &stream, policy, &admission, &sender).await {
         // A trainer that doesn't read it is not waited for: at shutdown the server ends after its
         // grace time, and otherwise the trainer's leaving ends the wait. What was in the making is
         // gone by now.
@@ -112,20 +116,25 @@ async fn send(
     served: &Arc<Served>,
     stream: &Arc<Stream>,
     mut policy: Policy,
+    admission: &Admission,
     sender: &mpsc::Sender<Result<Sent>>,
 ) -> Result<()> {
     let credit = stream.credit(served);
     let mut indices = stream.indices.clone();
     let mut making: VecDeque<Next> = VecDeque::new();
     loop {
-        while making.len() < credit
-            && let Some(index) = indices.next()
-        {
+        while making.len() < credit {
+            // The batch to be sent next is made in any case, others where the trainer has room for them.
+            let ahead = admission.ahead();
+            if ahead.is_none() && !making.is_empty() {
+                break;
+            }
+            let Some(index) = indices.next() else { break };
             let (table, news) = policy.before(index, served);
             let last = stream.indices.end;
             making.extend(news.into_iter().filter(|entry| entry.first < last).map(Next::Takeover));
             let batch = tokio::spawn(stream.clone().begin(served.clone(), index, table));
-            let _pending = stream.trainer.pending();
+            let _pending = (stream.trainer.pending(), ahead);
             making.push_back(Next::Making { batch: AbortOnDropHandle::new(batch), _pending });
         }
         let sent = match making.front_mut() {

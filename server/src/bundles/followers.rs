@@ -190,7 +190,7 @@ mod tests {
     impl Shop {
         fn new() -> Self {
             let telemetry = Arc::new(Telemetry::new("", "").unwrap());
-            Self { scheduler: Scheduler::start(1, 1, 1, telemetry.clone()).unwrap(), telemetry }
+            Self { scheduler: Scheduler::start(1, 1, 1, BTreeMap::new(), telemetry.clone()).unwrap(), telemetry }
         }
 
         fn bundle(&self, number: usize) -> Arc<Loaded> {

@@ -1,7 +1,9 @@
 //! Whose rows are next: deficit round robin.
 //!
-//! Every turn may take one tile's worth of rows, then it is the next one's. So a stream with large
-//! batches, or with many of them waiting, gets no more of the device than one with small ones.
+//! Every turn may take one tile's worth of rows, times its share, then it is the next one's. So a
+//! stream with large batches, or with many of them waiting, gets no more of the device than one with
+//! small ones; a trainer with share 2 gets twice as many rows as one with share 1 while both wait, and
+//! all that there is while nobody else does. Parts of a row are kept for the next time round.
 
 use super::{Face, Turn, tile::Delivery};
 use crate::engine::{Computed, Seat};
@@ -65,25 +67,52 @@ pub(crate) enum Content {
 
 /// The queues of all turns.
 pub(crate) struct Turns {
-    queues: BTreeMap<Turn, VecDeque<Job>>,
+    queues: BTreeMap<Turn, Queue>,
     /// Turns with jobs, the present one first.
     ring: VecDeque<Turn>,
-    /// Rows that the present turn may still take.
-    credit: usize,
+    /// Rows that a turn of share 1 gets each time round.
     quantum: usize,
+    /// Shares of trainers by name; 1 for all others.
+    shares: BTreeMap<String, f64>,
 }
 
+/// The jobs of one turn.
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// What the turn may still take, in [`ROW`]s.
+    credit: u64,
+}
+
+/// A row in the unit of credits: shares are exact to a millionth.
+const ROW: u64 = 1_000_000;
+
 impl Turns {
-    pub(crate) fn new(quantum: usize) -> Self {
-        Self { queues: BTreeMap::new(), ring: VecDeque::new(), credit: quantum, quantum }
+    pub(crate) fn new(quantum: usize, shares: BTreeMap<String, f64>) -> Self {
+        Self { queues: BTreeMap::new(), ring: VecDeque::new(), quantum, shares }
     }
 
     pub(crate) fn push(&mut self, turn: Turn, job: Job) {
         let queue = self.queues.entry(turn.clone()).or_default();
-        if queue.is_empty() {
+        queue.jobs.push_back(job);
+        if queue.jobs.len() == 1 {
             self.ring.push_back(turn);
+            if self.ring.len() == 1 {
+                self.begin();
+            }
         }
-        queue.push_back(job);
+    }
+
+    /// Gives the turn that is now the present one what it may take.
+    fn begin(&mut self) {
+        let Some(turn) = self.ring.front() else { return };
+        let share = match turn {
+            Turn::Trainer(name) => self.shares.get(name).copied().unwrap_or(1.0),
+            Turn::Stream(_) | Turn::Trial => 1.0,
+        };
+        if let Some(queue) = self.queues.get_mut(turn) {
+            queue.credit += (share * (self.quantum as u64 * ROW) as f64) as u64;
+        }
     }
 
     /// Up to `space` rows, all of one kind: `kind` where given.
@@ -93,10 +122,10 @@ impl Turns {
         while taken.len() < space {
             let Some(turn) = self.ring.front() else { break };
             let Some(queue) = self.queues.get_mut(turn) else { break };
-            while queue.front().is_some_and(|job| job.is_finished()) {
-                queue.pop_front();
+            while queue.jobs.front().is_some_and(|job| job.is_finished()) {
+                queue.jobs.pop_front();
             }
-            let Some(job) = queue.front_mut() else {
+            let Some(job) = queue.jobs.front_mut() else {
                 let turn = turn.clone();
                 self.leave(&turn);
                 continue;
@@ -104,16 +133,16 @@ impl Turns {
             if kind.is_some_and(|kind| job.kind != kind) {
                 break;
             }
-            if self.credit == 0 {
+            if queue.credit < ROW {
                 self.ring.rotate_left(1);
-                self.credit = self.quantum;
+                self.begin();
                 continue;
             }
             kind = Some(job.kind);
-            while self.credit > 0 && taken.len() < space {
+            while queue.credit >= ROW && taken.len() < space {
                 let Some(row) = job.next() else { break };
                 taken.push(row);
-                self.credit -= 1;
+                queue.credit -= ROW;
             }
         }
         taken
@@ -123,9 +152,10 @@ impl Turns {
     /// outside of locks.
     pub(crate) fn sweep(&mut self, turn: &Turn) -> Vec<Job> {
         let Some(queue) = self.queues.get_mut(turn) else { return Vec::new() };
-        let (finished, kept): (VecDeque<Job>, _) = std::mem::take(queue).into_iter().partition(Job::is_finished);
-        *queue = kept;
-        if queue.is_empty() {
+        let (finished, kept): (VecDeque<Job>, _) =
+            std::mem::take(&mut queue.jobs).into_iter().partition(Job::is_finished);
+        queue.jobs = kept;
+        if queue.jobs.is_empty() {
             self.leave(turn);
         }
         finished.into()
@@ -134,16 +164,17 @@ impl Turns {
     /// Takes a turn without jobs out of the ring.
     fn leave(&mut self, turn: &Turn) {
         self.queues.remove(turn);
-        if self.ring.front() == Some(turn) {
-            self.credit = self.quantum;
-        }
+        let was_present = self.ring.front() == Some(turn);
         self.ring.retain(|other| other != turn);
+        if was_present {
+            self.begin();
+        }
     }
 
     /// Empties every queue. What is returned is better dropped outside of locks.
     pub(crate) fn clear(&mut self) -> Vec<Job> {
         self.ring.clear();
-        std::mem::take(&mut self.queues).into_values().flatten().collect()
+        std::mem::take(&mut self.queues).into_values().flat_map(|queue| queue.jobs).collect()
     }
 }
 
@@ -220,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_stream_with_much_waiting_delays_a_small_one_by_one_tile_at_most() {
-        let mut turns = Turns::new(4);
+        let mut turns = Turns::new(4, BTreeMap::new());
         let (large, _l) = job(100);
         let (small, _s) = job(6);
         let deliveries = [large.delivery.clone(), small.delivery.clone()];
@@ -236,7 +267,7 @@ mod tests {
 
     #[test]
     fn what_was_withdrawn_leaves_the_queue_before_its_turn() {
-        let mut turns = Turns::new(4);
+        let mut turns = Turns::new(4, BTreeMap::new());
         let [(first, _f), (left, answer), (last, _l), (lonely, lonely_answer)] = [job(2), job(3), job(1), job(1)];
         let last_delivery = last.delivery.clone();
         for job in [first, left, last] {
@@ -253,7 +284,7 @@ mod tests {
 
     #[test]
     fn streams_of_one_trainer_share_its_turn() {
-        let mut turns = Turns::new(4);
+        let mut turns = Turns::new(4, BTreeMap::new());
         let (first, _a) = job(8);
         let (second, _b) = job(8);
         let (other, _c) = job(8);
@@ -267,8 +298,34 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_dealt_by_shares_while_all_wait_and_none_is_left_idle() {
+        let shares = [("much", 2.0), ("little", 0.3)].map(|(name, share)| (name.to_owned(), share));
+        let mut turns = Turns::new(4, shares.into());
+        let names = ["much", "little", "usual"];
+        let jobs: Vec<_> = names.iter().map(|_| job(10_000)).collect();
+        let deliveries: Vec<_> = jobs.iter().map(|(job, _)| job.delivery.clone()).collect();
+        let mut askers = Vec::new();
+        for (name, (job, asker)) in names.iter().zip(jobs) {
+            turns.push(Turn::Trainer((*name).into()), job);
+            askers.push(asker);
+        }
+        let all: Vec<_> = deliveries.iter().collect();
+        let mut rows = [0; 3];
+        for _ in 0..3300 / 4 {
+            tile(&mut turns, &all).iter().zip(&mut rows).for_each(|(new, sum)| *sum += new);
+        }
+        for (rows, expected) in rows.into_iter().zip([2000f64, 300.0, 1000.0]) {
+            assert!((rows as f64 - expected).abs() <= 8.0, "{rows} rows, not {expected}");
+        }
+        // The one with the least share has it all when the others have left.
+        askers.swap_remove(0);
+        askers.truncate(1);
+        assert_eq!(tile(&mut turns, &all).iter().sum::<usize>(), 4);
+    }
+
+    #[test]
     fn a_job_whose_asker_left_is_skipped() {
-        let mut turns = Turns::new(4);
+        let mut turns = Turns::new(4, BTreeMap::new());
         let (left, answer) = job(8);
         let (stayed, _s) = job(2);
         let deliveries = [left.delivery.clone(), stayed.delivery.clone()];
@@ -282,7 +339,7 @@ mod tests {
 
     #[test]
     fn rows_of_different_kinds_or_weights_share_no_tile() {
-        let mut turns = Turns::new(4);
+        let mut turns = Turns::new(4, BTreeMap::new());
         let (faces, _f) = job(2);
         let (images, _i) = of(kind(0, Task::Encode), Rows::Images(vec![Arc::from([0u8]); 2]));
         let (newer, _n) = of(kind(1, Task::Encode), Rows::Images(vec![Arc::from([0u8]); 1]));

@@ -11,7 +11,7 @@ use server::{
     scheduler::{Face, Scheduler, Turn, Weights},
     telemetry::Telemetry,
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 fn weights(tile: usize) -> Weights {
     seated(tile).1
@@ -21,7 +21,7 @@ fn seated(tile: usize) -> (Scheduler, Weights) {
     let telemetry = Arc::new(Telemetry::new("", "").unwrap());
     let bundle = Bundle::from_bytes(&tiny_bundle(&["a", "b", "c"]), "a test", &Device::Cpu).unwrap();
     let generator = BundleGenerator::new(bundle, Device::Cpu, telemetry.clone());
-    let scheduler = Scheduler::start(tile, 1, 3, telemetry).unwrap();
+    let scheduler = Scheduler::start(tile, 1, 3, BTreeMap::new(), telemetry).unwrap();
     let weights = scheduler.seat(Box::new(generator)).unwrap();
     weights.accept();
     (scheduler, weights)

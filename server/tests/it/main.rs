@@ -2,6 +2,7 @@
 
 mod bundle;
 mod fixture;
+mod sharing;
 mod stand_ins;
 
 mod command;
