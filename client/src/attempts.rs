@@ -73,6 +73,15 @@ impl Attempts {
         self.trouble.is_none()
     }
 
+    /// The current server has sent its part: the next one that hasn't refused goes on.
+    pub(crate) fn pass_on(&mut self) {
+        let count = self.servers.len();
+        let following = (1..=count).map(|step| (self.current + step) % count);
+        if let Some(next) = following.into_iter().find(|&server| !self.servers[server].refused) {
+            self.current = next;
+        }
+    }
+
     /// The current server kept its word.
     pub(crate) fn succeeded(&mut self) {
         if self.trouble.take().is_some() {
@@ -198,6 +207,17 @@ mod tests {
         let Next::GiveUp(error) = attempts.failed(gone(), now) else { panic!("nobody waits") };
         let begin = "no server has room: s0 (the limit of 1 is reached), s1 (gone); waited";
         assert!(error.to_string().starts_with(begin), "{error}");
+    }
+
+    #[test]
+    fn parts_are_asked_of_all_servers_in_turn() {
+        let (mut attempts, now) = attempts(3, 10);
+        attempts.failed(Failure::Lasting("other dataset".to_owned()), now);
+        let asked: Vec<usize> = (0..4).map(|_| (attempts.server(), attempts.pass_on()).0).collect();
+        assert_eq!(asked, [1, 2, 1, 2], "one that refused is left out");
+        attempts.succeeded();
+        let asked: Vec<usize> = (0..4).map(|_| (attempts.server(), attempts.pass_on()).0).collect();
+        assert_eq!(asked, [1, 2, 0, 1], "until another has had success");
     }
 
     #[test]

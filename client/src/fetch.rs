@@ -30,6 +30,14 @@ pub(crate) struct Fetched {
     pub(crate) takeovers: Arc<Vec<Takeover>>,
 }
 
+/// What came to its end with a server.
+enum Ended {
+    /// Everything that was wanted.
+    Stream,
+    /// Only what was asked of this server; the next one goes on.
+    Lease,
+}
+
 /// Where the task begins.
 pub(crate) struct Fetch {
     pub(crate) settings: Arc<StreamSettings>,
@@ -54,7 +62,14 @@ impl Fetch {
         let patience = self.settings.patience.later;
         let mut attempts = Attempts::new(urls, patience).starting_with(self.server);
         loop {
-            let Err(failure) = self.read(&mut attempts, &batches).await else { return };
+            let failure = match self.read(&mut attempts, &batches).await {
+                Ok(Ended::Stream) => return,
+                Ok(Ended::Lease) => {
+                    attempts.pass_on();
+                    continue;
+                }
+                Err(failure) => failure,
+            };
             announce(&self.settings, &attempts, &failure, patience);
             match attempts.failed(failure, Instant::now()) {
                 Next::Ask { pause } => tokio::time::sleep(pause).await,
@@ -67,17 +82,23 @@ impl Fetch {
         }
     }
 
-    /// Reads from one server. `Ok` when nothing is left to do.
-    async fn read(&mut self, attempts: &mut Attempts, batches: &mpsc::Sender<Result<Fetched>>) -> Result<(), Failure> {
+    /// Reads from one server, up to the end of the stream or of its lease.
+    async fn read(
+        &mut self,
+        attempts: &mut Attempts,
+        batches: &mpsc::Sender<Result<Fetched>>,
+    ) -> Result<Ended, Failure> {
         let settings = self.settings.clone();
         let Some(url) = settings.servers.get(attempts.server()) else {
             return Err(Failure::Final("no server is named".to_owned()));
         };
-        let count = match settings.end.map(|end| end.saturating_sub(self.next)) {
-            Some(0) => return Ok(()),
-            Some(count) => count,
-            None => 0,
-        };
+        let lease = settings.lease.map(|lease| self.next.saturating_add(lease.get()));
+        // `None` for a stream without end.
+        let until = [settings.end, lease].into_iter().flatten().min();
+        let count = until.map_or(0, |until| until.saturating_sub(self.next));
+        if until.is_some() && count == 0 {
+            return Ok(Ended::Stream);
+        }
         let mut client = url.connect().await?;
         let known = Known { bundle: &self.description.origin.bundle, takeovers: &self.takeovers };
         // A stream that follows begins with the newest bundle; others stay with the one first heard of.
@@ -111,7 +132,8 @@ impl Fetch {
                 Some(Message::Header(_)) => {
                     return Err(Failure::Lasting("expected a batch, found a second header".to_owned()));
                 }
-                None if settings.end == Some(self.next) => return Ok(()),
+                None if settings.end == Some(self.next) => return Ok(Ended::Stream),
+                None if until == Some(self.next) => return Ok(Ended::Lease),
                 None => return Err(Failure::Passing("the stream ended early".to_owned())),
             };
             let bundle = bundle_at(&self.description.origin.bundle, &self.takeovers, self.next);
@@ -126,9 +148,9 @@ impl Fetch {
             let (description, takeovers) = (self.description.clone(), self.takeovers.clone());
             let fetched = Fetched { received, description, takeovers };
             if batches.send(Ok(fetched)).await.is_err() {
-                return Ok(());
+                return Ok(Ended::Stream);
             }
-            let ended = settings.end == Some(self.next);
+            let ended = until == Some(self.next);
             if ended || reported.elapsed() >= REPORT {
                 reported = Instant::now();
                 tokio::spawn(report(client.clone(), settings.trainer.clone(), self.waits.take_unreported()));

@@ -5,6 +5,7 @@ use crate::spec::{Augmentation, Blending, Channels, Latent, Mix, Sampling};
 use crate::{BundleChoice, Error, Patience, Result, ServerUrl, Spec, StreamSettings};
 use clap::Args;
 use proto::limits;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -24,6 +25,9 @@ pub struct StreamFlags {
     /// How long to wait for a server that doesn't answer [unit: seconds] [default: 10 for the first answer, 300 once batches came]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Input")]
     pub patience: Option<f64>,
+    /// Batches after which the next of several servers goes on, so that their load evens out; 0 for never
+    #[arg(long, value_name = "N", default_value_t = 256, help_heading = "Input")]
+    pub lease: u64,
     /// Batches read ahead
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Input")]
     pub prefetch: u32,
@@ -159,6 +163,8 @@ impl StreamFlags {
                 None if self.follow => BundleChoice::Follow,
                 None => BundleChoice::Stay,
             },
+            // One server alone needs no turns.
+            lease: NonZeroU64::new(self.lease).filter(|_| self.server.len() > 1),
             trainer: self.trainer.clone(),
             accepted: self.accept.clone(),
             prefetch: self.prefetch as usize,

@@ -2,7 +2,7 @@
 
 use crate::place::{Change, Takeover};
 use crate::{ServerUrl, Spec};
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 /// Everything that decides which batches come, and how they are fetched.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct StreamSettings {
     pub end: Option<u64>,
     /// Which weights make the batches.
     pub bundle: BundleChoice,
+    /// Batches after which the next server goes on, so that their load evens out; `None` for never.
+    pub lease: Option<NonZeroU64>,
     /// Name under which servers share their time and keep their metrics; may be empty.
     pub trainer: String,
     /// What may have changed since a checkpoint, or differ between servers.
@@ -79,6 +81,7 @@ impl StreamSettings {
             first: 0,
             end: None,
             bundle: BundleChoice::Stay,
+            lease: None,
             trainer: String::new(),
             accepted: Vec::new(),
             prefetch: 4,

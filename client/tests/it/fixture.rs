@@ -7,7 +7,8 @@ use command::Interrupt;
 use recognizer::Batch;
 use server::served::Parts;
 use server::{Config, Served};
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -53,6 +54,7 @@ impl Default for Setup {
 /// A running server. Dropped, it ends as a killed process would: its sockets close in mid-sentence.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    metrics: SocketAddr,
     served: Arc<Served>,
     /// Where newer weights are found.
     file: File,
@@ -68,14 +70,13 @@ impl Setup {
         let file = File::default();
         let served = Arc::new(Served::new(&config, self.parts(gate.clone(), file.clone())).unwrap());
         let serving = served.clone();
-        let address = runtime.block_on(async {
-            let listener = bind(self.port).await;
-            let metrics = bind(0).await;
-            let address = listener.local_addr().unwrap();
+        let [address, metrics] = runtime.block_on(async {
+            let (listener, metrics) = (bind(self.port).await, bind(0).await);
+            let addresses = [&listener, &metrics].map(|listener| listener.local_addr().unwrap());
             tokio::spawn(server::serve_opened(serving, listener, metrics, std::future::pending()));
-            address
+            addresses
         });
-        Running { address, served, file, runtime: Some(runtime), gate }
+        Running { address, metrics, served, file, runtime: Some(runtime), gate }
     }
 
     fn parts(&self, gate: Arc<Gate>, file: File) -> Parts {
@@ -121,6 +122,17 @@ impl Running {
         let runtime = self.runtime.as_ref().unwrap();
         let reloaded = runtime.block_on(server::reload::reload(&self.served, ""));
         reloaded.map(|reloaded| reloaded.bundle.digest).map_err(|error| error.to_string())
+    }
+
+    /// How many streams its metrics say that it was asked for.
+    pub(crate) fn streams_begun(&self) -> usize {
+        let mut connection = TcpStream::connect(self.metrics).unwrap();
+        write!(connection, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut page = String::new();
+        connection.read_to_string(&mut page).unwrap();
+        let begun = |line: &&str| line.starts_with("grpc_server_call_started_total") && line.contains("StreamBatches");
+        let line = page.lines().find(begun).and_then(|line| line.rsplit_once(' '));
+        line.map_or(0, |(_, count)| count.parse().unwrap())
     }
 
     /// Waits until the generator hangs with the tile after its last one.

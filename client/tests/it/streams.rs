@@ -286,3 +286,18 @@ fn a_spec_that_no_server_can_follow_is_refused_in_its_words() {
         assert_eq!(refusal(change), format!("{begin}{reason}"));
     }
 }
+
+#[test]
+fn several_servers_send_a_lease_each_in_turn_and_the_stream_is_one() {
+    let undisturbed = read(&mut connect(&[Running::ordinary().url()]), 13);
+    let servers = [Running::ordinary(), Running::ordinary(), Running::ordinary()];
+    let urls: Vec<String> = servers.iter().map(Running::url).collect();
+    let leased = StreamSettings { lease: std::num::NonZeroU64::new(2), end: Some(13), ..settings(&urls, 7) };
+    let mut source = try_connect(leased).unwrap();
+    assert!(read(&mut source, 13) == undisturbed);
+    assert!(matches!(source.next_received(), Err(Error::Ended(13))));
+    for server in &servers {
+        let streams = server.streams_begun();
+        assert!(streams >= 2, "one of the servers was asked for {streams} streams only");
+    }
+}
