@@ -1,7 +1,8 @@
 //! Whom to ask next, after how long a pause, and when to give up. No clock and no socket in here.
 
 use crate::Error;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The pause after each server has failed once; doubled with every round.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

@@ -124,7 +124,7 @@ pub(crate) fn batch(
         return Err(format!("batch {index}: its content doesn't have the digest it came with"));
     }
     if wire.bundle_digest != bundle {
-        let found = wire.bundle_digest;
+        let found = &wire.bundle_digest;
         return Err(format!("batch {index}: expected one of bundle {bundle}, found one of {found}"));
     }
     let sources = wire
@@ -156,6 +156,7 @@ pub(crate) fn batch(
     columns("parents in the provenance:", parents, provenance.parents.len())?;
     columns("parent weights in the provenance:", parents, provenance.parent_weights.len())?;
     columns("latent rows in the provenance:", rows, provenance.latent_rows.len())?;
+    let bundle = wire.bundle_digest;
     let batch = Batch { index, rows, channels: described.channels, pixels: wire.pixels, labels: wire.labels, sources };
-    Ok(Received { batch, provenance, digest, message_bytes })
+    Ok(Received { batch, provenance, bundle, digest, message_bytes })
 }

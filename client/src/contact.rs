@@ -6,7 +6,8 @@ use crate::place::{self, Change, Place, Takeover, bundle_at, short};
 use crate::servers::failure;
 use crate::{BundleChoice, Error, Result, StreamSettings};
 use proto::v1::{self, augment_client::AugmentClient};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tonic::Status;
 use tonic::transport::Channel;
 
@@ -46,7 +47,7 @@ pub(crate) async fn contact(settings: &StreamSettings, place: Option<&Place>) ->
 /// Tells people that the stream waits, once in each trouble.
 pub(crate) fn announce(settings: &StreamSettings, attempts: &Attempts, failure: &Failure, patience: Duration) {
     if let (Failure::Passing(reason) | Failure::Full(reason), Some(url), true) =
-        (failure, settings.servers.get(attempts.server()), attempts.is_untroubled())
+        (failure, settings.servers.get(attempts.server()), attempts.is_untroubled() && !settings.silent)
     {
         let patience = command::human::duration(patience);
         let trouble = if matches!(failure, Failure::Full(_)) { "has no room" } else { "does not answer" };
@@ -58,7 +59,7 @@ async fn ask(settings: &StreamSettings, server: usize, place: Option<&Place>) ->
     let Some(url) = settings.servers.get(server) else {
         return Err(Failure::Final("no server is named".to_owned()));
     };
-    let mut client = url.connect().await?;
+    let mut client = url.connect(settings.connector.as_ref()).await?;
     let first = place.map_or(settings.first, |place| place.next);
     let known = place.map(|place| Known { bundle: &place.origin.bundle, takeovers: &place.takeovers });
     // A plan needs no generator, so nobody's batches are delayed by it.

@@ -9,8 +9,9 @@ use crate::waits::WaitLog;
 use crate::{BundleChoice, Received, Result, StreamSettings};
 use proto::v1::{self, augment_client::AugmentClient, stream_response::Message};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 
 /// How long a header may take.
@@ -99,7 +100,7 @@ impl Fetch {
         if until.is_some() && count == 0 {
             return Ok(Ended::Stream);
         }
-        let mut client = url.connect().await?;
+        let mut client = url.connect(settings.connector.as_ref()).await?;
         let known = Known { bundle: &self.description.origin.bundle, takeovers: &self.takeovers };
         // A stream that follows begins with the newest bundle; others stay with the one first heard of.
         let known = Some(known).filter(|_| self.begun || settings.bundle != BundleChoice::Follow);
@@ -139,7 +140,7 @@ impl Fetch {
             let bundle = bundle_at(&self.description.origin.bundle, &self.takeovers, self.next);
             let received = check::batch(batch, self.next, bundle, &settings, &self.description);
             let received = received.map_err(Failure::Lasting)?;
-            if !attempts.is_untroubled() {
+            if !attempts.is_untroubled() && !settings.silent {
                 command::say(format!("going on at batch {} with {url}", self.next));
             }
             attempts.succeeded();

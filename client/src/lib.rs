@@ -12,7 +12,8 @@
 //! 4. `fetch`: the task that reads ahead, and after a failure asks again at the next index.
 //!    [`servers`] opens the connections, `attempts` decides whom to ask next and when to give up,
 //!    `check` refuses what breaks the contract.
-//! 5. [`StreamSource`]: the [`recognizer::BatchSource`] that training loops read; [`place`]: what
+//! 5. [`Reader`]: the stream as an asynchronous task reads it.
+//! 6. [`StreamSource`]: the [`recognizer::BatchSource`] that training loops read; [`place`]: what
 //!    they keep of it in their checkpoints.
 //!
 //! [`probe`] reads a stream for its own sake: how fast, how evenly, and what it looks like.
@@ -29,6 +30,7 @@ mod fetch;
 pub mod flags;
 pub mod place;
 pub mod probe;
+pub mod reader;
 pub mod servers;
 mod settings;
 mod source;
@@ -37,8 +39,9 @@ mod waits;
 
 pub use error::{Error, Result};
 pub use place::{Change, Place, Takeover};
-pub use servers::ServerUrl;
+pub use reader::{Reader, Received};
+pub use servers::{Connect, Connecting, Pipe, ServerUrl};
 pub use settings::{BundleChoice, Patience, StreamSettings};
-pub use source::{Received, StreamSource};
+pub use source::StreamSource;
 pub use spec::Spec;
 pub use waits::Waits;

@@ -1,11 +1,16 @@
 //! Addresses of servers, and connections to them.
 
 use crate::attempts::Failure;
+use hyper_util::rt::TokioIo;
 use proto::limits;
 use proto::v1::augment_client::AugmentClient;
 use std::error::Error;
+use std::io;
+use std::pin::Pin;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
 
@@ -49,20 +54,54 @@ impl std::fmt::Display for ServerUrl {
     }
 }
 
+/// A way to servers other than by sockets: whoever has both ends in one process needs no network.
+pub trait Connect: std::fmt::Debug + Send + Sync {
+    /// Opens a pipe to a server.
+    fn connect(&self, server: &ServerUrl) -> Connecting;
+
+    /// Bytes that a server may send before they are read, for a stream and for a connection.
+    fn window_bytes(&self) -> u32 {
+        limits::WINDOW_BYTES
+    }
+}
+
+/// A pipe to a server that is being opened.
+pub type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Pipe>>> + Send>>;
+
+/// What a connection is spoken over.
+pub trait Pipe: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Pipe for T {}
+
 impl ServerUrl {
     /// A new connection. The receiver's window and frame size rule how fast a download is, so they
     /// are opened here.
-    pub(crate) async fn connect(&self) -> Result<AugmentClient<Channel>, Failure> {
+    pub(crate) async fn connect(
+        &self,
+        connector: Option<&Arc<dyn Connect>>,
+    ) -> Result<AugmentClient<Channel>, Failure> {
+        let window = connector.map_or(limits::WINDOW_BYTES, |connector| connector.window_bytes());
         let endpoint = Endpoint::from(self.0.clone())
             .connect_timeout(CONNECT)
             .tcp_nodelay(true)
-            .initial_stream_window_size(limits::WINDOW_BYTES)
-            .initial_connection_window_size(limits::WINDOW_BYTES)
+            .initial_stream_window_size(window)
+            .initial_connection_window_size(window)
             .max_frame_size(limits::FRAME_BYTES)
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(KEEPALIVE_ANSWER)
             .keep_alive_while_idle(true);
-        let channel = endpoint.connect().await.map_err(|error| Failure::Passing(innermost(&error)))?;
+        let connected = match connector {
+            None => endpoint.connect().await,
+            Some(connector) => {
+                let (connector, server) = (connector.clone(), self.clone());
+                let pipe = move |_: Uri| {
+                    let connecting = connector.connect(&server);
+                    async move { connecting.await.map(TokioIo::new) }
+                };
+                endpoint.connect_with_connector(tower::service_fn(pipe)).await
+            }
+        };
+        let channel = connected.map_err(|error| Failure::Passing(innermost(&error)))?;
         Ok(AugmentClient::new(channel).max_decoding_message_size(limits::MAX_MESSAGE_BYTES))
     }
 }

@@ -1,8 +1,8 @@
 //! Which stream to read, from whom, and how.
 
 use crate::place::{Change, Takeover};
-use crate::{ServerUrl, Spec};
-use std::{num::NonZeroU64, time::Duration};
+use crate::{Connect, ServerUrl, Spec};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 /// Everything that decides which batches come, and how they are fetched.
 #[derive(Clone, Debug)]
@@ -31,6 +31,10 @@ pub struct StreamSettings {
     pub prefetch: usize,
     /// How long to wait for servers.
     pub patience: Patience,
+    /// Another way to the servers than by sockets.
+    pub connector: Option<Arc<dyn Connect>>,
+    /// Whether people are told nothing of servers that are waited for.
+    pub silent: bool,
 }
 
 /// Which weights make the batches of a stream.
@@ -86,6 +90,8 @@ impl StreamSettings {
             accepted: Vec::new(),
             prefetch: 4,
             patience: Patience::default(),
+            connector: None,
+            silent: false,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The one thread that owns the device and the generators.
+//! The one owner of the device and the generators, on a thread of its own.
 //!
 //! It takes a packed [`Tile`], computes it, hands the rows to whoever waits for them and takes the
 //! next. Tiles have one fixed size, the last rows being padding: a row's numbers then come from
@@ -15,13 +15,14 @@ use crate::{
     error::device_sentence,
     scheduler::{Gate, Tile, TileWork},
     telemetry::Telemetry,
+    workers::{Work, Workers},
 };
 use nets::{FEATURE, LATENT, pixels::IMAGE_SIZE};
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::mpsc::Receiver,
 };
+use tokio::sync::mpsc;
 
 /// Makes rows of fixed size, a tile at a time. The server's is a bundle on a device; tests have
 /// simpler ones.
@@ -81,26 +82,36 @@ struct Seated {
 }
 
 /// Runs until no more orders come. Returns why, when an accepted generator failed.
-pub(crate) fn run(orders: Receiver<Order>, gate: &Gate, telemetry: &Telemetry) -> Result<(), String> {
+pub(crate) async fn run(
+    mut orders: mpsc::Receiver<Order>,
+    gate: &Gate,
+    telemetry: &Telemetry,
+    workers: &Workers,
+) -> Result<(), String> {
     let mut seats = BTreeMap::<Seat, Seated>::new();
     loop {
         gate.engine_is_ready();
-        match orders.recv() {
-            Err(_) => return Ok(()),
-            Ok(Order::Compute(tile)) => compute(&mut seats, tile, telemetry).inspect_err(|reason| {
-                tracing::error!(reason, "the generator failed");
-                gate.close(reason);
-            })?,
-            Ok(Order::Seat(seat, generator)) => {
+        match orders.recv().await {
+            None => return Ok(()),
+            Some(Order::Compute(tile)) => {
+                if let Some(pace) = workers.pace(Work::Tile) {
+                    tokio::time::sleep(pace).await;
+                }
+                compute(&mut seats, tile, telemetry).inspect_err(|reason| {
+                    tracing::error!(reason, "the generator failed");
+                    gate.close(reason);
+                })?;
+            }
+            Some(Order::Seat(seat, generator)) => {
                 seats.insert(seat, Seated { generator, on_trial: true });
             }
-            Ok(Order::Accept(seat)) => {
+            Some(Order::Accept(seat)) => {
                 if let Some(seated) = seats.get_mut(&seat) {
                     seated.on_trial = false;
                     seated.generator.accepted();
                 }
             }
-            Ok(Order::Leave(seat)) => drop(seats.remove(&seat)),
+            Some(Order::Leave(seat)) => drop(seats.remove(&seat)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The real images: decoded once, kept in an LRU cache that is bounded in bytes.
 //!
-//! Decoding runs on the blocking pool, a bounded number at a time. An image whose pixel data turn
+//! Decoding runs beside the tasks that wait for it, as much at a time as there are cores. An image whose pixel data turn
 //! out to be damaged, although its file is the one in the dataset's digest, is replaced by the next
 //! image of the same identity: a function of the dataset, so that replays agree, and written into
 //! the batch's provenance. A file that changed or can't be read any more is an error instead: what
@@ -8,15 +8,17 @@
 
 use crate::{
     error::{Error, Result},
+    makers::Makers,
     plan::catalogue::Catalogue,
     telemetry::Telemetry,
+    workers::Workers,
 };
 use lru::LruCache;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 
 /// Where images come from: a dataset, or a test's.
 pub trait ImageStore: Send + Sync + 'static {
@@ -65,7 +67,7 @@ struct Shared {
     store: Arc<dyn ImageStore>,
     catalogue: Arc<Catalogue>,
     cache: Mutex<Cache>,
-    decoders: Arc<Semaphore>,
+    decoders: Makers,
     telemetry: Arc<Telemetry>,
 }
 
@@ -82,15 +84,15 @@ impl Gallery {
         catalogue: Arc<Catalogue>,
         max_bytes: usize,
         telemetry: Arc<Telemetry>,
+        workers: &Workers,
     ) -> Self {
-        // As many as can use a core each; more would only hold memory.
-        let decoders = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             shared: Arc::new(Shared {
                 store,
                 catalogue,
                 cache: Mutex::new(Cache { pictures: LruCache::unbounded(), bytes: 0, max_bytes }),
-                decoders: Arc::new(Semaphore::new(decoders)),
+                // Places of its own: as many as can use a core each; more would only hold memory.
+                decoders: Makers::new(workers),
                 telemetry,
             }),
         }
@@ -111,24 +113,26 @@ impl Gallery {
         let mut decoding = JoinSet::new();
         for nth in missing {
             let (shared, number) = (self.shared.clone(), numbers[nth]);
-            let permit = self.shared.decoders.clone().acquire_owned();
             decoding.spawn(async move {
-                let permit = permit.await;
-                let decoded = tokio::task::spawn_blocking(move || {
-                    let _permit = permit;
-                    shared.decode(number)
-                });
-                (nth, decoded.await)
+                let decoders = shared.decoders.clone();
+                (nth, decoders.run(move || shared.decode(number)).await)
             });
         }
         while let Some(decoded) = decoding.join_next().await {
             match decoded {
-                Ok((nth, Ok(picture))) => pictures[nth] = Some(picture?),
-                Ok((_, Err(error))) | Err(error) => return Err(Error::Bug(format!("decoding ended: {error}"))),
+                Ok((nth, picture)) => pictures[nth] = Some(picture?),
+                Err(error) => return Err(Error::Bug(format!("decoding ended: {error}"))),
             }
         }
         let missing = || Error::Bug("an image was neither found nor decoded".into());
         pictures.into_iter().map(|picture| picture.ok_or_else(missing)).collect()
+    }
+}
+
+impl Gallery {
+    /// Bytes of the pictures kept.
+    pub(crate) fn bytes(&self) -> usize {
+        self.shared.cache().bytes
     }
 }
 

@@ -20,7 +20,8 @@
 //! `streams` counts them: how many a trainer may have, and how much of its work may wait.
 //!
 //! Beside them: [`served`] (everything opened and put to work), `makers` (the places for work that
-//! takes a while), [`telemetry`] (every metric), [`config`], [`error`].
+//! takes a while), [`workers`] (threads that do it, or tasks in virtual time), [`telemetry`] (every
+//! metric), [`config`], [`error`].
 //!
 //! Invariants: only `engine` computes on the device; every queue is bounded; a slow trainer delays
 //! no other; a row's bytes depend neither on its neighbours in a tile nor on the thread count.
@@ -44,8 +45,10 @@ pub mod session;
 pub mod shelf;
 mod streams;
 pub mod telemetry;
+pub mod workers;
 
 pub use config::Config;
 pub use error::{Error, Result};
-pub use serve::{bind, serve, serve_opened};
-pub use served::Served;
+pub use serve::{bind, serve, serve_connections, serve_opened};
+pub use served::{Served, Usage};
+pub use workers::Workers;

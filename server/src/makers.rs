@@ -5,22 +5,35 @@
 //! there only once it may begin: what a trainer that left had waiting is dropped with its task, and
 //! what it had begun ends soon.
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    workers::{Work, Workers},
+};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 /// A handle on the places to work; clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct Makers(Arc<Semaphore>);
+pub(crate) struct Makers {
+    places: Arc<Semaphore>,
+    workers: Workers,
+}
+
+/// Places in virtual time, so that nothing depends on the machine.
+const VIRTUAL_PLACES: usize = 2;
 
 impl Makers {
     /// One place for each core.
-    pub(crate) fn new() -> Self {
-        Self::at_once(std::thread::available_parallelism().map_or(2, usize::from))
+    pub(crate) fn new(workers: &Workers) -> Self {
+        let places = match workers {
+            Workers::Threads => std::thread::available_parallelism().map_or(2, usize::from),
+            Workers::Tasks(_) => VIRTUAL_PLACES,
+        };
+        Self::at_once(places, workers)
     }
 
-    fn at_once(places: usize) -> Self {
-        Self(Arc::new(Semaphore::new(places)))
+    fn at_once(places: usize, workers: &Workers) -> Self {
+        Self { places: Arc::new(Semaphore::new(places)), workers: workers.clone() }
     }
 
     /// Does a piece of work when a place is free. Dropped before that, it is never begun.
@@ -28,13 +41,30 @@ impl Makers {
     /// # Errors
     /// Those of `work`; its panic, which is a bug.
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-        let place = self.0.clone().acquire_owned().await;
+        let place = self.places.clone().acquire_owned().await;
         let place = place.map_err(|_| Error::Bug("the places to work were closed".into()))?;
-        let working = tokio::task::spawn_blocking(move || {
+        self.apart(Work::Making, move || {
             let _place = place;
             work()
-        });
-        working.await.unwrap_or_else(|panic| Err(Error::Bug(format!("work ended early: {panic}"))))
+        })
+        .await?
+    }
+
+    /// Does a piece of work at once, and takes nobody's place: for what may wait for a disk.
+    ///
+    /// # Errors
+    /// Its panic, which is a bug.
+    pub(crate) async fn apart<T: Send + 'static>(
+        &self,
+        kind: Work,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        if let Some(pace) = self.workers.pace(kind) {
+            tokio::time::sleep(pace).await;
+            return Ok(work());
+        }
+        let working = tokio::task::spawn_blocking(work);
+        working.await.map_err(|panic| Error::Bug(format!("work ended early: {panic}")))
     }
 }
 
@@ -48,7 +78,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_is_dropped_while_it_waits_is_never_begun() {
-        let makers = Makers::at_once(1);
+        let makers = Makers::at_once(1, &Workers::Threads);
         let (finish, finished) = channel::<()>();
         let first = makers.run(move || {
             let _ = finished.recv();

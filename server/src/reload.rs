@@ -13,11 +13,10 @@ use crate::{
     error::{Error, Result},
     served::{Served, compare_names},
     telemetry::Swap,
+    workers::Work,
 };
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// How often a file that holds nothing to be served yet for want of room is looked at again.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -62,7 +61,7 @@ type Store = Arc<dyn BundleStore>;
 
 async fn swap(served: &Arc<Served>, store: &Store, expected: &str) -> Result<Reloaded> {
     let reader = store.clone();
-    let bytes = apart(move || reader.read()).await?;
+    let bytes = apart(served, move || reader.read()).await?;
     let digest = blake3::hash(&bytes).to_hex().to_string();
     if !expected.is_empty() && expected != digest {
         let expected = crate::error::quoted(expected);
@@ -77,7 +76,7 @@ async fn swap(served: &Arc<Served>, store: &Store, expected: &str) -> Result<Rel
         Ok(bundle) => bundle,
         Err(_) => {
             let reader = store.clone();
-            let candidate = apart(move || reader.open(&bytes)).await?;
+            let candidate = apart(served, move || reader.open(&bytes)).await?;
             compare(served, &current, &candidate)?;
             served.bundles.make_room()?;
             let bundle = Loaded::new(candidate, &served.scheduler, &served.telemetry)?;
@@ -108,9 +107,8 @@ fn compare(served: &Served, current: &Loaded, candidate: &Candidate) -> Result<(
 }
 
 /// Reads or decodes on a thread where it may take its time.
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let worked = tokio::task::spawn_blocking(work).await;
-    worked.unwrap_or_else(|panic| Err(Error::Bug(format!("reading a bundle ended early: {panic}")))).map_err(refused)
+async fn apart<T: Send + 'static>(served: &Served, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    served.makers.apart(Work::Reading, work).await?.map_err(refused)
 }
 
 /// The same sentence, as a refusal of new weights.
@@ -131,11 +129,12 @@ pub(crate) async fn watch(served: Arc<Served>) {
     let mut not_before = Instant::now();
     loop {
         let asked = tokio::select! {
+            biased;
             () = hangups.next() => true,
             () = tokio::time::sleep(period), if !period.is_zero() => false,
         };
         let Ok(store) = served.store.try_lock().map(|store| store.clone()) else { continue };
-        let Ok(stamp) = tokio::task::spawn_blocking(move || store.stamp()).await else { continue };
+        let Ok(stamp) = served.makers.apart(Work::Reading, move || store.stamp()).await else { continue };
         let at_rest = stamp == seen;
         seen.clone_from(&stamp);
         let changed = stamp.is_some() && stamp != known && at_rest && Instant::now() >= not_before;

@@ -1,6 +1,6 @@
 //! Fair turns: rows that many streams ask for become device tiles of one fixed size.
 //!
-//! A stream's batch [`generate`](Scheduler::generate)s its rows as one job. The packer thread takes
+//! A stream's batch [`generate`](Weights::generate)s its rows as one job. The packer takes
 //! rows from the jobs in fair turns ([`turns`]) and packs them into the next tile while the engine
 //! computes the last one. A tile that isn't full stays open for more rows until the engine is
 //! free, and is never held back longer than that: nobody waits for others to fill it.
@@ -12,7 +12,8 @@
 //! The weights that compute a job are those of the [`Weights`] it came by. Loading others beside them
 //! holds nobody up but for the moment in which they take their seat at the engine.
 //!
-//! However one of the two threads ends, it closes the gate: nobody waits for a thread that is gone.
+//! Packer and engine are two loops, each on a thread of its own, or each a task where [`Workers`] says
+//! so. However one of the two ends, it closes the gate: nobody waits for one that is gone.
 
 mod tile;
 mod turns;
@@ -22,17 +23,20 @@ use crate::{
     error::{Error, Result},
     plan::blending::Parent,
     telemetry::Telemetry,
+    workers::Workers,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::sync_channel},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
-    time::Instant,
 };
 use tile::Delivery;
 pub(crate) use tile::{Tile, TileWork};
-use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use turns::{Job, Kind, Task, Turns};
 
 /// A face to be generated.
@@ -69,15 +73,22 @@ pub struct Weights {
 
 struct Shared {
     gate: Arc<Gate>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    loops: Mutex<Vec<Loop>>,
     image_bytes: usize,
     classes: usize,
+}
+
+/// Where the packer or the engine runs.
+enum Loop {
+    Thread(JoinHandle<()>),
+    Task(AbortOnDropHandle<()>),
 }
 
 /// What packer, engine and askers meet at.
 pub(crate) struct Gate {
     state: Mutex<State>,
-    changed: Condvar,
+    /// Wakes the packer, which alone waits for it.
+    changed: Notify,
     /// Cancelled when the gate is closed.
     ended: CancellationToken,
 }
@@ -95,7 +106,7 @@ struct State {
 const ENDED: &str = "the server is shutting down";
 
 impl Scheduler {
-    /// Starts the two threads. A tile has `tile` rows of `channels` channels, labels `classes` numbers;
+    /// Starts packer and engine. A tile has `tile` rows of `channels` channels, labels `classes` numbers;
     /// `shares` are those of trainers by name, 1 for all others.
     ///
     /// # Errors
@@ -106,36 +117,26 @@ impl Scheduler {
         classes: usize,
         shares: BTreeMap<String, f64>,
         telemetry: Arc<Telemetry>,
+        workers: &Workers,
     ) -> Result<Self> {
         let turns = Turns::new(tile, shares);
         let state = State { turns, seats: VecDeque::new(), next_seat: 0, engine_ready: false, closed: None };
-        let gate =
-            Arc::new(Gate { state: Mutex::new(state), changed: Condvar::new(), ended: CancellationToken::new() });
+        let gate = Arc::new(Gate { state: Mutex::new(state), changed: Notify::new(), ended: CancellationToken::new() });
         let image_bytes = nets::pixels::IMAGE_SIZE * nets::pixels::IMAGE_SIZE * channels;
         let shape = tile::Shape { rows: tile, classes, image_bytes };
-        let (sender, receiver) = sync_channel(1);
-        let packer = {
-            let (gate, telemetry) = (gate.clone(), telemetry.clone());
-            spawn("packer", move || {
-                let _ends = Ends { gate: &gate, thread: "packer" };
-                let mut open = None;
-                while let Some(order) = gate.next_order(&mut open, &shape, &telemetry) {
-                    if sender.send(order).is_err() {
-                        return;
-                    }
-                }
-            })?
-        };
+        let (sender, receiver) = mpsc::channel(1);
+        let packer = Packer { gate: gate.clone(), shape, telemetry: telemetry.clone(), open: None };
+        let packer = Loop::start("packer", workers, packer.run(sender))?;
         let engine = {
-            let gate = gate.clone();
-            spawn("engine", move || {
-                let _ends = Ends { gate: &gate, thread: "engine" };
+            let (gate, workers) = (gate.clone(), workers.clone());
+            Loop::start("engine", &workers.clone(), async move {
+                let _ends = Ends { gate: &gate, who: "engine" };
                 // The reason was logged and handed to the gate.
-                let _ = engine::run(receiver, &gate, &telemetry);
+                let _ = engine::run(receiver, &gate, &telemetry, &workers).await;
             })?
         };
-        let threads = Mutex::new(vec![packer, engine]);
-        Ok(Self { shared: Arc::new(Shared { gate, threads, image_bytes, classes }) })
+        let loops = Mutex::new(vec![packer, engine]);
+        Ok(Self { shared: Arc::new(Shared { gate, loops, image_bytes, classes }) })
     }
 
     /// Seats a generator beside those that are there, on trial: should it fail, it ends alone.
@@ -166,9 +167,14 @@ impl Scheduler {
         self.shared.gate.ended.cancelled().await;
     }
 
-    /// Ends both threads after the tile that is being computed.
+    /// Ends packer and engine after the tile that is being computed.
     pub fn close(&self) {
         self.shared.gate.close(ENDED);
+    }
+
+    /// Rows that wait for a place in a tile.
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.gate.lock().turns.waiting()
     }
 }
 
@@ -231,7 +237,7 @@ impl Weights {
         match answer.await {
             Ok(computed) => computed.map_err(Error::Refused),
             // The reply is dropped unsent only when the gate is closed, or is about to be by a
-            // thread that panicked.
+            // loop that panicked.
             Err(_) => {
                 gate.ended.cancelled().await;
                 Err(gate.closed_error())
@@ -266,26 +272,29 @@ impl Drop for Withdrawal<'_> {
     }
 }
 
-/// Closes the gate when a thread ends, if only by a panic. Where there is a better reason, the gate
-/// has it already.
+/// Closes the gate when packer or engine ends, if only by a panic. Where there is a better reason, the
+/// gate has it already.
 struct Ends<'a> {
     gate: &'a Gate,
-    thread: &'static str,
+    who: &'static str,
 }
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
-        self.gate.close(&format!("its {} thread ended early: this is a bug", self.thread));
+        self.gate.close(&format!("its {} ended early: this is a bug", self.who));
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         self.gate.close(ENDED);
-        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            // The last handle may be dropped on the engine's own thread only by a bug; a panic
-            // there was turned into the gate's reason.
-            let _ = thread.join();
+        for running in self.loops.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            match running {
+                // The last handle may be dropped on the engine's own thread only by a bug; a panic
+                // there was turned into the gate's reason.
+                Loop::Thread(thread) => drop(thread.join()),
+                Loop::Task(task) => drop(task),
+            }
         }
     }
 }
@@ -294,7 +303,7 @@ impl Gate {
     /// Says that the engine waits for a tile.
     pub(crate) fn engine_is_ready(&self) {
         self.lock().engine_ready = true;
-        self.changed.notify_all();
+        self.changed.notify_one();
     }
 
     /// Refuses everything from now on and drops what is queued.
@@ -304,7 +313,7 @@ impl Gate {
         let dropped = (state.turns.clear(), std::mem::take(&mut state.seats));
         drop(state);
         drop(dropped);
-        self.changed.notify_all();
+        self.changed.notify_one();
         self.ended.cancel();
     }
 
@@ -324,7 +333,7 @@ impl Gate {
         };
         drop(state);
         drop(dropped);
-        self.changed.notify_all();
+        self.changed.notify_one();
         seat
     }
 
@@ -336,7 +345,7 @@ impl Gate {
         }
         state.turns.push(turn, job);
         drop(state);
-        self.changed.notify_all();
+        self.changed.notify_one();
         Ok(())
     }
 
@@ -348,50 +357,89 @@ impl Gate {
         }
     }
 
-    /// The engine's next order: one about seats at once, the open tile once the engine is free. `None`
-    /// when closed.
-    fn next_order(&self, open: &mut Option<Tile>, shape: &tile::Shape, telemetry: &Telemetry) -> Option<Order> {
-        let mut state = self.lock();
-        loop {
-            if state.closed.is_some() {
-                return None;
-            }
-            if let Some(order) = state.seats.pop_front() {
-                return Some(order);
-            }
-            let taken = match &open {
-                None => state.turns.take(shape.rows, None),
-                Some(tile) => state.turns.take(tile.space(), Some(tile.kind())),
-            };
-            if taken.is_empty() {
-                if state.engine_ready && open.is_some() {
-                    state.engine_ready = false;
-                    return open.take().map(Order::Compute);
-                }
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            // Packing copies and fills; askers needn't wait for that.
-            drop(state);
-            for row in taken {
-                if row.is_first {
-                    telemetry.queued(row.queued_at.elapsed());
-                }
-                open.get_or_insert_with(|| Tile::new(shape, row.kind)).pack(shape, row);
-            }
-            state = self.lock();
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // No user code runs under the lock, so a poisoned state is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    thread::Builder::new()
-        .name(name.into())
-        .spawn(body)
-        .map_err(|error| Error::Transport(format!("cannot start the {name} thread: {error}")))
+/// Packs rows into tiles, and hands the engine its orders.
+struct Packer {
+    gate: Arc<Gate>,
+    shape: tile::Shape,
+    telemetry: Arc<Telemetry>,
+    open: Option<Tile>,
+}
+
+/// What the packer does next.
+enum Step {
+    Order(Order),
+    /// Nothing, until something changes at the gate.
+    Wait,
+    End,
+}
+
+impl Packer {
+    /// Hands over orders until the gate is closed or the engine is gone.
+    async fn run(mut self, orders: mpsc::Sender<Order>) {
+        let gate = self.gate.clone();
+        let _ends = Ends { gate: &gate, who: "packer" };
+        loop {
+            match self.step() {
+                // A change that comes before the wait for it ends that wait at once.
+                Step::Wait => gate.changed.notified().await,
+                Step::End => return,
+                Step::Order(order) => {
+                    if orders.send(order).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The engine's next order: one about seats at once, the open tile once the engine is free.
+    fn step(&mut self) -> Step {
+        loop {
+            let mut state = self.gate.lock();
+            if state.closed.is_some() {
+                return Step::End;
+            }
+            if let Some(order) = state.seats.pop_front() {
+                return Step::Order(order);
+            }
+            let taken = match &self.open {
+                None => state.turns.take(self.shape.rows, None),
+                Some(tile) => state.turns.take(tile.space(), Some(tile.kind())),
+            };
+            if taken.is_empty() {
+                if !state.engine_ready {
+                    return Step::Wait;
+                }
+                let Some(tile) = self.open.take() else { return Step::Wait };
+                state.engine_ready = false;
+                return Step::Order(Order::Compute(tile));
+            }
+            // Packing copies and fills; askers needn't wait for that.
+            drop(state);
+            for row in taken {
+                if row.is_first {
+                    self.telemetry.queued(row.queued_at.elapsed());
+                }
+                self.open.get_or_insert_with(|| Tile::new(&self.shape, row.kind)).pack(&self.shape, row);
+            }
+        }
+    }
+}
+
+impl Loop {
+    fn start(name: &str, workers: &Workers, body: impl Future<Output = ()> + Send + 'static) -> Result<Self> {
+        if let Workers::Tasks(_) = workers {
+            return Ok(Self::Task(AbortOnDropHandle::new(tokio::spawn(body))));
+        }
+        let failed = |error| Error::Transport(format!("cannot start the {name} thread: {error}"));
+        let waits = tokio::runtime::Builder::new_current_thread().build().map_err(failed)?;
+        let thread = thread::Builder::new().name(name.into()).spawn(move || waits.block_on(body));
+        Ok(Self::Thread(thread.map_err(failed)?))
+    }
 }

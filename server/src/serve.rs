@@ -14,10 +14,16 @@ use proto::{
     v1::{admin_server::AdminServer, augment_server::AugmentServer},
 };
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tonic::{service::Routes, transport::server::TcpIncoming};
+use tonic::{
+    service::Routes,
+    transport::server::{Connected, TcpIncoming},
+};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 /// The service's name in health checks.
@@ -77,6 +83,30 @@ pub async fn serve_opened(
     metrics: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
+    // The metrics stay up until the last stream has ended: that is when one wants to see them.
+    let all_ended = CancellationToken::new();
+    let metrics = serve_metrics(metrics, served.telemetry.clone(), all_ended.clone());
+    let metrics = AbortOnDropHandle::new(tokio::spawn(metrics));
+    let ended = serve_connections(served, accepted(listener), shutdown).await;
+    all_ended.cancel();
+    // It fails only with its socket. Somebody who asked for half a page is not waited for long.
+    let _ = tokio::time::timeout(LAST_PAGE, metrics).await;
+    ended
+}
+
+/// As [`serve_opened`], over connections however they come, and without the page of metrics.
+///
+/// # Errors
+/// As [`serve_opened`].
+pub async fn serve_connections<IO, E>(
+    served: Arc<Served>,
+    connections: impl Stream<Item = Result<IO, E>>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<()>
+where
+    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::Serving).await;
     let augment = AugmentServer::new(Service::new(served.clone()))
@@ -94,24 +124,21 @@ pub async fn serve_opened(
     routes.add_service(reflection().build_v1().map_err(broken)?);
     routes.add_service(reflection().build_v1alpha().map_err(broken)?);
 
-    // The metrics stay up until the last stream has ended: that is when one wants to see them.
-    let all_ended = CancellationToken::new();
-    let metrics = serve_metrics(metrics, served.telemetry.clone(), all_ended.clone());
-    let metrics = AbortOnDropHandle::new(tokio::spawn(metrics));
     let watching = AbortOnDropHandle::new(tokio::spawn(reload::watch(served.clone())));
     let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_routes(routes.routes())
-        .serve_with_incoming_shutdown(accepted(listener), served.closing.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(connections, served.closing.clone().cancelled_owned());
 
     let grace = Duration::from_secs(served.config.grace);
     let closing = {
         let served = served.clone();
         async move {
             tokio::select! {
-                () = shutdown => {}
+                biased;
                 () = served.scheduler.failed() => {}
+                () = shutdown => {}
             }
             set_health(&health, ServingStatus::NotServing).await;
             served.closing.cancel();
@@ -120,14 +147,12 @@ pub async fn serve_opened(
         }
     };
     let ended = tokio::select! {
+        biased;
         ended = server => ended.map_err(|error| Error::Transport(error.to_string())),
         () = closing => Ok(()),
     };
     served.closing.cancel();
     drop(watching);
-    all_ended.cancel();
-    // It fails only with its socket. Somebody who asked for half a page is not waited for long.
-    let _ = tokio::time::timeout(LAST_PAGE, metrics).await;
     match served.scheduler.failure() {
         Some(reason) => Err(Error::Engine(reason)),
         None => {

@@ -8,10 +8,11 @@ use crate::{
     gallery::{Gallery, ImageStore},
     makers::Makers,
     plan::catalogue::Catalogue,
-    scheduler::Scheduler,
+    scheduler::{Scheduler, Turn},
     shelf::Shelf,
     streams::Streams,
     telemetry::Telemetry,
+    workers::Workers,
 };
 use dataset::{Dataset, OpenOptions};
 use nets::{
@@ -20,6 +21,7 @@ use nets::{
 };
 use proto::limits;
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -55,6 +57,28 @@ pub struct Served {
     pub(crate) syntheses: Arc<Semaphore>,
     /// Cancelled when the server begins to end.
     pub(crate) closing: CancellationToken,
+}
+
+/// What a server holds at a moment, to be compared with its limits. Everything but the caches and the
+/// bundles themselves goes back to nothing when the last trainer leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Streams being sent.
+    pub streams: usize,
+    /// For each trainer with streams: how many, and the batches made ahead for all of them together.
+    pub trainers: BTreeMap<Turn, (usize, usize)>,
+    /// Rows that wait for a place in a tile.
+    pub waiting_rows: usize,
+    /// Bytes of the finished batches kept.
+    pub shelf_bytes: usize,
+    /// Bytes of the decoded images kept.
+    pub gallery_bytes: usize,
+    /// `Synthesize` requests being answered.
+    pub syntheses: usize,
+    /// Groups of streams that follow newer bundles together.
+    pub followed: usize,
+    /// Digests of the bundles held, the newest first, and how many need each beside the server itself.
+    pub bundles: Vec<(String, usize)>,
 }
 
 /// The parts of a [`Served`] that tests replace.
@@ -108,14 +132,23 @@ impl Served {
     /// # Errors
     /// When the engine's threads can't be started.
     pub fn new(config: &Config, parts: Parts) -> Result<Self> {
+        Self::with_workers(config, parts, &Workers::Threads)
+    }
+
+    /// Puts given parts to work, done by given workers. With [`Workers::Tasks`] it must be called
+    /// within the runtime that serves.
+    ///
+    /// # Errors
+    /// When the engine's threads can't be started.
+    pub fn with_workers(config: &Config, parts: Parts, workers: &Workers) -> Result<Self> {
         let numerics = format!("{}/{}/tile{}", env!("LOOKALIKE_BUILD"), parts.numerics, config.tile);
         let telemetry = Arc::new(Telemetry::new(&numerics, &parts.dataset_digest)?);
         let catalogue = Arc::new(Catalogue::new(parts.image_counts));
-        let gallery = Gallery::new(parts.images, catalogue.clone(), config.gallery << 20, telemetry.clone());
+        let gallery = Gallery::new(parts.images, catalogue.clone(), config.gallery << 20, telemetry.clone(), workers);
         let (channels, names) = (parts.bundle.facts.channels, parts.bundle.names.clone());
         let scheduler = {
             let shares = config.share.iter().map(|share| (share.trainer.clone(), share.weight)).collect();
-            Scheduler::start(config.tile, channels, names.len(), shares, telemetry.clone())?
+            Scheduler::start(config.tile, channels, names.len(), shares, telemetry.clone(), workers)?
         };
         let bundle = Loaded::new(parts.bundle, &scheduler, &telemetry)?;
         bundle.weights.accept();
@@ -133,13 +166,29 @@ impl Served {
             gallery,
             scheduler,
             shelf: Shelf::new(config.shelf << 20),
-            makers: Makers::new(),
+            makers: Makers::new(workers),
             telemetry,
             streams: Streams::new(config.max_streams, config.max_streams_per_trainer, config.max_pending),
             syntheses: Arc::new(Semaphore::new(MAX_SYNTHESES)),
             closing: CancellationToken::new(),
             config: config.clone(),
         })
+    }
+
+    /// What is in use at this moment.
+    pub fn usage(&self) -> Usage {
+        let (streams, trainers) = self.streams.usage();
+        let bundles = self.bundles.all().into_iter();
+        Usage {
+            streams,
+            trainers,
+            waiting_rows: self.scheduler.waiting(),
+            shelf_bytes: self.shelf.bytes(),
+            gallery_bytes: self.gallery.bytes(),
+            syntheses: MAX_SYNTHESES - self.syntheses.available_permits(),
+            followed: self.followers.count(),
+            bundles: bundles.map(|bundle| (bundle.digest().to_owned(), Arc::strong_count(&bundle) - 2)).collect(),
+        }
     }
 
     /// One line for people: what is served.

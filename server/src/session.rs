@@ -21,8 +21,11 @@ use crate::{
     telemetry::{Mode, Raised, Trainer},
 };
 use nets::pixels::IMAGE_SIZE;
-use std::{collections::VecDeque, ops::Range, sync::Arc, time::Instant};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::Instant,
+};
 use tokio_util::task::AbortOnDropHandle;
 
 /// What a stream sends of each batch.
@@ -142,9 +145,10 @@ async fn send(
             Some(Next::Takeover(entry)) => (Sent::Takeover(entry.first, entry.bundle.digest().to_owned()), None),
             Some(Next::Making { batch, .. }) => {
                 let batch = tokio::select! {
-                    batch = batch => batch,
+                    biased;
                     () = sender.closed() => return Ok(()),
                     () = served.closing.cancelled() => return Err(Error::ShuttingDown),
+                    batch = batch => batch,
                 };
                 let (batch, mode) = batch.map_err(|panic| Error::Bug(format!("making a batch failed: {panic}")))??;
                 if batch.index == stream.indices.start && stream.content == Content::Whole {
@@ -155,8 +159,9 @@ async fn send(
         };
         let finished = Instant::now();
         let permit = tokio::select! {
-            permit = sender.reserve() => permit,
+            biased;
             () = served.closing.cancelled() => return Err(Error::ShuttingDown),
+            permit = sender.reserve() => permit,
         };
         let Ok(permit) = permit else { return Ok(()) };
         if let (Sent::Batch(batch), Some(mode)) = &sent {

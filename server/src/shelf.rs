@@ -77,6 +77,11 @@ impl Shelf {
         Ok((batch, mode))
     }
 
+    /// Bytes of the pixels kept.
+    pub(crate) fn bytes(&self) -> usize {
+        self.slots().bytes
+    }
+
     fn slots(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -64,6 +64,14 @@ impl Streams {
         Ok(Admission { streams: self.clone(), turn, pending, _place: place })
     }
 
+    /// Streams in all, and for each trainer its streams and the batches made ahead for it.
+    pub(crate) fn usage(&self) -> (usize, BTreeMap<Turn, (usize, usize)>) {
+        let ahead = |trainer: &Trainer| self.most_pending - trainer.pending.available_permits();
+        let trainers = self.trainers();
+        let each = trainers.iter().map(|(turn, trainer)| (turn.clone(), (trainer.streams, ahead(trainer))));
+        (self.most - self.all.available_permits(), each.collect())
+    }
+
     fn trainers(&self) -> MutexGuard<'_, BTreeMap<Turn, Trainer>> {
         self.trainers.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -67,6 +67,11 @@ impl Followers {
         Follower { followers: self.clone(), key, table }
     }
 
+    /// Groups of streams that change together.
+    pub(crate) fn count(&self) -> usize {
+        self.groups().len()
+    }
+
     fn groups(&self) -> MutexGuard<'_, BTreeMap<GroupKey, Group>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -159,6 +164,7 @@ mod tests {
         engine::{GeneratorError, RowGenerator},
         scheduler::Scheduler,
         telemetry::Telemetry,
+        workers::Workers,
     };
     use proptest::prelude::*;
 
@@ -190,7 +196,10 @@ mod tests {
     impl Shop {
         fn new() -> Self {
             let telemetry = Arc::new(Telemetry::new("", "").unwrap());
-            Self { scheduler: Scheduler::start(1, 1, 1, BTreeMap::new(), telemetry.clone()).unwrap(), telemetry }
+            Self {
+                scheduler: Scheduler::start(1, 1, 1, BTreeMap::new(), telemetry.clone(), &Workers::Threads).unwrap(),
+                telemetry,
+            }
         }
 
         fn bundle(&self, number: usize) -> Arc<Loaded> {

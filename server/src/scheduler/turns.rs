@@ -10,8 +10,8 @@ use crate::engine::{Computed, Seat};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
-    time::Instant,
 };
+use tokio::time::Instant;
 
 /// Rows that belong together: one batch's.
 pub(crate) enum Rows {
@@ -169,6 +169,11 @@ impl Turns {
         if was_present {
             self.begin();
         }
+    }
+
+    /// Rows that wait for a place in a tile.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queues.values().flat_map(|queue| &queue.jobs).map(|job| job.rows.len()).sum()
     }
 
     /// Empties every queue. What is returned is better dropped outside of locks.

@@ -10,6 +10,7 @@ use server::{
     plan::blending::Parent,
     scheduler::{Face, Scheduler, Turn, Weights},
     telemetry::Telemetry,
+    workers::Workers,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,7 +22,7 @@ fn seated(tile: usize) -> (Scheduler, Weights) {
     let telemetry = Arc::new(Telemetry::new("", "").unwrap());
     let bundle = Bundle::from_bytes(&tiny_bundle(&["a", "b", "c"]), "a test", &Device::Cpu).unwrap();
     let generator = BundleGenerator::new(bundle, Device::Cpu, telemetry.clone());
-    let scheduler = Scheduler::start(tile, 1, 3, BTreeMap::new(), telemetry).unwrap();
+    let scheduler = Scheduler::start(tile, 1, 3, BTreeMap::new(), telemetry, &Workers::Threads).unwrap();
     let weights = scheduler.seat(Box::new(generator)).unwrap();
     weights.accept();
     (scheduler, weights)

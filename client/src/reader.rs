@@ -1,0 +1,208 @@
+//! The stream as an asynchronous task reads it.
+
+use crate::check::Description;
+use crate::contact::contact;
+use crate::fetch::{Fetch, Fetched};
+use crate::place::{Kind, Place, Takeover};
+use crate::waits::WaitLog;
+use crate::{BundleChoice, Error, Result, StreamSettings};
+use recognizer::Batch;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// A stream of batches from servers, for tasks. [`crate::StreamSource`] is the same for threads.
+///
+/// A task of its own reads ahead; it ends with the reader.
+#[derive(Debug)]
+pub struct Reader {
+    settings: Arc<StreamSettings>,
+    description: Arc<Description>,
+    /// What has taken over from the description's bundle, or is going to.
+    takeovers: Arc<Vec<Takeover>>,
+    /// Whether a batch was received, here or before the place that it goes on from.
+    begun: bool,
+    names: Vec<String>,
+    /// Position of the server that answered.
+    server: usize,
+    next: u64,
+    /// Started by the first [`Reader::next`], so that a reader that resumes asks for nothing in vain.
+    batches: Option<mpsc::Receiver<Result<Fetched>>>,
+    waits: WaitLog,
+    stop: CancellationToken,
+}
+
+/// A checked batch with everything that came with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Received {
+    /// What a training step needs.
+    pub batch: Batch,
+    /// Where each row comes from.
+    pub provenance: proto::v1::Provenance,
+    /// Digest of the bundle that made it.
+    pub bundle: String,
+    /// Of its content.
+    pub digest: [u8; 32],
+    /// Length of its message on the wire.
+    pub message_bytes: usize,
+}
+
+impl Reader {
+    /// Finds a server and asks what the stream is. Batches are asked for with the first one wanted.
+    ///
+    /// # Errors
+    /// No server in time, or none that sends this stream.
+    pub async fn connect(settings: StreamSettings) -> Result<Self> {
+        let settings = Arc::new(settings);
+        let found = contact(&settings, None).await?;
+        Ok(Self {
+            next: settings.first,
+            takeovers: Arc::new(replayed(&settings.bundle)),
+            settings,
+            description: Arc::new(found.description),
+            begun: false,
+            names: found.names,
+            server: found.server,
+            batches: None,
+            waits: WaitLog::default(),
+            stop: CancellationToken::new(),
+        })
+    }
+
+    /// The next batch.
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] and [`Error::Refused`] when the servers have failed for too long, after
+    /// which another call tries again; [`Error::Ended`]; [`Error::Stopped`].
+    pub async fn next(&mut self) -> Result<Received> {
+        if self.stop.is_cancelled() {
+            return Err(Error::Stopped);
+        }
+        if let Some(end) = self.settings.end.filter(|&end| self.next >= end) {
+            return Err(Error::Ended(end));
+        }
+        let began = Instant::now();
+        if self.batches.is_none() {
+            self.batches = Some(self.fetch());
+        }
+        let next = match &mut self.batches {
+            Some(batches) => batches.recv().await,
+            None => None,
+        };
+        match next {
+            Some(Ok(fetched)) => {
+                self.waits.waited_inside(began.elapsed());
+                self.next = fetched.received.batch.index + 1;
+                (self.description, self.takeovers, self.begun) = (fetched.description, fetched.takeovers, true);
+                Ok(fetched.received)
+            }
+            last => {
+                self.batches = None;
+                match last {
+                    Some(Err(error)) => Err(error),
+                    _ if self.stop.is_cancelled() => Err(Error::Stopped),
+                    _ => Err(Error::Lost),
+                }
+            }
+        }
+    }
+
+    /// Where the stream goes on.
+    pub fn place(&self) -> Place {
+        // What is to come yet is the server's to declare anew: it may not be the same for all ranks.
+        let past = self.takeovers.iter().filter(|takeover| takeover.first <= self.next);
+        Place {
+            takeovers: past.cloned().collect(),
+            kind: Kind::Stream,
+            spec: self.description.spec.clone(),
+            rank: self.settings.rank,
+            world_size: self.settings.world_size,
+            origin: self.description.origin.clone(),
+            next: self.next,
+        }
+    }
+
+    /// Goes on from a place.
+    ///
+    /// # Errors
+    /// [`Error::OtherPlace`] when it is not one in this stream; those of [`connect`](Self::connect).
+    pub async fn resume(&mut self, place: Place) -> Result<()> {
+        // Before a server is asked, which would read a place of another spec as its own.
+        place.refuse_settings(&self.description.spec, &self.settings).map_err(Error::OtherPlace)?;
+        let (next, takeovers, begun_with) = (place.next, place.takeovers.clone(), place.origin.bundle.clone());
+        let expected = place.origin_of_next().bundle;
+        let mut found = contact(&self.settings, Some(&place)).await?;
+        self.takeovers = Arc::new(takeovers);
+        if matches!(self.settings.bundle, BundleChoice::Replay(..)) {
+            self.takeovers = Arc::new(replayed(&self.settings.bundle));
+        } else if found.description.origin.bundle == expected {
+            found.description.origin.bundle = begun_with;
+        } else {
+            // Accepted: the stream goes on as if it had begun with this one.
+            self.takeovers = Arc::default();
+        }
+        self.begun = true;
+        self.stop.cancel();
+        self.stop = CancellationToken::new();
+        (self.batches, self.next, self.server) = (None, next, found.server);
+        (self.description, self.names) = (Arc::new(found.description), found.names);
+        Ok(())
+    }
+
+    /// Names of the dataset's identities, in class order.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// What it was made with.
+    pub fn settings(&self) -> &StreamSettings {
+        &self.settings
+    }
+
+    pub(crate) fn description(&self) -> &Description {
+        &self.description
+    }
+
+    pub(crate) fn wait_log(&self) -> &WaitLog {
+        &self.waits
+    }
+
+    /// Ends what is read ahead, and the wait for it.
+    pub(crate) fn stopper(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Starts the task that reads ahead.
+    fn fetch(&self) -> mpsc::Receiver<Result<Fetched>> {
+        let (sender, batches) = mpsc::channel(self.settings.prefetch.max(1));
+        let fetch = Fetch {
+            settings: self.settings.clone(),
+            description: self.description.clone(),
+            takeovers: self.takeovers.clone(),
+            begun: self.begun,
+            server: self.server,
+            next: self.next,
+            waits: self.waits.clone(),
+        };
+        let stop = self.stop.clone();
+        tokio::spawn(async move { stop.run_until_cancelled(fetch.run(sender)).await });
+        batches
+    }
+}
+
+/// What takes over in a replay.
+fn replayed(bundle: &BundleChoice) -> Vec<Takeover> {
+    match bundle {
+        BundleChoice::Replay(_, takeovers) => takeovers.clone(),
+        _ => Vec::new(),
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
