@@ -1,23 +1,25 @@
 //! The listening sockets, from their first connection to a graceful end.
 
 use crate::{
+    access::gate::gate,
     config::Config,
     error::{Error, Result},
+    listeners::{Listeners, tls::Tls},
     reload,
     served::Served,
     service::{Service, admin::AdminService},
     telemetry::Telemetry,
+    watched::{Credentials, keep_current},
 };
-use axum::{Router, http::header, routing::get};
+use axum::{Router, http::header, middleware, routing::get};
 use proto::{
     limits,
     v1::{admin_server::AdminServer, augment_server::AugmentServer},
 };
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_stream::{Stream, StreamExt};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tonic::{service::Routes, transport::server::TcpIncoming};
+use tonic::service::Routes;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 /// The service's name in health checks.
@@ -30,8 +32,8 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long such a question waits for its answer.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long to wait before accepting connections again after that failed.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// The longest headers of a call [unit: bytes]; a token and a request id take a few hundred.
+const MAX_HEADERS: u32 = 16 << 10;
 
 /// How long a reader of the metrics may take to end once everything else has.
 const LAST_PAGE: Duration = Duration::from_secs(1);
@@ -49,20 +51,20 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
 
 /// Opens what the settings name and serves it until `shutdown` comes.
 ///
-/// Both listeners are bound already, so their addresses are known; streams are answered once the
+/// All listeners are bound already, so their addresses are known; streams are answered once the
 /// dataset and the bundle are open.
 ///
 /// # Errors
 /// When the dataset or the bundle can't be used, or the generator fails for good.
 pub async fn serve(
     config: Config,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     metrics: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
     let opened = tokio::task::spawn_blocking(move || Served::open(&config)).await;
     let served = opened.map_err(|error| Error::Bug(format!("opening failed: {error}")))??;
-    serve_opened(Arc::new(served), listener, metrics, shutdown).await
+    serve_opened(Arc::new(served), listeners, metrics, shutdown).await
 }
 
 /// Serves what was opened until `shutdown` comes: then the health service says so, streams end
@@ -73,7 +75,7 @@ pub async fn serve(
 /// starts it again.
 pub async fn serve_opened(
     served: Arc<Served>,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     metrics: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
@@ -93,17 +95,25 @@ pub async fn serve_opened(
     let broken = |error: tonic_reflection::server::Error| Error::Bug(format!("reflection: {error}"));
     routes.add_service(reflection().build_v1().map_err(broken)?);
     routes.add_service(reflection().build_v1alpha().map_err(broken)?);
+    let gate = middleware::from_fn_with_state(served.clone(), gate);
+    let routes = Routes::from(routes.routes().into_axum_router().layer(gate));
 
     // The metrics stay up until the last stream has ended: that is when one wants to see them.
     let all_ended = CancellationToken::new();
     let metrics = serve_metrics(metrics, served.telemetry.clone(), all_ended.clone());
     let metrics = AbortOnDropHandle::new(tokio::spawn(metrics));
     let watching = AbortOnDropHandle::new(tokio::spawn(reload::watch(served.clone())));
+    let listeners = listeners.into();
+    let _current = keep_credentials(&served, listeners.tls());
+    let access = &served.config.access;
+    let accepted = listeners.accepted(access.max_connections as usize, served.telemetry.clone());
     let server = tonic::transport::Server::builder()
+        .max_concurrent_streams(access.max_calls_per_connection)
+        .http2_max_header_list_size(MAX_HEADERS)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_routes(routes.routes())
-        .serve_with_incoming_shutdown(accepted(listener), served.closing.clone().cancelled_owned());
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(accepted, served.closing.clone().cancelled_owned());
 
     let grace = Duration::from_secs(served.config.grace);
     let closing = {
@@ -137,23 +147,15 @@ pub async fn serve_opened(
     }
 }
 
-/// The connections of a listener. Their settings are made on the accepted sockets: tonic's own are
-/// not applied to listeners it is handed, and with Nagle's algorithm a batch waits for delayed
-/// acknowledgements, two seconds each.
-///
-/// A failure that is not one connection's own, mostly too many open files, lasts until a connection
-/// ends, and tonic would ask again without a pause.
-fn accepted(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
-    incoming.then(|connection| async {
-        if let Err(error) = &connection
-            && !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
-        {
-            tracing::warn!(%error, "no connection can be accepted");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-        }
-        connection
+/// Reads tokens and certificates again when they change, for as long as the answer lives.
+fn keep_credentials(served: &Arc<Served>, tls: Option<Arc<Tls>>) -> Vec<AbortOnDropHandle<()>> {
+    let period = Duration::from_secs(served.config.watch);
+    let tls = tls.map(|tls| tls as Arc<dyn Credentials>);
+    let all = [served.access.tokens(), tls].into_iter().flatten();
+    all.map(|credentials| {
+        AbortOnDropHandle::new(tokio::spawn(keep_current(credentials, period, served.telemetry.clone())))
     })
+    .collect()
 }
 
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
@@ -191,19 +193,5 @@ async fn keep_up(telemetry: Arc<Telemetry>) {
     loop {
         ticks.tick().await;
         telemetry.upkeep();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn accepted_sockets_send_at_once() {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let _trainer = tokio::net::TcpStream::connect(address).await.unwrap();
-        let socket = std::pin::pin!(accepted(listener)).next().await.unwrap().unwrap();
-        assert!(socket.nodelay().unwrap(), "Nagle's algorithm is on");
     }
 }

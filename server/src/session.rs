@@ -24,6 +24,7 @@ use nets::pixels::IMAGE_SIZE;
 use std::{collections::VecDeque, ops::Range, sync::Arc, time::Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 /// What a stream sends of each batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ pub(crate) fn start(
     admission: Admission,
 ) -> mpsc::Receiver<Result<Sent>> {
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(run(served, Arc::new(stream), policy, admission, sender));
+    tokio::spawn(run(served, Arc::new(stream), policy, admission, sender).in_current_span());
     receiver
 }
 
@@ -133,7 +134,7 @@ async fn send(
             let (table, news) = policy.before(index, served);
             let last = stream.indices.end;
             making.extend(news.into_iter().filter(|entry| entry.first < last).map(Next::Takeover));
-            let batch = tokio::spawn(stream.clone().begin(served.clone(), index, table));
+            let batch = tokio::spawn(stream.clone().begin(served.clone(), index, table).in_current_span());
             let _pending = (stream.trainer.pending(), ahead);
             making.push_back(Next::Making { batch: AbortOnDropHandle::new(batch), _pending });
         }
