@@ -1,5 +1,6 @@
 //! The server's settings: one column, each with its reason.
 
+use crate::access::AccessSettings;
 use std::{ops::RangeInclusive, path::PathBuf};
 
 /// The largest cache: a terabyte.
@@ -93,6 +94,10 @@ pub struct Config {
     // Less than the 30 seconds after which Kubernetes kills.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, help_heading = "Serving")]
     pub grace: u64,
+
+    /// Who may call, and how often.
+    #[command(flatten)]
+    pub access: AccessSettings,
 }
 
 /// A trainer's share of the generator.

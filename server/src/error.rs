@@ -1,7 +1,7 @@
 //! Everything that can go wrong, in one sentence each.
 
 use crate::plan::spec::SpecError;
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Why the server can't start, or why it can't answer a request.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,17 @@ pub enum Error {
         /// The system's answer, which the sentence tells in full.
         reason: std::io::Error,
     },
+    /// A Unix socket can't be had.
+    #[error("cannot listen on unix:{}: {reason}", .path.display())]
+    BindUnix {
+        /// The path asked for.
+        path: PathBuf,
+        /// What is in the way.
+        reason: String,
+    },
+    /// Certificates, keys or tokens can't be used. No secret is in the sentence.
+    #[error("{0}")]
+    Credentials(String),
     /// The gRPC server ended by itself.
     #[error("the server failed: {0}")]
     Transport(String),
@@ -80,6 +91,20 @@ pub enum Error {
         /// How many are allowed.
         limit: usize,
     },
+    /// A caller calls faster than it may.
+    #[error("expected at most {rate} calls a second from one caller, found more; call again in {} ms", wait.as_millis())]
+    TooOften {
+        /// Calls a second.
+        rate: f64,
+        /// Until the next one is answered.
+        wait: Duration,
+    },
+    /// Nobody knows who calls.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// The caller is known, and may not do this.
+    #[error("{0}")]
+    Forbidden(String),
     /// New weights that are not served.
     #[error("the new bundle is refused and the one in use stays: {0}")]
     Refused(String),
@@ -102,6 +127,19 @@ pub enum Error {
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// When to ask again, where it is a limit that was reached.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        /// Streams come and go within seconds where leases are short.
+        const ROOM: Duration = Duration::from_secs(1);
+        match self {
+            Self::Busy { .. } => Some(ROOM),
+            Self::TooOften { wait, .. } => Some(*wait),
+            _ => None,
+        }
+    }
+}
 
 /// The sentence of an error of the device, without the backtrace that may follow it.
 pub(crate) fn device_sentence(error: &impl std::fmt::Display) -> String {

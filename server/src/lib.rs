@@ -4,7 +4,8 @@
 //! A batch is a function of (spec, dataset, bundle, index): nothing about a stream is remembered
 //! here. The way of one request:
 //!
-//! 1. [`mod@serve`]: sockets, health, reflection, metrics, shutdown;
+//! 1. [`mod@serve`]: health, reflection, metrics, shutdown; [`listeners`]: sockets and TLS; [`access`]: who
+//!    may call;
 //! 2. [`service`]: checks the request; the only room that names wire types;
 //! 3. [`session`]: one trainer's cursor and credit;
 //! 4. `making`: one batch, by the rooms that follow;
@@ -20,12 +21,13 @@
 //! `streams` counts them: how many a trainer may have, and how much of its work may wait.
 //!
 //! Beside them: [`served`] (everything opened and put to work), `makers` (the places for work that
-//! takes a while), [`workers`] (threads that do it, or tasks in virtual time), [`telemetry`] (every
-//! metric), [`config`], [`error`].
+//! takes a while), [`workers`] (threads that do it, or tasks in virtual time), `watched` (files of
+//! credentials, read again when they change), [`telemetry`] (every metric), [`config`], [`error`].
 //!
 //! Invariants: only `engine` computes on the device; every queue is bounded; a slow trainer delays
 //! no other; a row's bytes depend neither on its neighbours in a tile nor on the thread count.
 
+pub mod access;
 pub mod assemble;
 pub mod bundles;
 pub mod config;
@@ -33,6 +35,7 @@ pub mod encodings;
 pub mod engine;
 pub mod error;
 pub mod gallery;
+pub mod listeners;
 mod makers;
 mod making;
 pub mod plan;
@@ -45,6 +48,7 @@ pub mod session;
 pub mod shelf;
 mod streams;
 pub mod telemetry;
+mod watched;
 pub mod workers;
 
 pub use config::Config;

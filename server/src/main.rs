@@ -2,6 +2,7 @@
 
 mod inspect;
 mod start;
+mod token;
 
 use clap::{Parser, Subcommand};
 use command::{CommonArgs, Context};
@@ -23,6 +24,8 @@ enum Verb {
     Serve(Box<start::ServeArgs>),
     /// Say what a bundle and a dataset hold, and whether they belong together
     Inspect(inspect::InspectArgs),
+    /// Make a token for a trainer or an administrator
+    Token(token::TokenArgs),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         match cli.verb {
             Verb::Serve(args) => start::run(*args, &cli.common, &context.interrupt),
             Verb::Inspect(args) => inspect::run(&args, &cli.common),
+            Verb::Token(args) => token::run(&args),
         }
     })
 }

@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     served::{Served, compare_names},
     telemetry::Swap,
+    watched::Hangups,
     workers::Work,
 };
 use std::{sync::Arc, time::Duration};
@@ -146,30 +147,5 @@ pub(crate) async fn watch(served: Arc<Served>) {
             Err(Error::Reloading) => {}
             _ => known = stamp,
         }
-    }
-}
-
-/// SIGHUPs as they come; never where there are none.
-struct Hangups {
-    #[cfg(unix)]
-    signals: Option<tokio::signal::unix::Signal>,
-}
-
-impl Hangups {
-    fn new() -> Self {
-        #[cfg(unix)]
-        return Self { signals: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok() };
-        #[cfg(not(unix))]
-        return Self {};
-    }
-
-    async fn next(&mut self) {
-        #[cfg(unix)]
-        if let Some(signals) = &mut self.signals
-            && signals.recv().await.is_some()
-        {
-            return;
-        }
-        std::future::pending().await
     }
 }

@@ -1,29 +1,26 @@
 //! The listening sockets, from their first connection to a graceful end.
 
 use crate::{
+    access::gate::gate,
     config::Config,
     error::{Error, Result},
+    listeners::{Listeners, connection::Connection, tls::Tls},
     reload,
     served::Served,
     service::{Service, admin::AdminService},
     telemetry::Telemetry,
+    watched::{Credentials, keep_current},
 };
-use axum::{Router, http::header, routing::get};
+use axum::{Router, http::header, middleware, routing::get};
 use proto::{
     limits,
     v1::{admin_server::AdminServer, augment_server::AugmentServer},
 };
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
-};
-use tokio_stream::{Stream, StreamExt};
+use tokio::net::TcpListener;
+use tokio_stream::Stream;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tonic::{
-    service::Routes,
-    transport::server::{Connected, TcpIncoming},
-};
+use tonic::service::Routes;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 /// The service's name in health checks.
@@ -36,8 +33,8 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long such a question waits for its answer.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long to wait before accepting connections again after that failed.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// The longest headers of a call [unit: bytes]; a token and a request id take a few hundred.
+const MAX_HEADERS: u32 = 16 << 10;
 
 /// How long a reader of the metrics may take to end once everything else has.
 const LAST_PAGE: Duration = Duration::from_secs(1);
@@ -55,20 +52,20 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
 
 /// Opens what the settings name and serves it until `shutdown` comes.
 ///
-/// Both listeners are bound already, so their addresses are known; streams are answered once the
+/// All listeners are bound already, so their addresses are known; streams are answered once the
 /// dataset and the bundle are open.
 ///
 /// # Errors
 /// When the dataset or the bundle can't be used, or the generator fails for good.
 pub async fn serve(
     config: Config,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     metrics: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
     let opened = tokio::task::spawn_blocking(move || Served::open(&config)).await;
     let served = opened.map_err(|error| Error::Bug(format!("opening failed: {error}")))??;
-    serve_opened(Arc::new(served), listener, metrics, shutdown).await
+    serve_opened(Arc::new(served), listeners, metrics, shutdown).await
 }
 
 /// Serves what was opened until `shutdown` comes: then the health service says so, streams end
@@ -79,7 +76,7 @@ pub async fn serve(
 /// starts it again.
 pub async fn serve_opened(
     served: Arc<Served>,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     metrics: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
@@ -87,7 +84,11 @@ pub async fn serve_opened(
     let all_ended = CancellationToken::new();
     let metrics = serve_metrics(metrics, served.telemetry.clone(), all_ended.clone());
     let metrics = AbortOnDropHandle::new(tokio::spawn(metrics));
-    let ended = serve_connections(served, accepted(listener), shutdown).await;
+    let listeners = listeners.into();
+    let _current = keep_credentials(&served, listeners.tls());
+    let most = served.config.access.max_connections as usize;
+    let accepted = listeners.accepted(most, served.telemetry.clone());
+    let ended = serve_connections(served, accepted, shutdown).await;
     all_ended.cancel();
     // It fails only with its socket. Somebody who asked for half a page is not waited for long.
     let _ = tokio::time::timeout(LAST_PAGE, metrics).await;
@@ -98,15 +99,11 @@ pub async fn serve_opened(
 ///
 /// # Errors
 /// As [`serve_opened`].
-pub async fn serve_connections<IO, E>(
+pub async fn serve_connections(
     served: Arc<Served>,
-    connections: impl Stream<Item = Result<IO, E>>,
+    connections: impl Stream<Item = io::Result<Connection>>,
     shutdown: impl Future<Output = ()>,
-) -> Result<()>
-where
-    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::Serving).await;
     let augment = AugmentServer::new(Service::new(served.clone()))
@@ -123,12 +120,17 @@ where
     let broken = |error: tonic_reflection::server::Error| Error::Bug(format!("reflection: {error}"));
     routes.add_service(reflection().build_v1().map_err(broken)?);
     routes.add_service(reflection().build_v1alpha().map_err(broken)?);
+    let gate = middleware::from_fn_with_state(served.clone(), gate);
+    let routes = Routes::from(routes.routes().into_axum_router().layer(gate));
 
     let watching = AbortOnDropHandle::new(tokio::spawn(reload::watch(served.clone())));
+    let access = &served.config.access;
     let server = tonic::transport::Server::builder()
+        .max_concurrent_streams(access.max_calls_per_connection)
+        .http2_max_header_list_size(MAX_HEADERS)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_routes(routes.routes())
+        .add_routes(routes)
         .serve_with_incoming_shutdown(connections, served.closing.clone().cancelled_owned());
 
     let grace = Duration::from_secs(served.config.grace);
@@ -162,23 +164,15 @@ where
     }
 }
 
-/// The connections of a listener. Their settings are made on the accepted sockets: tonic's own are
-/// not applied to listeners it is handed, and with Nagle's algorithm a batch waits for delayed
-/// acknowledgements, two seconds each.
-///
-/// A failure that is not one connection's own, mostly too many open files, lasts until a connection
-/// ends, and tonic would ask again without a pause.
-fn accepted(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
-    incoming.then(|connection| async {
-        if let Err(error) = &connection
-            && !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
-        {
-            tracing::warn!(%error, "no connection can be accepted");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-        }
-        connection
+/// Reads tokens and certificates again when they change, for as long as the answer lives.
+fn keep_credentials(served: &Arc<Served>, tls: Option<Arc<Tls>>) -> Vec<AbortOnDropHandle<()>> {
+    let period = Duration::from_secs(served.config.watch);
+    let tls = tls.map(|tls| tls as Arc<dyn Credentials>);
+    let all = [served.access.tokens(), tls].into_iter().flatten();
+    all.map(|credentials| {
+        AbortOnDropHandle::new(tokio::spawn(keep_current(credentials, period, served.telemetry.clone())))
     })
+    .collect()
 }
 
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
@@ -216,19 +210,5 @@ async fn keep_up(telemetry: Arc<Telemetry>) {
     loop {
         ticks.tick().await;
         telemetry.upkeep();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn accepted_sockets_send_at_once() {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let _trainer = tokio::net::TcpStream::connect(address).await.unwrap();
-        let socket = std::pin::pin!(accepted(listener)).next().await.unwrap().unwrap();
-        assert!(socket.nodelay().unwrap(), "Nagle's algorithm is on");
     }
 }

@@ -1,6 +1,7 @@
 //! What this server serves: dataset and bundle, opened, compared and put to work.
 
 use crate::{
+    access::Access,
     bundles::{BundleFacts, BundleStore, Bundles, Candidate, Loaded, followers::Followers},
     config::Config,
     engine::weights::{self, BundleGenerator},
@@ -53,6 +54,7 @@ pub struct Served {
     pub(crate) shelf: Shelf,
     pub(crate) makers: Makers,
     pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) access: Access,
     pub(crate) streams: Streams,
     pub(crate) syntheses: Arc<Semaphore>,
     /// Cancelled when the server begins to end.
@@ -130,7 +132,7 @@ impl Served {
     /// Puts given parts to work.
     ///
     /// # Errors
-    /// When the engine's threads can't be started.
+    /// When the engine's threads can't be started, or the file of tokens can't be used.
     pub fn new(config: &Config, parts: Parts) -> Result<Self> {
         Self::with_workers(config, parts, &Workers::Threads)
     }
@@ -141,6 +143,7 @@ impl Served {
     /// # Errors
     /// When the engine's threads can't be started.
     pub fn with_workers(config: &Config, parts: Parts, workers: &Workers) -> Result<Self> {
+        let access = Access::open(&config.access)?;
         let numerics = format!("{}/{}/tile{}", env!("LOOKALIKE_BUILD"), parts.numerics, config.tile);
         let telemetry = Arc::new(Telemetry::new(&numerics, &parts.dataset_digest)?);
         let catalogue = Arc::new(Catalogue::new(parts.image_counts));
@@ -168,6 +171,7 @@ impl Served {
             shelf: Shelf::new(config.shelf << 20),
             makers: Makers::new(workers),
             telemetry,
+            access,
             streams: Streams::new(config.max_streams, config.max_streams_per_trainer, config.max_pending),
             syntheses: Arc::new(Semaphore::new(MAX_SYNTHESES)),
             closing: CancellationToken::new(),

@@ -9,6 +9,7 @@ mod request;
 mod status;
 
 use crate::{
+    access::Caller,
     assemble::convert,
     bundles::{Loaded, declared::Declared, followers::GroupKey},
     error::{Error, Result},
@@ -30,9 +31,21 @@ use std::{
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::Stream;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Response, Status};
 
 pub(crate) use status::code_name;
+
+/// Every call of the contract, by its name in logs and metrics.
+pub(crate) const METHODS: [&str; 7] = [
+    "lookalike.v1.Augment/GetInfo",
+    "lookalike.v1.Augment/StreamBatches",
+    "lookalike.v1.Augment/Plan",
+    "lookalike.v1.Augment/Verify",
+    "lookalike.v1.Augment/Synthesize",
+    "lookalike.v1.Augment/Report",
+    "lookalike.v1.Admin/Reload",
+];
 
 /// Answers for what is served.
 pub struct Service {
@@ -54,7 +67,9 @@ impl Service {
         }
     }
 
-    async fn stream(&self, request: v1::StreamRequest, content: Content) -> Result<Messages, Status> {
+    async fn stream(&self, request: Request<v1::StreamRequest>, content: Content) -> Result<Messages, Status> {
+        let (_, extensions, request) = request.into_parts();
+        let caller = Caller::of(&extensions);
         let method = match content {
             Content::Whole => "lookalike.v1.Augment/StreamBatches",
             Content::PlanOnly => "lookalike.v1.Augment/Plan",
@@ -64,7 +79,8 @@ impl Service {
         let asked = call.begun;
         let begin = async {
             self.available()?;
-            let trainer = request::trainer(&request.trainer)?.to_owned();
+            let trainer = caller.trainer(request::trainer(&request.trainer)?)?.to_owned();
+            tracing::Span::current().record("trainer", trainer.as_str());
             // Before the request is looked into, so that no more are being looked into at once.
             let turn = self.turn(&trainer);
             let admission = self.served.streams.admit(turn.clone())?;
@@ -86,7 +102,10 @@ impl Service {
             Ok((header, session::start(self.served.clone(), stream, policy, admission)))
         };
         match begin.await {
-            Ok((header, sent)) => Ok(Messages { header: Some(header), sent, content, call: Some(call) }),
+            Ok((header, sent)) => {
+                let withdrawn = caller.withdrawn().map(|withdrawn| Box::pin(withdrawn.cancelled_owned()));
+                Ok(Messages { header: Some(header), sent, content, withdrawn, call: Some(call) })
+            }
             Err(error) => Err(call.refuse(&error)),
         }
     }
@@ -113,9 +132,11 @@ impl Service {
         }
     }
 
-    async fn synthesize_faces(&self, request: v1::SynthesizeRequest) -> Result<v1::SynthesizeResponse> {
+    async fn synthesize_faces(&self, request: Request<v1::SynthesizeRequest>) -> Result<v1::SynthesizeResponse> {
         self.available()?;
-        let turn = self.turn(request::trainer(&request.trainer)?);
+        let (_, extensions, request) = request.into_parts();
+        let caller = Caller::of(&extensions);
+        let turn = self.turn(caller.trainer(request::trainer(&request.trainer)?)?);
         let busy = || Error::Busy { what: "syntheses at once", limit: MAX_SYNTHESES };
         let _permit = self.served.syntheses.try_acquire().map_err(|_| busy())?;
         let served = self.served.clone();
@@ -152,29 +173,30 @@ impl Augment for Service {
     }
 
     async fn stream_batches(&self, request: Request<v1::StreamRequest>) -> Result<Response<Messages>, Status> {
-        Ok(Response::new(self.stream(request.into_inner(), Content::Whole).await?))
+        Ok(Response::new(self.stream(request, Content::Whole).await?))
     }
 
     async fn plan(&self, request: Request<v1::StreamRequest>) -> Result<Response<Messages>, Status> {
-        Ok(Response::new(self.stream(request.into_inner(), Content::PlanOnly).await?))
+        Ok(Response::new(self.stream(request, Content::PlanOnly).await?))
     }
 
     async fn verify(&self, request: Request<v1::StreamRequest>) -> Result<Response<Messages>, Status> {
-        Ok(Response::new(self.stream(request.into_inner(), Content::Digests).await?))
+        Ok(Response::new(self.stream(request, Content::Digests).await?))
     }
 
     async fn synthesize(
         &self,
         request: Request<v1::SynthesizeRequest>,
     ) -> Result<Response<v1::SynthesizeResponse>, Status> {
-        answer(&self.served, "lookalike.v1.Augment/Synthesize", self.synthesize_faces(request.into_inner())).await
+        answer(&self.served, "lookalike.v1.Augment/Synthesize", self.synthesize_faces(request)).await
     }
 
     async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportResponse>, Status> {
-        let request = request.into_inner();
+        let (_, extensions, request) = request.into_parts();
         let taken = async {
+            let caller = Caller::of(&extensions);
             let (trainer, waits) = request::report(&request)?;
-            let trainer = self.served.telemetry.trainer(trainer);
+            let trainer = self.served.telemetry.trainer(caller.trainer(trainer)?);
             waits.iter().for_each(|&wait| trainer.waited(wait.into()));
             Ok(v1::ReportResponse {})
         };
@@ -197,6 +219,8 @@ pub struct Messages {
     header: Option<v1::StreamHeader>,
     sent: mpsc::Receiver<Result<Sent>>,
     content: Content,
+    /// When the caller's token is.
+    withdrawn: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// Until the stream has ended.
     call: Option<Call>,
 }
@@ -209,6 +233,13 @@ impl Stream for Messages {
         let message = |message| v1::StreamResponse { message: Some(message) };
         if let Some(header) = self.header.take() {
             return Poll::Ready(Some(Ok(message(Message::Header(header)))));
+        }
+        let withdrawn = self.withdrawn.as_mut().is_some_and(|withdrawn| withdrawn.as_mut().poll(context).is_ready());
+        if withdrawn {
+            self.withdrawn = None;
+            self.sent.close();
+            let error = Error::Unauthenticated("the token was withdrawn; go on at the next index with another".into());
+            return Poll::Ready(self.call.take().map(|call| Err(call.refuse(&error))));
         }
         let Poll::Ready(next) = self.sent.poll_recv(context) else { return Poll::Pending };
         Poll::Ready(match next {
@@ -246,31 +277,41 @@ async fn answer<T>(
     }
 }
 
-/// A call under way, counted when it begins and however it ends.
-struct Call {
+/// A call under way, counted and told when it begins and however it ends.
+pub(crate) struct Call {
     served: Arc<Served>,
     method: &'static str,
     begun: Instant,
     ended: bool,
+    /// Its name is in all its log lines.
+    span: tracing::Span,
 }
 
 impl Call {
-    fn begin(served: Arc<Served>, method: &'static str) -> Self {
+    /// The call that the current span names.
+    pub(crate) fn begin(served: Arc<Served>, method: &'static str) -> Self {
         served.telemetry.call_started(method);
-        Self { served, method, begun: Instant::now(), ended: false }
+        Self { served, method, begun: Instant::now(), ended: false, span: tracing::Span::current() }
     }
 
-    fn end(mut self, status: &'static str) {
+    fn end(mut self, code: &'static str) {
         self.ended = true;
-        self.served.telemetry.call_ended(self.method, status, self.begun.elapsed());
+        self.tell_end(code);
     }
 
-    fn refuse(self, error: &Error) -> Status {
+    /// The status that answers an error, which ends the call.
+    pub(crate) fn refuse(self, error: &Error) -> Status {
         let status = status::status(error);
         self.served.telemetry.rejected(status::reason(error));
-        tracing::info!(method = self.method, code = code_name(status.code()), "{}", status.message());
+        self.span.in_scope(|| tracing::info!(code = code_name(status.code()), "refused: {}", status.message()));
         self.end(code_name(status.code()));
         status
+    }
+
+    fn tell_end(&self, code: &'static str) {
+        let duration = self.begun.elapsed();
+        self.served.telemetry.call_ended(self.method, code, duration);
+        self.span.in_scope(|| tracing::info!(code, seconds = duration.as_secs_f64(), "the call ended"));
     }
 }
 
@@ -278,7 +319,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         if !self.ended {
             // The trainer left in the middle of a stream.
-            self.served.telemetry.call_ended(self.method, "CANCELLED", self.begun.elapsed());
+            self.tell_end("CANCELLED");
         }
     }
 }

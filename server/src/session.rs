@@ -27,6 +27,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 /// What a stream sends of each batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ pub(crate) fn start(
     admission: Admission,
 ) -> mpsc::Receiver<Result<Sent>> {
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(run(served, Arc::new(stream), policy, admission, sender));
+    tokio::spawn(run(served, Arc::new(stream), policy, admission, sender).in_current_span());
     receiver
 }
 
@@ -136,7 +137,7 @@ async fn send(
             let (table, news) = policy.before(index, served);
             let last = stream.indices.end;
             making.extend(news.into_iter().filter(|entry| entry.first < last).map(Next::Takeover));
-            let batch = tokio::spawn(stream.clone().begin(served.clone(), index, table));
+            let batch = tokio::spawn(stream.clone().begin(served.clone(), index, table).in_current_span());
             let _pending = (stream.trainer.pending(), ahead);
             making.push_back(Next::Making { batch: AbortOnDropHandle::new(batch), _pending });
         }

@@ -46,6 +46,7 @@ pub struct Telemetry {
     gallery_hits: Counter,
     gallery_misses: Counter,
     gallery_bytes: Gauge,
+    connections: Gauge,
     bundles: bundles::BundleMetrics,
 }
 
@@ -100,6 +101,7 @@ impl Telemetry {
             gallery_hits: lookups("hit"),
             gallery_misses: lookups("miss"),
             gallery_bytes: r.gauge("lookalike_gallery_bytes", "Decoded images in the cache", &[]),
+            connections: r.gauge("lookalike_connections", "Connections of trainers and others", &[]),
             bundles: bundles::BundleMetrics::new(&r),
             registry: r,
         })
@@ -211,6 +213,24 @@ impl Telemetry {
                 &[("reason", reason)],
             )
             .increment(1);
+    }
+
+    /// Counts a connection for as long as the answer lives.
+    pub(crate) fn connected(&self) -> Raised {
+        Raised::new(self.connections.clone())
+    }
+
+    /// A connection was closed before its first call.
+    pub(crate) fn connection_refused(&self, reason: &'static str) {
+        let help = "Connections closed before their first call";
+        self.registry.counter("lookalike_connection_refusals_total", help, &[("reason", reason)]).increment(1);
+    }
+
+    /// Certificates or tokens were read again, and are in force or not.
+    pub(crate) fn credentials_read(&self, what: &'static str, good: bool) {
+        let labels = &[("what", what), ("outcome", if good { "taken" } else { "refused" })];
+        let help = "Times that certificates or tokens were read again";
+        self.registry.counter("lookalike_credentials_reloads_total", help, labels).increment(1);
     }
 
     /// A call began.

@@ -5,6 +5,7 @@ use crate::{reload, served::Served};
 use proto::v1::{self, admin_server::Admin};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
+use tracing::Instrument;
 
 /// Answers administrators. Who may ask is decided before a call comes here.
 pub(crate) struct AdminService {
@@ -23,7 +24,7 @@ impl Admin for AdminService {
         let expected = request.into_inner().bundle_digest;
         // A caller that leaves doesn't leave a swap half done: it goes on by itself.
         let served = self.served.clone();
-        let reloading = tokio::spawn(async move { reload::reload(&served, &expected).await });
+        let reloading = tokio::spawn(async move { reload::reload(&served, &expected).await }.in_current_span());
         let answered = async {
             let ended = reloading.await;
             let reloaded = ended.map_err(|panic| crate::Error::Bug(format!("reloading ended early: {panic}")))??;

@@ -96,7 +96,7 @@ impl Trainer {
 pub(crate) struct Raised(Gauge);
 
 impl Raised {
-    fn new(gauge: Gauge) -> Self {
+    pub(super) fn new(gauge: Gauge) -> Self {
         gauge.increment(1.0);
         Self(gauge)
     }
