@@ -62,8 +62,9 @@ async fn ask(settings: &StreamSettings, server: usize, place: Option<&Place>) ->
     let mut client = url.connect(settings.connector.as_ref()).await?;
     let first = place.map_or(settings.first, |place| place.next);
     let known = place.map(|place| Known { bundle: &place.origin.bundle, takeovers: &place.takeovers });
+    let centres = place.and_then(|place| place.spec.centres.as_deref());
     // A plan needs no generator, so nobody's batches are delayed by it.
-    let request = request(settings, known, first, 1);
+    let request = request(settings, known, centres, first, 1);
     let mut stream = match within(ANSWER, client.plan(request)).await {
         Ok(stream) => stream.into_inner(),
         Err(failure) => {
@@ -93,6 +94,7 @@ pub(crate) struct Known<'a> {
 pub(crate) fn request(
     settings: &StreamSettings,
     known: Option<Known<'_>>,
+    centres: Option<&str>,
     first_index: u64,
     count: u64,
 ) -> v1::StreamRequest {
@@ -114,8 +116,12 @@ pub(crate) fn request(
         }
         (BundleChoice::Stay, _) => None,
     };
+    let mut spec = v1::StreamSpec::from(&settings.spec);
+    if let Some(centres) = centres.filter(|_| settings.spec.centres.is_none()) {
+        centres.clone_into(&mut spec.centres_digest);
+    }
     v1::StreamRequest {
-        spec: Some((&settings.spec).into()),
+        spec: Some(spec),
         place: Some(v1::Place { first_index, count, rank: settings.rank, world_size: settings.world_size }),
         bundle: policy.map(|policy| v1::BundlePolicy { policy: Some(policy) }),
         expected: None,

@@ -104,7 +104,8 @@ impl Fetch {
         let known = Known { bundle: &self.description.origin.bundle, takeovers: &self.takeovers };
         // A stream that follows begins with the newest bundle; others stay with the one first heard of.
         let known = Some(known).filter(|_| self.begun || settings.bundle != BundleChoice::Follow);
-        let request = request(&settings, known, self.next, count);
+        let centres = self.description.spec.centres.as_deref();
+        let request = request(&settings, known, centres, self.next, count);
         let mut stream = match within(HEADER, client.stream_batches(request)).await {
             Ok(stream) => stream.into_inner(),
             Err(failure) => {

@@ -72,6 +72,9 @@ pub struct StreamFlags {
     /// Largest weight of one parent, so that nobody's near-copy is labelled as somebody new; above 1 / parents
     #[arg(long, value_name = "WEIGHT", default_value_t = 0.8, value_parser = weight, help_heading = "Stream")]
     pub max_weight: f64,
+    /// Leave out blended people who look more like anybody real than this: largest cosine of their centre with any person's, above 0, at most 1 [default: leave out nobody]
+    #[arg(long, value_name = "COSINE", value_parser = leakage, help_heading = "Stream")]
+    pub max_leakage: Option<f64>,
     /// Seed of the blended people alone, to meet the same ones in another stream [default: the stream's]
     #[arg(long, value_name = "SEED", help_heading = "Stream")]
     pub blending_seed: Option<u64>,
@@ -146,6 +149,7 @@ impl StreamFlags {
                 alpha: self.alpha,
                 max_weight: self.max_weight,
                 seed: self.blending_seed,
+                max_similarity: self.max_leakage.unwrap_or(0.0),
             },
             latent: match self.jitter {
                 Some(scale) => Latent::Jitter { scale },
@@ -246,6 +250,10 @@ fn alpha(text: &str) -> Result<f64, String> {
 
 fn weight(text: &str) -> Result<f64, String> {
     number(text, "a weight above 0, at most 1", |weight| weight > 0.0 && weight <= 1.0)
+}
+
+fn leakage(text: &str) -> Result<f64, String> {
+    number(text, "a cosine above 0, at most 1", |cosine| cosine > 0.0 && cosine <= 1.0)
 }
 
 fn truncation(text: &str) -> Result<f64, String> {

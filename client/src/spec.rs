@@ -26,6 +26,10 @@ pub struct Spec {
     pub augmentation: Augmentation,
     /// Of the pixels sent; `None` for those of the bundle, until a server has named them.
     pub channels: Option<Channels>,
+    /// Digest of the class centres that tell who is near whom; `None` for those of the first bundle,
+    /// until a server has named them, and where nobody asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub centres: Option<String>,
 }
 
 /// Shares of the sources by weight; only their ratios count.
@@ -71,6 +75,10 @@ pub struct Blending {
     pub max_weight: f64,
     /// Key of parents and weights; `None` for the spec's seed.
     pub seed: Option<u64>,
+    /// The largest cosine of a blended person's centre with anybody real's; those beyond it are never
+    /// shown. Above 0, at most 1; 0 for any.
+    #[serde(default)]
+    pub max_similarity: f64,
 }
 
 /// Where generated rows take their latent vector from.
@@ -122,6 +130,7 @@ impl Spec {
             latent: Latent::Prior { truncation: 0.0 },
             augmentation: Augmentation::Standard,
             channels: None,
+            centres: None,
         }
     }
 
@@ -138,14 +147,15 @@ impl Spec {
             seed: self.blending.seed.or(echo.blending.seed),
             ..self.blending.clone()
         };
-        let filled = Self { blending, channels: self.channels.or(echo.channels), ..self.clone() };
+        let centres = self.centres.clone().or(echo.centres.clone());
+        let filled = Self { blending, channels: self.channels.or(echo.channels), centres, ..self.clone() };
         first_difference("", &to_value(&filled), &to_value(echo))
     }
 }
 
 impl Default for Blending {
     fn default() -> Self {
-        Self { count: None, parents: 2, alpha: 1.0, max_weight: 0.8, seed: None }
+        Self { count: None, parents: 2, alpha: 1.0, max_weight: 0.8, seed: None, max_similarity: 0.0 }
     }
 }
 

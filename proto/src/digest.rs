@@ -1,4 +1,4 @@
-//! The canonical digest of a batch, and of a sequence of batches.
+//! The canonical digest of a batch, of a sequence of batches, and of class centres.
 //!
 //! It is taken over the columns themselves, each preceded by its length, with numbers in
 //! little-endian order: another protobuf encoder, or a new field that old readers skip, doesn't
@@ -78,6 +78,16 @@ pub fn batch(batch: &Batch) -> [u8; 32] {
 /// Whether the digest that came with a batch is that of its content.
 pub fn agrees(received: &Batch) -> bool {
     received.digest.as_ref() == batch(received)
+}
+
+/// Digest of class centres: for each of so many identities, its numbers one after the other.
+pub fn centres(identities: usize, centres: &[f32]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("lookalike 2026 centres digest v1");
+    hasher.update(&(identities as u64).to_le_bytes());
+    for value in centres {
+        hasher.update(&value.to_le_bytes());
+    }
+    *hasher.finalize().as_bytes()
 }
 
 /// Digest over all batches received, in order: equal for two readers exactly when they were sent
@@ -218,6 +228,12 @@ mod tests {
         let bytes = [&3u64.to_le_bytes()[..], &digest].concat();
         let expected = blake3::Hash::from_bytes(blake3::derive_key("lookalike 2026 sequence digest v1", &bytes));
         assert_eq!(sequence.hex(), expected.to_hex().to_string());
+    }
+
+    #[test]
+    fn centres_are_laid_out_as_the_manual_says() {
+        let bytes = [&2u64.to_le_bytes()[..], &1.0f32.to_le_bytes(), &(-0.5f32).to_le_bytes()].concat();
+        assert_eq!(centres(2, &[1.0, -0.5]), blake3::derive_key("lookalike 2026 centres digest v1", &bytes));
     }
 
     #[test]

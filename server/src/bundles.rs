@@ -2,18 +2,21 @@
 //! them or nothing else needs their room.
 //!
 //! [`declared`] says which of them makes which batch of a stream; [`followers`] lets the streams that
-//! follow change together.
+//! follow change together; `former` keeps class centres for streams that began with them.
 
 pub(crate) mod declared;
 pub(crate) mod followers;
+mod former;
 
 use crate::{
     encodings::Encodings,
     engine::RowGenerator,
     error::{Error, Result},
+    plan::centres::Centres,
     scheduler::{Scheduler, Weights},
     telemetry::Telemetry,
 };
+use former::Former;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Facts about the weights.
@@ -69,7 +72,7 @@ pub trait BundleStore: Send + Sync + 'static {
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) facts: BundleFacts,
-    pub(crate) centres: Vec<f32>,
+    pub(crate) centres: Arc<Centres>,
     pub(crate) weights: Weights,
     pub(crate) encodings: Encodings,
 }
@@ -78,7 +81,8 @@ impl Loaded {
     /// Seats a candidate's generator, on trial.
     pub(crate) fn new(candidate: Candidate, scheduler: &Scheduler, telemetry: &Arc<Telemetry>) -> Result<Self> {
         let weights = scheduler.seat((candidate.generator)(telemetry.clone()))?;
-        Ok(Self { facts: candidate.facts, centres: candidate.centres, weights, encodings: Encodings::new() })
+        let centres = Arc::new(Centres::new(candidate.centres));
+        Ok(Self { facts: candidate.facts, centres, weights, encodings: Encodings::new() })
     }
 
     pub(crate) fn digest(&self) -> &str {
@@ -90,13 +94,17 @@ impl Loaded {
 pub(crate) struct Bundles {
     /// The newest first; never empty.
     held: Mutex<Vec<Arc<Loaded>>>,
+    /// Class centres of those that were the newest once.
+    former: Mutex<Former>,
     most: usize,
 }
 
 impl Bundles {
     /// With the first bundle; `most` are held at once.
     pub(crate) fn new(first: Loaded, most: usize) -> Self {
-        Self { held: Mutex::new(vec![Arc::new(first)]), most: most.max(2) }
+        let mut former = Former::default();
+        former.keep(&first.centres);
+        Self { held: Mutex::new(vec![Arc::new(first)]), former: Mutex::new(former), most: most.max(2) }
     }
 
     /// The one that new streams get.
@@ -128,6 +136,15 @@ impl Bundles {
         })
     }
 
+    /// The class centres with a digest, of the bundles held and of a few former ones.
+    ///
+    /// # Errors
+    /// When they are not known.
+    pub(crate) fn centres(&self, digest: &str) -> Result<Arc<Centres>> {
+        let held = self.all();
+        self.former().find(digest, held.iter().map(|bundle| &bundle.centres))
+    }
+
     /// Lets go of the oldest bundle that no stream needs, when there is no room for another one.
     ///
     /// # Errors
@@ -147,9 +164,14 @@ impl Bundles {
 
     /// Makes a bundle the newest, whether or not it is held already.
     pub(crate) fn promote(&self, bundle: Arc<Loaded>) {
+        self.former().keep(&bundle.centres);
         let mut held = self.held();
         held.retain(|other| other.digest() != bundle.digest());
         held.insert(0, bundle);
+    }
+
+    fn former(&self) -> MutexGuard<'_, Former> {
+        self.former.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> MutexGuard<'_, Vec<Arc<Loaded>>> {

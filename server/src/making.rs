@@ -31,6 +31,7 @@ impl Stream {
             let begun = Instant::now();
             let rows = stream.planner.rows(index, stream.rows.clone());
             telemetry.planned(begun.elapsed());
+            telemetry.guarded(stream.planner.take_passed_over());
             let latents = match stream.content {
                 Content::Whole | Content::Digests => stream.prior_latents(index, &rows),
                 Content::PlanOnly => Vec::new(),

@@ -8,12 +8,15 @@
 //! - a row's random numbers come from `(seed, purpose, index, row)`, where `row` counts within the
 //!   global batch, so a rank's slice is a slice of the same rows.
 //!
-//! In order: [`catalogue`] (who there is), [`spec`] (what is asked for, checked), [`mix`] (how many
-//! rows of each source), [`identities`] and [`blending`] (who is in them), [`latent`] (the vector
+//! In order: [`catalogue`] (who there is), [`centres`] (who is near whom), [`spec`] (what is asked for, checked), [`mix`] (how many
+//! rows of each source), [`identities`] and [`blending`] (who is in them), [`guard`] (who of the blended
+//! is too near somebody real), [`latent`] (the vector
 //! that a generated row's counter stands for).
 
 pub mod blending;
 pub mod catalogue;
+pub mod centres;
+pub mod guard;
 pub mod identities;
 pub mod latent;
 pub mod mix;
@@ -21,6 +24,7 @@ pub mod spec;
 
 use blending::{Blending, Parent};
 use catalogue::Catalogue;
+use centres::Centres;
 use identities::Identities;
 use mix::Mixer;
 use nets::chance::Chance;
@@ -80,12 +84,13 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// A planner for a spec that [`Spec::check`] has passed against this catalogue.
-    pub fn new(spec: Arc<Spec>, catalogue: Arc<Catalogue>) -> Self {
+    /// A planner for a spec that [`Spec::check`] has passed against this catalogue and the centres that
+    /// it names, if any.
+    pub fn new(spec: Arc<Spec>, catalogue: Arc<Catalogue>, centres: Option<Arc<Centres>>) -> Self {
         Self {
             mixer: Mixer::new(&spec.mix, spec.batch_size),
             identities: Identities::new(&spec, catalogue.clone()),
-            blending: Blending::new(&spec, catalogue.clone()),
+            blending: Blending::new(&spec, catalogue.clone(), centres),
             order: Chance::new(spec.seed, "row order"),
             bases: Chance::new(spec.seed, "encoded images"),
             spec,
@@ -135,6 +140,12 @@ impl Planner {
                 })
             })
             .collect()
+    }
+
+    /// Blended identities that the guard passed over since this was last asked, in this stream and those
+    /// that blend alike.
+    pub fn take_passed_over(&self) -> u64 {
+        self.blending.take_passed_over()
     }
 
     /// A real image of the heaviest parent that has any.

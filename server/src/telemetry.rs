@@ -43,6 +43,7 @@ pub struct Telemetry {
     first_batch: Histogram,
     device_batch: Histogram,
     replaced: Counter,
+    guarded: Counter,
     gallery_hits: Counter,
     gallery_misses: Counter,
     gallery_bytes: Gauge,
@@ -82,6 +83,10 @@ impl Telemetry {
         let lookups = |outcome| {
             r.counter("lookalike_gallery_lookups_total", "Real images asked of the cache", &[("outcome", outcome)])
         };
+        let rejected = |reason| {
+            let help = "Images made again or left doubtful by the identity filter, and blended people passed over by the guard";
+            r.counter("lookalike_identity_rejections_total", help, &[("reason", reason)])
+        };
         Ok(Self {
             trainers: Mutex::default(),
             queue: timed("lookalike_queue_seconds", "Wait of a batch's rows for their first place in a tile"),
@@ -98,6 +103,7 @@ impl Telemetry {
             first_batch: timed("lookalike_first_batch_seconds", "From a stream's request to its first whole batch"),
             device_batch: r.histogram(DEVICE_BATCH, "Rows in one tile, padding not counted", &[]),
             replaced: r.counter("lookalike_replaced_images_total", "Rows whose image could not be decoded", &[]),
+            guarded: rejected("guard"),
             gallery_hits: lookups("hit"),
             gallery_misses: lookups("miss"),
             gallery_bytes: r.gauge("lookalike_gallery_bytes", "Decoded images in the cache", &[]),
@@ -191,6 +197,11 @@ impl Telemetry {
     /// Rows got another image than planned.
     pub(crate) fn replaced(&self, rows: usize) {
         self.replaced.increment(rows as u64);
+    }
+
+    /// Blended identities were passed over for being too near somebody real.
+    pub(crate) fn guarded(&self, people: u64) {
+        self.guarded.increment(people);
     }
 
     /// The gallery was asked for images.

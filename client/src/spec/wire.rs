@@ -36,10 +36,12 @@ impl From<&Spec> for v1::StreamSpec {
                 alpha: spec.blending.alpha,
                 max_weight: spec.blending.max_weight,
                 seed: spec.blending.seed,
+                max_similarity: spec.blending.max_similarity,
             }),
             latent: Some(v1::Latent { kind: Some(kind) }),
             augmentation: augmentation.into(),
             pixel_format: format.into(),
+            centres_digest: spec.centres.clone().unwrap_or_default(),
         }
     }
 }
@@ -70,6 +72,7 @@ impl TryFrom<v1::StreamSpec> for Spec {
                 alpha: blending.alpha,
                 max_weight: blending.max_weight,
                 seed: blending.seed,
+                max_similarity: blending.max_similarity,
             },
             latent: match kind.ok_or_else(|| missing("the latent"))? {
                 Kind::Prior(prior) => Latent::Prior { truncation: prior.truncation },
@@ -85,6 +88,7 @@ impl TryFrom<v1::StreamSpec> for Spec {
                 Ok(v1::PixelFormat::Rgb) => Some(Channels::Rgb),
                 _ => return Err(missing("the pixel format")),
             },
+            centres: Some(spec.centres_digest).filter(|digest| !digest.is_empty()),
         })
     }
 }

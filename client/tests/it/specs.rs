@@ -36,13 +36,15 @@ prop_compose! {
         latent in latent(),
         augmented: bool,
         grey: bool,
+        (guarded, centres) in (0.0f64..1.0, option::of("[0-9a-f]{64}")),
     ) -> Spec {
         Spec {
             sampling,
-            blending: Blending { count: Some(count), parents, alpha, max_weight, seed: Some(blending_seed) },
+            blending: Blending { count: Some(count), parents, alpha, max_weight, seed: Some(blending_seed), max_similarity: guarded },
             latent,
             augmentation: if augmented { Augmentation::Standard } else { Augmentation::Off },
             channels: Some(if grey { Channels::Grey } else { Channels::Rgb }),
+            centres,
             ..Spec::new(seed, batch_size, mix)
         }
     }

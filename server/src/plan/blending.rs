@@ -2,11 +2,14 @@
 //!
 //! Blended identity `j` is a function of `(blending seed, j, number of identities)` alone, so its
 //! class means the same person in every batch, for every trainer. One with a parent who has no
-//! images, which is how a withheld person appears, is never shown and never given other parents:
-//! the next `j` of the same permutation that can be shown takes its place in the batch.
+//! images, which is how a withheld person appears, or one that the [`guard`](super::guard) finds too
+//! near somebody real, is never shown and never given other parents: the next `j` of the same
+//! permutation that can be shown takes its place in the batch.
 
 use super::{
     catalogue::Catalogue,
+    centres::Centres,
+    guard::Guard,
     identities::BatchShares,
     spec::{BlendingSpec, Sampling, Spec},
 };
@@ -22,6 +25,9 @@ const INSPECTED: u32 = 4096;
 
 /// One of so many must be showable, so that the way to the next one that is stays short.
 const LEAST_SHOWN: usize = 100;
+
+/// As [`INSPECTED`] and [`LEAST_SHOWN`] where a guard judges: each look takes a millisecond.
+const GUARDED: (u32, usize) = (128, 10);
 
 /// An identity's part in a generated row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,11 +47,12 @@ pub struct Blending {
     per_batch: Option<(u32, u32)>,
     catalogue: Arc<Catalogue>,
     people: Chance,
+    guard: Option<Guard>,
 }
 
 impl Blending {
-    /// For a spec that fits the catalogue.
-    pub fn new(spec: &Spec, catalogue: Arc<Catalogue>) -> Self {
+    /// For a spec that fits the catalogue, and the centres that it names, if any.
+    pub fn new(spec: &Spec, catalogue: Arc<Catalogue>, centres: Option<Arc<Centres>>) -> Self {
         Self {
             spec: spec.blending,
             stream_seed: spec.seed,
@@ -55,6 +62,9 @@ impl Blending {
             },
             catalogue,
             people: Chance::new(spec.blending.seed, "blended identities"),
+            guard: centres
+                .filter(|_| spec.blending.max_similarity > 0.0)
+                .map(|centres| Guard::new(&spec.blending, centres)),
         }
     }
 
@@ -93,23 +103,35 @@ impl Blending {
         (identities, draws)
     }
 
+    /// Whether all parents of `j` have images, and nobody real is too near.
+    pub fn can_show(&self, j: u32) -> bool {
+        self.has_images(j) && !self.is_near(j)
+    }
+
     /// Whether all parents of `j` have images.
-    fn can_show(&self, j: u32) -> bool {
+    fn has_images(&self, j: u32) -> bool {
         let present = |&identity: &u64| !self.catalogue.images_of(identity as u32).is_empty();
         self.catalogue.is_complete() || self.identities(j).0.iter().all(present)
+    }
+
+    fn is_near(&self, j: u32) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.is_near(j, || self.parents(j)))
     }
 
     /// Whether enough blended identities can be shown for every batch, and a substitute for one
     /// that can't is found soon.
     pub fn is_possible(&self) -> bool {
         let (count, needed) = (self.spec.count, self.per_batch.map_or(1, |(identities, _)| identities as usize));
-        if self.catalogue.is_complete() {
+        if self.catalogue.is_complete() && self.guard.is_none() {
             return count as usize >= needed;
         }
-        let inspected = count.min(INSPECTED);
+        let (inspected, least) = if self.guard.is_some() { GUARDED } else { (INSPECTED, LEAST_SHOWN) };
+        let inspected = count.min(inspected);
         let shown = (0..inspected).filter(|&j| self.can_show(j)).count();
-        let further = (inspected..count).filter(|&j| self.can_show(j)).take(needed.saturating_sub(shown));
-        shown * LEAST_SHOWN >= inspected as usize && shown + further.count() >= needed
+        // No longer a way than where just as many can be shown as must.
+        let further = (inspected..count).take(if self.guard.is_some() { needed * least } else { usize::MAX });
+        let further = further.filter(|&j| self.can_show(j)).take(needed.saturating_sub(shown));
+        shown * least >= inspected as usize && shown + further.count() >= needed
     }
 
     /// The chooser for one batch.
@@ -127,7 +149,18 @@ impl Blending {
     /// from its start.
     fn shown<'a>(&'a self, order: &'a Permutation, position: u64) -> impl Iterator<Item = u32> + 'a {
         let positions = (position..self.spec.count.into()).chain(0..position);
-        positions.map(|position| order.get(position) as u32).filter(|&j| self.can_show(j))
+        positions.map(|position| order.get(position) as u32).filter(|&j| {
+            let near = self.has_images(j).then(|| self.is_near(j));
+            if let (Some(true), Some(guard)) = (near, &self.guard) {
+                guard.passed_over();
+            }
+            near == Some(false)
+        })
+    }
+
+    /// Blended identities that the guard passed over since this was last asked.
+    pub(super) fn take_passed_over(&self) -> u64 {
+        self.guard.as_ref().map_or(0, Guard::take_passed_over)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a trainer asks for, with every default resolved, and what makes it impossible.
 
-use super::{blending::Blending, catalogue::Catalogue};
+use super::{blending::Blending, catalogue::Catalogue, centres::Centres};
 use proto::limits;
 use std::sync::Arc;
 
@@ -23,6 +23,8 @@ pub struct Spec {
     pub augmented: bool,
     /// Channels of the pixels sent.
     pub channels: usize,
+    /// Digest of the centres that tell who is near whom, where the spec [asks](Self::asks_who_is_near).
+    pub centres: Option<String>,
 }
 
 /// Weights of the sources; only their ratios count.
@@ -67,6 +69,8 @@ pub struct BlendingSpec {
     pub max_weight: f64,
     /// Key of parents and weights.
     pub seed: u64,
+    /// The largest cosine of a blended centre with any identity's; 0 for any.
+    pub max_similarity: f64,
 }
 
 /// Where generated rows take their latent from.
@@ -109,20 +113,34 @@ impl Spec {
         identities + if self.mix.blended > 0.0 { self.blending.count } else { 0 }
     }
 
+    /// Whether it depends on who is near whom, and so on class centres.
+    pub fn asks_who_is_near(&self) -> bool {
+        self.mix.blended > 0.0 && self.blending.max_similarity > 0.0
+    }
+
     /// Names the spec: equal for equal specs, and for no others.
     pub fn digest(&self) -> [u8; 32] {
         // Debug writes floating-point numbers so that they read back the same.
         *blake3::hash(format!("{self:?}").as_bytes()).as_bytes()
     }
 
-    /// Checks the spec against what is served.
+    /// Checks the spec against what is served; `centres` are those that it names.
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn check(&self, catalogue: &Arc<Catalogue>, bundle_channels: usize, encoder: bool) -> Result<(), SpecError> {
+    pub fn check(
+        &self,
+        catalogue: &Arc<Catalogue>,
+        centres: Option<&Arc<Centres>>,
+        bundle_channels: usize,
+        encoder: bool,
+    ) -> Result<(), SpecError> {
         self.check_batch()?;
         self.check_mix(catalogue)?;
         self.check_sampling(catalogue)?;
+        if self.asks_who_is_near() && centres.is_none() {
+            return Err(SpecError::Unsuited("class centres are needed, and the spec names none".into()));
+        }
         if self.mix.blended > 0.0 {
             self.blending.check(catalogue)?;
             if let Sampling::PerBatch { identities, .. } = self.sampling {
@@ -133,10 +151,17 @@ impl Spec {
                     )
                 })?;
             }
-            if !Blending::new(self, catalogue.clone()).is_possible() {
+            let is_possible = |centres| Blending::new(self, catalogue.clone(), centres).is_possible();
+            if !is_possible(None) {
                 return Err(SpecError::Unsuited(
                     "too few blended identities have parents with images only; withhold fewer identities, blend fewer parents or ask for more blended identities".into(),
                 ));
+            }
+            if !is_possible(centres.cloned()) {
+                return Err(SpecError::Unsuited(format!(
+                    "too few blended identities have a similarity of at most {} to everybody real; allow a larger one, blend more parents or lower their largest weight",
+                    self.blending.max_similarity
+                )));
             }
         }
         self.check_latent(encoder)?;
@@ -234,7 +259,7 @@ impl Spec {
 impl BlendingSpec {
     /// Checks the message by itself and against the number of identities.
     fn check(&self, catalogue: &Catalogue) -> Result<(), SpecError> {
-        let Self { count, parents, alpha, max_weight, .. } = *self;
+        let Self { count, parents, alpha, max_weight, max_similarity, .. } = *self;
         require((1..=limits::MAX_BLENDED).contains(&count), || {
             format!("expected 1 to {} blended identities, found {count}", limits::MAX_BLENDED)
         })?;
@@ -248,6 +273,9 @@ impl BlendingSpec {
         let least = 1.0 / f64::from(parents);
         require(max_weight > least && max_weight <= 1.0, || {
             format!("expected a largest weight above 1/{parents} and at most 1, found {max_weight}")
+        })?;
+        require((0.0..=1.0).contains(&max_similarity), || {
+            format!("expected a largest similarity above 0 and at most 1, or 0 for any, found {max_similarity}")
         })
     }
 }

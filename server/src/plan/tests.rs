@@ -11,17 +11,29 @@ fn spec(batch_size: u32, mix: [f64; 3]) -> Spec {
         batch_size,
         mix: Mix { real, existing, blended },
         sampling: Sampling::ByImage,
-        blending: BlendingSpec { count: 10, parents: 2, alpha: 1.0, max_weight: 0.8, seed: 7 },
+        blending: BlendingSpec { count: 10, parents: 2, alpha: 1.0, max_weight: 0.8, seed: 7, max_similarity: 0.0 },
         latent: Latent::Prior { truncation: 0.0 },
         augmented: true,
         channels: 1,
+        centres: None,
     }
 }
 
 fn planner(spec: Spec, counts: &[u32]) -> Planner {
     let catalogue = Arc::new(Catalogue::new(counts.iter().copied()));
-    spec.check(&catalogue, 1, true).expect("a good spec");
-    Planner::new(Arc::new(spec), catalogue)
+    let centres = spec.asks_who_is_near().then(|| centres(counts.len() as u64));
+    spec.check(&catalogue, centres.as_ref(), 1, true).expect("a good spec");
+    Planner::new(Arc::new(spec), catalogue, centres)
+}
+
+/// Centres all about, each with something of its own.
+fn centres(people: u64) -> Arc<Centres> {
+    let chance = Chance::new(1, "centres of a test");
+    let centre = |person: u64| {
+        let mut draws = chance.at(person, 0);
+        (0..nets::FEATURE).map(move |_| (draws.normal() + 0.3) as f32)
+    };
+    Arc::new(Centres::new((0..people).flat_map(centre).collect()))
 }
 
 /// Rows of one source in batches `0..batches`.
@@ -178,13 +190,13 @@ proptest! {
         spec.blending.seed = 3;
         let counts = [1, 1, 0, 0, 0, 0, 0, 0];
         let catalogue = Arc::new(Catalogue::new(counts));
-        let people = Blending::new(&spec, catalogue.clone());
+        let people = Blending::new(&spec, catalogue.clone(), None);
         let both_present = |j: &u32| people.parents(*j).iter().all(|parent| parent.identity < 2);
         let only = (0..100).find(both_present).expect("one in 28 is");
         spec.blending.count = only + 1;
         spec.seed = seed;
-        spec.check(&catalogue, 1, true).expect("it can be shown");
-        let rows = Planner::new(Arc::new(spec), catalogue).rows(index, 0..8);
+        spec.check(&catalogue, None, 1, true).expect("it can be shown");
+        let rows = Planner::new(Arc::new(spec), catalogue, None).rows(index, 0..8);
         prop_assert_eq!(rows.iter().map(|row| row.label).collect::<Vec<_>>(), vec![8 + only; 8]);
     }
 
@@ -196,8 +208,8 @@ proptest! {
         let least = 1.0 / f64::from(parents);
         let cap = least + slack * (1.0 - least);
         let mut spec = spec(4, [0.0, 0.0, 1.0]);
-        spec.blending = BlendingSpec { count: 100, parents, alpha, max_weight: cap, seed };
-        let blending = Blending::new(&spec, Arc::new(Catalogue::new(vec![1; people as usize])));
+        spec.blending = BlendingSpec { count: 100, parents, alpha, max_weight: cap, seed, max_similarity: 0.0 };
+        let blending = Blending::new(&spec, Arc::new(Catalogue::new(vec![1; people as usize])), None);
         let blend = blending.parents(j);
         prop_assert_eq!(blend.len() as u32, parents);
         prop_assert_eq!(blend.iter().map(|parent| parent.identity).collect::<BTreeSet<_>>().len() as u32, parents);
@@ -235,6 +247,31 @@ proptest! {
     }
 
     #[test]
+    fn a_blended_person_too_near_anybody_is_in_no_row_and_changes_no_other_blend(
+        seed: u64, index in 0u64..1000, bound in 0.82f64..0.95, withheld: bool, per_batch: bool,
+    ) {
+        let mut spec = spec(12, [0.0, 1.0, 2.0]);
+        (spec.seed, spec.blending.count, spec.blending.max_similarity) = (seed, 300, bound);
+        if per_batch {
+            spec.sampling = Sampling::PerBatch { identities: 4, images: 3 };
+        }
+        let catalogue = Arc::new(Catalogue::new((0..40).map(|identity| if withheld && identity == 3 { 0 } else { 2 })));
+        let centres = centres(40);
+        spec.check(&catalogue, Some(&centres), 1, false).expect("enough can be shown");
+        let unguarded = Blending::new(&spec, catalogue.clone(), None);
+        let planner = Planner::new(Arc::new(spec), catalogue, Some(centres.clone()));
+        let blended = |row: &Row| row.source == Source::Blended;
+        for row in planner.rows(index, 0..12).into_iter().filter(blended) {
+            prop_assert_eq!(&row.parents, &unguarded.parents(row.label - 40));
+            let blend = centres.blend(&row.parents);
+            prop_assert!(centres.iter().all(|centre| centres::cosine(&blend, centre) <= bound));
+        }
+        // Without what others have found out so far, the plan is the same.
+        let fresh = Planner::new(planner.spec().clone(), planner.catalogue.clone(), Some(self::centres(40)));
+        prop_assert_eq!(fresh.rows(index, 0..12), planner.rows(index, 0..12));
+    }
+
+    #[test]
     fn a_withheld_person_is_in_no_row_and_changes_no_other_blend(index in 0u64..200, per_batch: bool) {
         let mut spec = spec(16, [1.0, 1.0, 2.0]);
         spec.blending.count = 40;
@@ -251,6 +288,28 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_guard_that_leaves_too_few_is_refused_and_what_it_passes_over_is_counted() {
+    let catalogue = Arc::new(Catalogue::new([2; 40]));
+    let mut spec = spec(12, [0.0, 0.0, 1.0]);
+    (spec.blending.count, spec.blending.max_similarity) = (300, 0.5);
+    let error = spec.check(&catalogue, Some(&centres(40)), 1, false).unwrap_err();
+    assert!(
+        matches!(&error, SpecError::Unsuited(sentence) if sentence.contains("similarity of at most 0.5")),
+        "{error}"
+    );
+    assert!(spec.check(&catalogue, None, 1, false).is_err());
+    let mut passed_over = |bound: f64| {
+        spec.blending.max_similarity = bound;
+        let planner = Planner::new(Arc::new(spec.clone()), catalogue.clone(), Some(centres(40)));
+        (0..25).for_each(|index| drop(planner.rows(index, 0..12)));
+        (planner.take_passed_over(), planner.take_passed_over())
+    };
+    let (narrow, wide, any) = (passed_over(0.8), passed_over(0.9), passed_over(1.0));
+    assert!(narrow.0 > wide.0 && wide.0 > 0, "{narrow:?} {wide:?}");
+    assert_eq!((any, narrow.1, wide.1), ((0, 0), 0, 0));
 }
 
 #[test]
@@ -283,10 +342,10 @@ fn what_no_stream_can_be_made_of_is_refused_with_a_sentence() {
     let wrong = |change: &dyn Fn(&mut Spec)| {
         let mut spec = spec(8, [1.0, 1.0, 1.0]);
         change(&mut spec);
-        spec.check(&catalogue, 1, false).expect_err("a wrong spec").to_string()
+        spec.check(&catalogue, None, 1, false).expect_err("a wrong spec").to_string()
     };
     type Change<'a> = &'a dyn Fn(&mut Spec);
-    let cases: [(Change<'_>, &str); 19] = [
+    let cases: [(Change<'_>, &str); 20] = [
         (&|s| s.batch_size = 0, "expected a batch size of 1 to 1024, found 0"),
         (&|s| s.batch_size = 1025, "found 1025"),
         (&|s| s.mix = Mix { real: 0.0, existing: 0.0, blended: 0.0 }, "a finite sum above zero"),
@@ -299,6 +358,7 @@ fn what_no_stream_can_be_made_of_is_refused_with_a_sentence() {
         (&|s| s.blending.parents = 4, "as the dataset has identities (3), found 4"),
         (&|s| s.blending.alpha = 0.0, "alpha"),
         (&|s| s.blending.max_weight = 0.5, "above 1/2"),
+        (&|s| s.blending.max_similarity = -0.5, "a largest similarity above 0 and at most 1, or 0 for any, found -0.5"),
         (&|s| s.sampling = Sampling::PerBatch { identities: 3, images: 2 }, "found 3 x 2"),
         (&|s| s.sampling = Sampling::PerBatch { identities: 4, images: 2 }, "at most the dataset's 3"),
         (

@@ -7,7 +7,11 @@
 use crate::{
     bundles::Loaded,
     error::{Error, Result},
-    plan::{blending::Parent, latent},
+    plan::{
+        blending::Parent,
+        centres::{Centres, cosine},
+        latent,
+    },
     scheduler::{Face, Turn},
     served::Served,
 };
@@ -87,11 +91,9 @@ fn people(present: &[u32]) -> Vec<u32> {
     (0..count).map(|nth| present[nth * present.len() / count]).collect()
 }
 
-fn figures(people: &[u32], features: &[&[f32]], centres: &[f32]) -> Figures {
-    let cosine = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+fn figures(people: &[u32], features: &[&[f32]], centres: &Centres) -> Figures {
     let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len().max(1) as f64;
-    let centre = |identity: u32| centres.get(identity as usize * FEATURE..).and_then(|rest| rest.get(..FEATURE));
-    let own = |(nth, feature): (usize, &&[f32])| Some(cosine(feature, centre(people[nth / IMAGES])?));
+    let own = |(nth, feature): (usize, &&[f32])| Some(cosine(feature, centres.of(people[nth / IMAGES])?));
     let pairs = |person: &[&[f32]]| -> Vec<f64> {
         let later = |nth: usize| person[nth + 1..].iter().map(move |other| 1.0 - cosine(person[nth], other));
         (0..person.len()).flat_map(later).collect()
@@ -130,7 +132,7 @@ mod tests {
     #[test]
     fn similarity_is_to_the_right_centre_and_diversity_within_a_person() {
         let axis = |nth: usize| (0..FEATURE).map(|n| if n == nth { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
-        let centres = [axis(0), axis(1)].concat();
+        let centres = Centres::new([axis(0), axis(1)].concat());
         let features = [axis(1), axis(1), axis(1), axis(2)];
         let features: Vec<&[f32]> = features.iter().map(Vec::as_slice).collect();
         let found = figures(&[1], &features, &centres);

@@ -66,10 +66,12 @@ fn spec(spec: &Spec) -> v1::StreamSpec {
             alpha: spec.blending.alpha,
             max_weight: spec.blending.max_weight,
             seed: Some(spec.blending.seed),
+            max_similarity: spec.blending.max_similarity,
         }),
         latent: Some(v1::Latent { kind: Some(kind) }),
         augmentation: augmentation.into(),
         pixel_format: format.into(),
+        centres_digest: spec.centres.clone().unwrap_or_default(),
     }
 }
 

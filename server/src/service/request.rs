@@ -9,6 +9,7 @@ use crate::{
     plan::{
         self, Planner,
         blending::Parent,
+        centres::Centres,
         spec::{BlendingSpec, Latent, Mix, Sampling, Spec, check_truncation},
     },
     served::Served,
@@ -66,7 +67,7 @@ pub(super) fn stream(served: &Served, request: v1::StreamRequest) -> Result<Aske
         return Err(Error::Expectation { what: "plan version", expected, found, remedy });
     }
     let wire = request.spec.ok_or_else(|| Error::Request("expected a spec, found none".into()))?;
-    let spec = spec(served, wire)?;
+    let mut spec = spec(served, wire)?;
     // Before the place, which is within a batch.
     spec.check_batch()?;
     let place = place(request.place.unwrap_or_default(), spec.batch_size)?;
@@ -77,9 +78,25 @@ pub(super) fn stream(served: &Served, request: v1::StreamRequest) -> Result<Aske
         }
         Wanted::Follow(None) => served.bundles.newest().facts.encoder,
     };
-    spec.check(&served.catalogue, served.channels, encoder)?;
+    let centres = centres(served, &spec, &wanted, place.indices.start)?;
+    spec.centres = centres.as_ref().map(|centres| centres.digest().to_owned());
+    spec.check(&served.catalogue, centres.as_ref(), served.channels, encoder)?;
     let spec_digest = spec.digest();
-    Ok(Asked { planner: Planner::new(Arc::new(spec), served.catalogue.clone()), spec_digest, place, wanted })
+    let planner = Planner::new(Arc::new(spec), served.catalogue.clone(), centres);
+    Ok(Asked { planner, spec_digest, place, wanted })
+}
+
+/// The class centres that a spec asks for: those it names, or else those of the bundle of batch `first`.
+fn centres(served: &Served, spec: &Spec, wanted: &Wanted, first: u64) -> Result<Option<Arc<Centres>>> {
+    if !spec.asks_who_is_near() {
+        return Ok(None);
+    }
+    let begun_with = match wanted {
+        Wanted::Closed(table) | Wanted::Follow(Some(table)) => table.at(first).clone(),
+        Wanted::Follow(None) => served.bundles.newest(),
+    };
+    let digest = spec.centres.as_deref().unwrap_or(begun_with.centres.digest());
+    served.bundles.centres(digest).map(Some)
 }
 
 /// A spec with its defaults written out, not yet checked.
@@ -98,6 +115,7 @@ fn spec(served: &Served, wire: v1::StreamSpec) -> Result<Spec> {
             alpha: or(blending.alpha, 1.0),
             max_weight: or(blending.max_weight, 0.8),
             seed: blending.seed.unwrap_or(wire.seed),
+            max_similarity: blending.max_similarity,
         },
         latent: latent(wire.latent),
         augmented: match v1::Augmentation::try_from(wire.augmentation) {
@@ -106,6 +124,7 @@ fn spec(served: &Served, wire: v1::StreamSpec) -> Result<Spec> {
             Err(_) => return Err(unknown("an augmentation", wire.augmentation)),
         },
         channels: channels(served, wire.pixel_format)?,
+        centres: Some(wire.centres_digest).filter(|digest| !digest.is_empty()),
     })
 }
 

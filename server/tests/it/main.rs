@@ -8,6 +8,7 @@ mod stand_ins;
 mod command;
 mod engine;
 mod failures;
+mod guarding;
 mod operations;
 mod refusals;
 mod reload;

@@ -80,7 +80,7 @@ impl StandIns {
             store: Arc::new(Weights { file: self.file, facts: facts.clone(), names: names.clone() }),
             bundle: Candidate {
                 facts,
-                centres: centres(classes),
+                centres: centres(classes, 0),
                 names,
                 generator: Box::new(move |_| Box::new(generator)),
             },
@@ -89,8 +89,8 @@ impl StandIns {
     }
 }
 
-/// Weights as a line of words: `offset=3 noise=0.5 channels=1 people=6 encoder=no fails=yes`, any of
-/// them left out as in the weights begun with.
+/// Weights as a line of words: `offset=3 noise=0.5 channels=1 people=6 encoder=no fails=yes turn=1`, any
+/// of them left out as in the weights begun with.
 pub(crate) struct Weights {
     file: File,
     facts: BundleFacts,
@@ -124,7 +124,7 @@ impl BundleStore for Weights {
                 ..self.facts.clone()
             },
             names: self.names.iter().take(classes).cloned().collect(),
-            centres: centres(classes),
+            centres: centres(classes, number("turn", 0.0) as usize),
             generator: Box::new(move |_| Box::new(generator)),
         })
     }
@@ -134,9 +134,9 @@ impl BundleStore for Weights {
     }
 }
 
-/// Class `i` lies along axis `i`.
-fn centres(classes: usize) -> Vec<f32> {
-    (0..classes * FEATURE).map(|n| if n % FEATURE == n / FEATURE { 1.0 } else { 0.0 }).collect()
+/// Class `i` lies along axis `i`, or one that comes `turn` later.
+fn centres(classes: usize, turn: usize) -> Vec<f32> {
+    (0..classes * FEATURE).map(|n| if n % FEATURE == n / FEATURE + turn { 1.0 } else { 0.0 }).collect()
 }
 
 /// Image `n` is full of the byte `n`.

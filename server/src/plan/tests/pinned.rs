@@ -42,12 +42,13 @@ fn the_plan_never_changes() {
         ("narrow cap", of(&COUNTS, &|spec| (spec.blending.alpha, spec.blending.max_weight) = (0.01, 0.34))),
         ("holes", of(&[4, 1, 0, 2, 5, 2], &|_| {})),
         ("holes, per batch", of(&[4, 1, 0, 2, 5, 2], &per_batch)),
+        ("guard", of(&COUNTS, &|spec| (spec.blending.count, spec.blending.max_similarity) = (50, 0.8))),
     ];
     let found: Vec<(&str, &str)> = found.iter().map(|(rule, digest)| (*rule, digest.as_str())).collect();
     assert_eq!((VERSION, &found[..]), (2, &PINNED[..]), "the plan changed: raise VERSION if this is meant");
 }
 
-const PINNED: [(&str, &str); 8] = [
+const PINNED: [(&str, &str); 9] = [
     ("by image", "69f28d0a97b99b8f"),
     ("by identity", "fd63406bae121e15"),
     ("per batch", "45c56234cda3fe3c"),
@@ -56,4 +57,5 @@ const PINNED: [(&str, &str); 8] = [
     ("narrow cap", "c0e2981639d74a3b"),
     ("holes", "f83030308f29de0e"),
     ("holes, per batch", "a8d8adbfe6ad4ac4"),
+    ("guard", "d39feec83c0cdd1e"),
 ];

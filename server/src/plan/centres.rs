@@ -1,0 +1,141 @@
+//! Who is near whom: the class centres, named by their digest.
+//!
+//! A stream that asks who is near whom keeps to the centres it began with, whatever bundles make its
+//! batches: so they are an object of their own, found by digest.
+
+use super::{blending::Parent, guard::Verdicts, spec::BlendingSpec};
+use lru::LruCache;
+use nets::FEATURE;
+use proto::digest;
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Blendings whose verdicts are kept: of 4 MiB for the most blended identities there can be, and mostly
+/// of a few KiB.
+const KEPT: NonZeroUsize = NonZeroUsize::new(8).expect("above zero");
+
+/// The centre of each identity in class order: 256 numbers of length 1.
+#[derive(Debug)]
+pub struct Centres {
+    values: Vec<f32>,
+    digest: String,
+    /// What the guard found out by these centres. It changes how soon an answer is there, and no answer.
+    verdicts: Mutex<LruCache<String, Arc<Verdicts>>>,
+}
+
+impl Centres {
+    /// From 256 numbers for each identity, which are scaled to length 1. One of zeros alone, of somebody
+    /// that the network has never seen, stays: it is near nobody.
+    pub fn new(mut values: Vec<f32>) -> Self {
+        for centre in values.chunks_exact_mut(FEATURE) {
+            let length = dot(centre, centre).sqrt();
+            if length > 0.0 {
+                centre.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
+            }
+        }
+        let digest = digest::centres(values.len() / FEATURE, &values);
+        let digest = blake3::Hash::from_bytes(digest).to_hex().to_string();
+        Self { values, digest, verdicts: Mutex::new(LruCache::new(KEPT)) }
+    }
+
+    /// BLAKE3 over all of them, as 64 hexadecimal digits.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// How many there are.
+    pub fn identities(&self) -> u32 {
+        (self.values.len() / FEATURE) as u32
+    }
+
+    /// That of an identity; none beyond the last.
+    pub fn of(&self, identity: u32) -> Option<&[f32]> {
+        self.values.get(identity as usize * FEATURE..)?.get(..FEATURE)
+    }
+
+    /// All of them in class order.
+    pub fn iter(&self) -> impl Iterator<Item = &[f32]> {
+        self.values.chunks_exact(FEATURE)
+    }
+
+    /// The guard's verdicts on the blended identities of a spec.
+    pub(super) fn verdicts(&self, spec: &BlendingSpec) -> Arc<Verdicts> {
+        let mut kept = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        // Debug writes floating-point numbers so that they read back the same.
+        kept.get_or_insert(format!("{spec:?}"), || Arc::new(Verdicts::new(spec.count))).clone()
+    }
+
+    /// Where somebody blended lies: the weighted sum of its parents' centres, scaled to length 1. For
+    /// one parent it is that one's centre.
+    pub fn blend(&self, parents: &[Parent]) -> [f32; FEATURE] {
+        let mut sum = [0.0f64; FEATURE];
+        for parent in parents {
+            // Somebody who isn't there adds nothing.
+            for (sum, value) in sum.iter_mut().zip(self.of(parent.identity).unwrap_or_default()) {
+                *sum += f64::from(parent.weight) * f64::from(*value);
+            }
+        }
+        let length = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
+        sum.map(|value| if length > 0.0 { (value / length) as f32 } else { 0.0 })
+    }
+}
+
+/// The cosine of two vectors of length 1. Sums in one fixed order, so that it is the same on every
+/// machine; eight sums at a time, as processors add them fast.
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    dot(a, b)
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    const SUMS: usize = 8;
+    let mut sums = [0.0f64; SUMS];
+    for (a, b) in a.chunks_exact(SUMS).zip(b.chunks_exact(SUMS)) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += f64::from(*a) * f64::from(*b);
+        }
+    }
+    sums.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn axis(nth: usize, length: f32) -> Vec<f32> {
+        (0..FEATURE).map(|n| if n == nth { length } else { 0.0 }).collect()
+    }
+
+    fn parent(identity: u32, weight: f32) -> Parent {
+        Parent { identity, weight }
+    }
+
+    #[test]
+    fn centres_have_length_one_and_are_named_by_what_they_are() {
+        let centres = Centres::new([axis(3, 2.0), axis(7, 0.5)].concat());
+        assert_eq!((centres.identities(), centres.of(0), centres.of(2)), (2, Some(&axis(3, 1.0)[..]), None));
+        assert_eq!(centres.digest(), Centres::new([axis(3, 1.0), axis(7, 1.0)].concat()).digest());
+        assert_ne!(centres.digest(), Centres::new([axis(7, 1.0), axis(3, 1.0)].concat()).digest());
+        assert_eq!(centres.iter().count(), 2);
+    }
+
+    #[test]
+    fn somebody_blended_lies_between_its_parents() {
+        let centres = Centres::new([axis(0, 1.0), axis(1, 1.0), axis(2, 0.0)].concat());
+        let even = centres.blend(&[parent(0, 0.5), parent(1, 0.5)]);
+        assert!((cosine(&even, &axis(0, 1.0)) - 0.5f64.sqrt()).abs() < 1e-6);
+        assert!((cosine(&even, &even) - 1.0).abs() < 1e-6);
+        assert_eq!(centres.blend(&[parent(1, 1.0)])[..], axis(1, 1.0));
+        // Nobody knows the third person, nor one that isn't there.
+        assert_eq!(centres.blend(&[parent(2, 0.5), parent(9, 0.5)]), [0.0; FEATURE]);
+    }
+
+    #[test]
+    fn cosines_never_change() {
+        let wave = |step: f32| (0..FEATURE).map(|n| ((n as f32 * step) % 1.0) - 0.5).collect::<Vec<f32>>();
+        let centres = Centres::new([wave(0.37), wave(0.11)].concat());
+        let found = cosine(&centres.blend(&[parent(0, 0.75), parent(1, 0.25)]), centres.of(1).unwrap());
+        assert_eq!(found.to_bits(), 4603398514193864118, "cosines changed: raise the plan's VERSION if this is meant");
+    }
+}
