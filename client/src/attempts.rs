@@ -14,8 +14,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 pub(crate) enum Failure {
     /// It may pass: not there, restarting, overloaded.
     Passing(String),
-    /// It answers, and has no room for another stream now.
-    Full(String),
+    /// It answers, and has no room for another stream now; after so long it may.
+    Full(String, Duration),
     /// This server will say the same the next time; another one may not.
     Lasting(String),
     /// Every server would say the same.
@@ -49,12 +49,15 @@ struct State {
     refused: bool,
     /// Its last answer was that it has no room.
     full: bool,
+    /// When it said to ask again.
+    not_before: Option<Instant>,
 }
 
 impl Attempts {
     /// Begins with the first server. `urls` name them in sentences.
     pub(crate) fn new(urls: impl IntoIterator<Item = String>, patience: Duration) -> Self {
-        let servers = urls.into_iter().map(|url| State { url, reason: None, refused: false, full: false }).collect();
+        let server = |url| State { url, reason: None, refused: false, full: false, not_before: None };
+        let servers = urls.into_iter().map(server).collect();
         Self { servers, current: 0, patience, failures: 0, trouble: None }
     }
 
@@ -98,15 +101,25 @@ impl Attempts {
         let Some(server) = self.servers.get_mut(self.current) else {
             return Next::GiveUp(Error::Settings("expected at least one server, found none".to_owned()));
         };
-        server.full = matches!(failure, Failure::Full(_));
+        server.full = matches!(failure, Failure::Full(..));
+        server.not_before = None;
         match failure {
             Failure::Final(reason) => return Next::GiveUp(Error::Refused(vec![sentence(&server.url, &reason)])),
             Failure::Lasting(reason) => (server.reason, server.refused) = (Some(reason), true),
-            Failure::Passing(reason) | Failure::Full(reason) => server.reason = Some(reason),
+            Failure::Passing(reason) => server.reason = Some(reason),
+            Failure::Full(reason, delay) => {
+                (server.reason, server.not_before) = (Some(reason), now.checked_add(delay));
+            }
         }
         let count = self.servers.len();
         let following = (1..=count).map(|step| (self.current + step) % count);
-        let Some(next) = following.into_iter().find(|&server| !self.servers[server].refused) else {
+        let delay_of = |server: usize| {
+            self.servers[server].not_before.map_or(Duration::ZERO, |then| then.saturating_duration_since(now))
+        };
+        // The first one that can be asked soonest.
+        let willing = following.filter(|&server| !self.servers[server].refused);
+        let Some((delay, next)) = willing.map(|server| (delay_of(server), server)).min_by_key(|&(delay, _)| delay)
+        else {
             return Next::GiveUp(Error::Refused(self.reasons(sentence)));
         };
         self.current = next;
@@ -126,7 +139,7 @@ impl Attempts {
             0 => Duration::ZERO,
             round => FIRST_PAUSE.saturating_mul(1 << (round - 1).min(10)).min(LONGEST_PAUSE),
         };
-        Next::Ask { pause: pause.min(self.patience - waited) }
+        Next::Ask { pause: pause.max(delay).min(self.patience - waited) }
     }
 
     fn reasons(&self, sentence: impl Fn(&str, &str) -> String) -> Vec<String> {
@@ -202,12 +215,30 @@ mod tests {
     #[test]
     fn a_full_server_is_not_called_absent() {
         let (mut attempts, now) = attempts(2, 0);
-        let full = || Failure::Full("the limit of 1 is reached".to_owned());
+        let full = || Failure::Full("the limit of 1 is reached".to_owned(), Duration::ZERO);
         let Next::GiveUp(error) = attempts.failed(full(), now) else { panic!("nobody waits") };
         assert_eq!(error.to_string(), "no server has room: s0 (the limit of 1 is reached); waited 0 ms in all");
         let Next::GiveUp(error) = attempts.failed(gone(), now) else { panic!("nobody waits") };
         let begin = "no server has room: s0 (the limit of 1 is reached), s1 (gone); waited";
         assert!(error.to_string().starts_with(begin), "{error}");
+    }
+
+    #[test]
+    fn a_full_server_is_asked_again_when_it_said_and_others_before() {
+        let (mut attempts, now) = attempts(2, 100);
+        let full = |seconds| Failure::Full("full".to_owned(), Duration::from_secs(seconds));
+        let later = |seconds| now + Duration::from_secs(seconds);
+        assert!(matches!(attempts.failed(full(10), now), Next::Ask { pause: Duration::ZERO }));
+        assert_eq!(attempts.server(), 1);
+        // The other one only fails, and is asked in turn until the first one's time has come.
+        assert!(matches!(attempts.failed(gone(), later(1)), Next::Ask { pause } if pause == FIRST_PAUSE));
+        assert_eq!(attempts.server(), 1);
+        attempts.failed(gone(), later(11));
+        assert_eq!(attempts.server(), 0);
+        attempts.failed(full(20), later(12));
+        assert_eq!(attempts.server(), 1);
+        let Next::Ask { pause } = attempts.failed(full(30), later(12)) else { panic!("there is patience") };
+        assert_eq!((attempts.server(), pause), (0, Duration::from_secs(20)));
     }
 
     #[test]

@@ -3,13 +3,12 @@
 use crate::attempts::{Attempts, Failure, Next};
 use crate::check::{self, Description};
 use crate::place::{self, Change, Place, Takeover, bundle_at, short};
-use crate::servers::failure;
+use crate::servers::{Client, failure};
 use crate::{BundleChoice, Error, Result, StreamSettings};
-use proto::v1::{self, augment_client::AugmentClient};
+use proto::v1;
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::Status;
-use tonic::transport::Channel;
 
 /// How long a server may take to say what it has: no generation is needed for that.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -46,11 +45,11 @@ pub(crate) async fn contact(settings: &StreamSettings, place: Option<&Place>) ->
 
 /// Tells people that the stream waits, once in each trouble.
 pub(crate) fn announce(settings: &StreamSettings, attempts: &Attempts, failure: &Failure, patience: Duration) {
-    if let (Failure::Passing(reason) | Failure::Full(reason), Some(url), true) =
+    if let (Failure::Passing(reason) | Failure::Full(reason, _), Some(url), true) =
         (failure, settings.servers.get(attempts.server()), attempts.is_untroubled() && !settings.silent)
     {
         let patience = command::human::duration(patience);
-        let trouble = if matches!(failure, Failure::Full(_)) { "has no room" } else { "does not answer" };
+        let trouble = if matches!(failure, Failure::Full(..)) { "has no room" } else { "does not answer" };
         command::say(format!("{url} {trouble} ({reason}); trying again for up to {patience}"));
     }
 }
@@ -59,7 +58,7 @@ async fn ask(settings: &StreamSettings, server: usize, place: Option<&Place>) ->
     let Some(url) = settings.servers.get(server) else {
         return Err(Failure::Final("no server is named".to_owned()));
     };
-    let mut client = url.connect(settings.connector.as_ref()).await?;
+    let mut client = url.connect(&settings.access, settings.connector.as_ref()).await?;
     let first = place.map_or(settings.first, |place| place.next);
     let known = place.map(|place| Known { bundle: &place.origin.bundle, takeovers: &place.takeovers });
     let centres = place.and_then(|place| place.spec.centres.as_deref());
@@ -141,11 +140,7 @@ fn declared(known: Known<'_>, first: u64) -> Vec<v1::Takeover> {
 }
 
 /// Says how to go on where a server doesn't hold the bundle that a stream is made by any more.
-pub(crate) async fn explained(
-    client: &mut AugmentClient<Channel>,
-    failure: Failure,
-    expected: Option<&str>,
-) -> Failure {
+pub(crate) async fn explained(client: &mut Client, failure: Failure, expected: Option<&str>) -> Failure {
     let (Failure::Lasting(_), Some(expected)) = (&failure, expected) else { return failure };
     let Ok(info) = within(ANSWER, client.get_info(v1::GetInfoRequest::default())).await else { return failure };
     let info = info.into_inner();
@@ -178,7 +173,7 @@ pub(crate) async fn within<T>(limit: Duration, answer: impl Future<Output = Resu
     }
 }
 
-async fn names(client: &mut AugmentClient<Channel>, description: &Description) -> Result<Vec<String>, Failure> {
+async fn names(client: &mut Client, description: &Description) -> Result<Vec<String>, Failure> {
     // `check` has bounded the identities; this bounds what each of them may take.
     const LONGEST_NAME: usize = 1024;
     let mut names = Vec::new();

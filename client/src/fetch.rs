@@ -5,14 +5,14 @@ use crate::attempts::{Attempts, Failure, Next};
 use crate::check::{self, Description};
 use crate::contact::{Known, announce, description, explained, request, within};
 use crate::place::{Origin, Takeover, bundle_at};
+use crate::servers::Client;
 use crate::waits::WaitLog;
 use crate::{BundleChoice, Received, Result, StreamSettings};
-use proto::v1::{self, augment_client::AugmentClient, stream_response::Message};
+use proto::v1::{self, stream_response::Message};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tonic::transport::Channel;
 
 /// How long a header may take.
 const HEADER: Duration = Duration::from_secs(10);
@@ -100,7 +100,7 @@ impl Fetch {
         if until.is_some() && count == 0 {
             return Ok(Ended::Stream);
         }
-        let mut client = url.connect(settings.connector.as_ref()).await?;
+        let mut client = url.connect(&settings.access, settings.connector.as_ref()).await?;
         let known = Known { bundle: &self.description.origin.bundle, takeovers: &self.takeovers };
         // A stream that follows begins with the newest bundle; others stay with the one first heard of.
         let known = Some(known).filter(|_| self.begun || settings.bundle != BundleChoice::Follow);
@@ -198,7 +198,7 @@ impl Fetch {
 }
 
 /// Lets the server's metrics name the trainer that starves. Nothing depends on its arrival.
-async fn report(mut client: AugmentClient<Channel>, trainer: String, wait_seconds: Vec<f32>) {
+async fn report(mut client: Client, trainer: String, wait_seconds: Vec<f32>) {
     if !wait_seconds.is_empty() {
         let _ = client.report(v1::ReportRequest { trainer, wait_seconds }).await;
     }

@@ -2,7 +2,7 @@
 
 use crate::place::Change;
 use crate::spec::{Augmentation, Blending, Channels, Latent, Mix, Sampling};
-use crate::{BundleChoice, Error, Patience, Result, ServerUrl, Spec, StreamSettings};
+use crate::{Access, BundleChoice, Error, Patience, Result, ServerUrl, Spec, StreamSettings};
 use clap::Args;
 use proto::limits;
 use std::num::NonZeroU64;
@@ -22,6 +22,9 @@ pub struct StreamFlags {
         help_heading = "Input"
     )]
     pub server: Vec<ServerUrl>,
+    /// How this end shows who it is.
+    #[command(flatten)]
+    pub access: Access,
     /// How long to wait for a server that doesn't answer [unit: seconds] [default: 10 for the first answer, 300 once batches came]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Input")]
     pub patience: Option<f64>,
@@ -127,7 +130,8 @@ impl StreamFlags {
     /// What the flags say, for a stream with this seed.
     ///
     /// # Errors
-    /// A file of weights that can't be read; a rank that is not below the world size.
+    /// A file of weights that can't be read; a rank that is not below the world size; a token that
+    /// others could read on its way.
     pub fn settings(&self, seed: u64) -> Result<StreamSettings> {
         if self.world_size > self.batch {
             return Err(Error::Settings(format!(
@@ -141,6 +145,7 @@ impl StreamFlags {
                 self.world_size, self.rank
             )));
         }
+        self.access.check(&self.server)?;
         let spec = Spec {
             sampling: self.sampling.read()?,
             blending: Blending {
@@ -160,6 +165,7 @@ impl StreamFlags {
             ..Spec::new(seed, self.batch, self.mix)
         };
         Ok(StreamSettings {
+            access: self.access.clone(),
             rank: self.rank,
             world_size: self.world_size,
             bundle: match &self.bundle {

@@ -10,8 +10,8 @@
 //! 2. [`StreamSettings`]: which servers, which [`Spec`], which part of the stream, how patient.
 //! 3. `contact`: the first talk with a server: what it says the stream is, and who is in it.
 //! 4. `fetch`: the task that reads ahead, and after a failure asks again at the next index.
-//!    [`servers`] opens the connections, `attempts` decides whom to ask next and when to give up,
-//!    `check` refuses what breaks the contract.
+//!    [`servers`] opens the connections, [`access`] shows who this end is, `attempts` decides whom to
+//!    ask next and when to give up, `check` refuses what breaks the contract.
 //! 5. [`Reader`]: the stream as an asynchronous task reads it.
 //! 6. [`StreamSource`]: the [`recognizer::BatchSource`] that training loops read; [`place`]: what
 //!    they keep of it in their checkpoints.
@@ -22,6 +22,7 @@
 //! took of it. What is read ahead is bounded. A stream never changes silently: what a server says it
 //! is made from is held against what it began with, at every connection.
 
+pub mod access;
 mod attempts;
 mod check;
 mod contact;
@@ -37,6 +38,7 @@ mod source;
 pub mod spec;
 mod waits;
 
+pub use access::Access;
 pub use error::{Error, Result};
 pub use place::{Change, Place, Takeover};
 pub use reader::{Reader, Received};

@@ -1,18 +1,23 @@
 //! Addresses of servers, and connections to them.
 
+use crate::access::{Access, Bearer};
 use crate::attempts::Failure;
 use hyper_util::rt::TokioIo;
 use proto::limits;
 use proto::v1::augment_client::AugmentClient;
 use std::error::Error;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::rustls::{self, CertificateError};
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 /// How long a connection may take; then the next server is tried.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -21,36 +26,56 @@ const CONNECT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
 
-/// Where a server listens: `http://HOST:PORT`, the scheme may be left out.
+/// How a call is made once a connection is there.
+pub(crate) type Client = AugmentClient<InterceptedService<Channel, Bearer>>;
+
+/// The longest that a server's word on when to ask again is believed.
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+
+/// Where a server listens: `http://HOST:PORT`, whose scheme may be left out, `https://HOST:PORT` or
+/// `unix:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerUrl(Uri);
+pub struct ServerUrl(Place);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// Of http or https.
+    Network(Uri),
+    /// The path of a Unix socket.
+    Socket(String),
+}
 
 impl FromStr for ServerUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim().trim_end_matches('/');
-        if text.starts_with("https://") {
-            return Err(format!("expected http://HOST:PORT, found {text:?}; encryption is left to a proxy"));
+        let text = text.trim();
+        let path = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:"));
+        if let Some(path) = path.filter(|path| !path.is_empty()) {
+            return Ok(Self(Place::Socket(path.to_owned())));
         }
+        let text = text.trim_end_matches('/');
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         match whole.parse::<Uri>() {
             Ok(uri)
-                if uri.scheme_str() == Some("http")
+                if matches!(uri.scheme_str(), Some("http" | "https"))
                     && uri.host().is_some_and(|host| !host.is_empty())
                     && uri.port().is_some()
                     && uri.path() == "/" =>
             {
-                Ok(Self(uri))
+                Ok(Self(Place::Network(uri)))
             }
-            _ => Err(format!("expected http://HOST:PORT, found {text:?}")),
+            _ => Err(format!("expected http://HOST:PORT, https://HOST:PORT or unix:PATH, found {text:?}")),
         }
     }
 }
 
 impl std::fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0.to_string().trim_end_matches('/'))
+        match &self.0 {
+            Place::Network(uri) => f.write_str(uri.to_string().trim_end_matches('/')),
+            Place::Socket(path) => write!(f, "unix:{path}"),
+        }
     }
 }
 
@@ -78,10 +103,20 @@ impl ServerUrl {
     /// are opened here.
     pub(crate) async fn connect(
         &self,
+        access: &Access,
         connector: Option<&Arc<dyn Connect>>,
-    ) -> Result<AugmentClient<Channel>, Failure> {
+    ) -> Result<Client, Failure> {
+        let bearer = access.bearer(self)?;
+        let wrong = |error: tonic::transport::Error| Failure::Passing(innermost(&error));
+        let mut endpoint = match &self.0 {
+            Place::Network(uri) => Endpoint::from(uri.clone()),
+            Place::Socket(path) => Endpoint::from_shared(format!("unix:{path}")).map_err(wrong)?,
+        };
+        if self.is_encrypted() {
+            endpoint = endpoint.tls_config(access.tls()?).map_err(wrong)?;
+        }
         let window = connector.map_or(limits::WINDOW_BYTES, |connector| connector.window_bytes());
-        let endpoint = Endpoint::from(self.0.clone())
+        let endpoint = endpoint
             .connect_timeout(CONNECT)
             .tcp_nodelay(true)
             .initial_stream_window_size(window)
@@ -101,8 +136,21 @@ impl ServerUrl {
                 endpoint.connect_with_connector(tower::service_fn(pipe)).await
             }
         };
-        let channel = connected.map_err(|error| Failure::Passing(innermost(&error)))?;
-        Ok(AugmentClient::new(channel).max_decoding_message_size(limits::MAX_MESSAGE_BYTES))
+        let channel = connected.map_err(wrong)?;
+        let client = AugmentClient::with_interceptor(channel, bearer);
+        Ok(client.max_decoding_message_size(limits::MAX_MESSAGE_BYTES))
+    }
+
+    fn is_encrypted(&self) -> bool {
+        matches!(&self.0, Place::Network(uri) if uri.scheme_str() == Some("https"))
+    }
+
+    /// Whether what is sent goes over a network in the clear.
+    pub(crate) fn is_readable_on_the_way(&self) -> bool {
+        let Place::Network(uri) = &self.0 else { return false };
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        !self.is_encrypted() && !here
     }
 }
 
@@ -114,26 +162,72 @@ pub(crate) fn failure(status: &Status) -> Failure {
         None if status.message().is_empty() => status.code().to_string(),
         None => status.message().to_owned(),
     };
+    if let Some(id) = status.metadata().get("x-request-id").and_then(|id| id.to_str().ok()) {
+        // Under this name the server's log tells more.
+        tracing::info!(request_id = id, reason, "a server refused");
+    }
     match status.code() {
         Code::InvalidArgument => Failure::Final(reason),
         Code::FailedPrecondition | Code::DataLoss | Code::PermissionDenied | Code::Unauthenticated => {
             Failure::Lasting(reason)
         }
         Code::OutOfRange | Code::NotFound => Failure::Lasting(reason),
-        Code::ResourceExhausted => Failure::Full(reason),
+        Code::ResourceExhausted => Failure::Full(reason, delay(status)),
         Code::Unimplemented => Failure::Lasting(format!("it is no Lookalike server of this version ({reason})")),
         _ => Failure::Passing(reason),
     }
 }
 
+/// When a server that has no room says to ask again.
+fn delay(status: &Status) -> Duration {
+    let told = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    let pushback = || {
+        let milliseconds = status.metadata().get("grpc-retry-pushback-ms")?.to_str().ok()?.parse().ok()?;
+        Some(Duration::from_millis(milliseconds))
+    };
+    told.or_else(pushback).unwrap_or_default().min(LONGEST_DELAY)
+}
+
 /// The deepest cause, as people say it: "connection refused".
 fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
+    loop {
+        if let Some(words) = handshake(deepest) {
+            return words.to_owned();
+        }
+        match deepest.source() {
+            Some(source) => deepest = source,
+            None => break,
+        }
     }
     let text = deepest.to_string();
+    // Servers judge certificates after the handshake; of what comes then, HTTP/2 keeps the words alone.
+    match text.strip_prefix("received fatal alert: ") {
+        Some("CertificateRequired") => {
+            return "it asks for a certificate; show one with --tls-cert and --tls-key".into();
+        }
+        Some(alert) => return format!("it refuses the certificate that is shown ({alert})"),
+        None => {}
+    }
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+/// Why there is no encrypted connection, and what to do about it; `None` for other troubles.
+fn handshake(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let within = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref()?.downcast_ref());
+    Some(match error.downcast_ref::<rustls::Error>().or(within)? {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "its certificate is signed by nobody who is trusted here; name its issuer with --tls-ca"
+        }
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "its certificate is for another name; say which with --tls-name",
+        rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "its certificate has expired"
+        }
+        rustls::Error::InvalidMessage(_) => "it doesn't speak TLS; ask for it at http://",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -146,10 +240,31 @@ mod tests {
         assert_eq!(read("http://127.0.0.1:50051/"), Ok("http://127.0.0.1:50051".to_owned()));
         assert_eq!(read("gpu-7:50051"), Ok("http://gpu-7:50051".to_owned()));
         assert_eq!(read("[::1]:50051"), Ok("http://[::1]:50051".to_owned()));
-        for wrong in ["", "gpu-7", "http://gpu-7", "ftp://gpu-7:1", "http://:5", "http://gpu-7:1/path", "a b:1"] {
+        assert_eq!(read("https://gpu-7:50051/"), Ok("https://gpu-7:50051".to_owned()));
+        assert_eq!(read("unix:///run/faces.sock"), Ok("unix:/run/faces.sock".to_owned()));
+        assert_eq!(read("unix:faces.sock"), Ok("unix:faces.sock".to_owned()));
+        for wrong in
+            ["", "gpu-7", "http://gpu-7", "ftp://gpu-7:1", "http://:5", "https://gpu-7:1/path", "a b:1", "unix:"]
+        {
             let error = read(wrong).unwrap_err();
-            assert!(error.starts_with("expected http://HOST:PORT, found"), "{error}");
+            assert!(error.starts_with("expected http://HOST:PORT, https://HOST:PORT or unix:PATH, found"), "{error}");
         }
-        assert!(read("https://gpu-7:1").unwrap_err().ends_with("encryption is left to a proxy"));
+    }
+
+    #[test]
+    fn a_server_that_has_no_room_is_believed_when_it_says_how_long_for_a_minute_at_most() {
+        let details = |seconds| {
+            let details = tonic_types::ErrorDetails::with_retry_info(Some(Duration::from_secs(seconds)));
+            Status::with_error_details(Code::ResourceExhausted, "full", details)
+        };
+        let full = |seconds| Failure::Full("full".to_owned(), Duration::from_secs(seconds));
+        assert_eq!(failure(&details(7)), full(7));
+        assert_eq!(failure(&details(1_000_000)), full(60));
+        let mut pushback = Status::resource_exhausted("full");
+        assert_eq!(failure(&pushback), full(0));
+        for (written, meant) in [("3000", 3), ("-1", 0), ("soon", 0)] {
+            pushback.metadata_mut().insert("grpc-retry-pushback-ms", written.parse().unwrap());
+            assert_eq!(failure(&pushback), full(meant));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Which stream to read, from whom, and how.
 
 use crate::place::{Change, Takeover};
-use crate::{Connect, ServerUrl, Spec};
+use crate::{Access, Connect, ServerUrl, Spec};
 use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 /// Everything that decides which batches come, and how they are fetched.
@@ -9,6 +9,8 @@ use std::{num::NonZeroU64, sync::Arc, time::Duration};
 pub struct StreamSettings {
     /// Servers of the same dataset and bundle. One is asked at a time; when it fails, the next.
     pub servers: Vec<ServerUrl>,
+    /// How this end shows who it is, and knows the servers.
+    pub access: Access,
     /// What each batch is made of.
     pub spec: Spec,
     /// Which of the trainers that share each batch this one is, below `world_size`.
@@ -79,6 +81,7 @@ impl StreamSettings {
     pub fn new(servers: Vec<ServerUrl>, spec: Spec) -> Self {
         Self {
             servers,
+            access: Access::default(),
             spec,
             rank: 0,
             world_size: 1,

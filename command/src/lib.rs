@@ -51,7 +51,7 @@
 //!
 //! The first doc line of a command or flag is one clause that a newcomer understands; units and
 //! ranges stand in it. Flags are grouped by `help_heading`: `Input`, `Output`, `Network`,
-//! `Training`, `Serving`, `Stream`, and [`CommonArgs`] brings its own `Everywhere`. A root struct
+//! `Training`, `Serving`, `Access`, `Stream`, and [`CommonArgs`] brings its own `Everywhere`. A root struct
 //! that has subcommands holds nothing but them and [`CommonArgs`], flattened; every other flag
 //! belongs to a subcommand. It is named after its binary (`#[command(name = "cvae-gan", version)]`).
 //! A default is written with `default_value_t`; one that follows from other settings stands in

@@ -17,14 +17,7 @@ use crate::{
     telemetry::Telemetry,
 };
 use connection::{Address, Connection, Io};
-use std::{
-    fmt, io,
-    net::SocketAddr,
-    path::PathBuf,
-    str::FromStr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, io, net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 use tls::Tls;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -227,7 +220,8 @@ async fn accept(socket: Socket, door: Arc<Door>, connections: mpsc::Sender<Conne
                 let Some(place) = door.place() else { continue };
                 door.enter(Box::new(stream), Address::Unix, place, &connections).await;
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {
+            }
             Err(error) => {
                 tracing::warn!(%error, "no connection can be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -80,7 +80,9 @@ impl Service {
         let begin = async {
             self.available()?;
             let trainer = caller.trainer(request::trainer(&request.trainer)?)?.to_owned();
-            tracing::Span::current().record("trainer", trainer.as_str());
+            if caller.name().is_none() && !trainer.is_empty() {
+                tracing::Span::current().record("trainer", trainer.as_str());
+            }
             // Before the request is looked into, so that no more are being looked into at once.
             let turn = self.turn(&trainer);
             let admission = self.served.streams.admit(turn.clone())?;

@@ -12,7 +12,14 @@ pub(crate) struct TokenArgs {
     #[arg(long, value_name = "NAME", help_heading = "Access")]
     name: String,
     /// What it is good for: trainer (everything but administration) or admin (everything)
-    #[arg(long, value_name = "ROLE", default_value = "trainer", value_enum, hide_possible_values = true, help_heading = "Access")]
+    #[arg(
+        long,
+        value_name = "ROLE",
+        default_value = "trainer",
+        value_enum,
+        hide_possible_values = true,
+        help_heading = "Access"
+    )]
     role: Role,
     /// File for the token, which its owner alone can read; it must not be there yet. Standard output gets the line for the server's --tokens
     #[arg(long, value_name = "FILE", help_heading = "Output")]

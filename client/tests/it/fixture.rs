@@ -5,10 +5,14 @@ use client::spec::{Blending, Mix, Spec};
 use client::{Error, Patience, StreamSettings, StreamSource};
 use command::Interrupt;
 use recognizer::Batch;
+use server::access::AccessSettings;
+use server::listeners::tls::{Tls, TlsFiles};
+use server::listeners::{Listen, Listeners};
 use server::served::Parts;
 use server::{Config, Served};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -43,17 +47,31 @@ pub(crate) struct Setup {
     pub(crate) tiles: usize,
     /// 0 for a free port.
     pub(crate) port: u16,
+    pub(crate) tls: TlsFiles,
+    pub(crate) tokens: Option<PathBuf>,
+    /// Where it listens too.
+    pub(crate) socket: Option<PathBuf>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { dataset: "d0", bundle: "b0", numerics: "here", tiles: usize::MAX, port: 0 }
+        Self {
+            dataset: "d0",
+            bundle: "b0",
+            numerics: "here",
+            tiles: usize::MAX,
+            port: 0,
+            tls: TlsFiles::default(),
+            tokens: None,
+            socket: None,
+        }
     }
 }
 
 /// A running server. Dropped, it ends as a killed process would: its sockets close in mid-sentence.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    url: String,
     metrics: SocketAddr,
     served: Arc<Served>,
     /// Where newer weights are found.
@@ -66,17 +84,29 @@ impl Setup {
     pub(crate) fn start(&self) -> Running {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let gate = Arc::new(Gate::new(self.tiles));
-        let config = Config { tile: 4, grace: 1, watch: 0, max_bundles: 2, ..Config::default() };
+        let access = AccessSettings { tokens: self.tokens.clone(), ..AccessSettings::default() };
+        let config = Config { tile: 4, grace: 1, watch: 0, max_bundles: 2, access, ..Config::default() };
         let file = File::default();
         let served = Arc::new(Served::new(&config, self.parts(gate.clone(), file.clone())).unwrap());
         let serving = served.clone();
-        let [address, metrics] = runtime.block_on(async {
-            let (listener, metrics) = (bind(self.port).await, bind(0).await);
-            let addresses = [&listener, &metrics].map(|listener| listener.local_addr().unwrap());
-            tokio::spawn(server::serve_opened(serving, listener, metrics, std::future::pending()));
-            addresses
+        let (address, url, metrics) = runtime.block_on(async {
+            let (listeners, metrics) = (self.listeners().await, bind(0).await);
+            let Listen::Tcp(address) = listeners.places().unwrap()[0] else { panic!("the first is TCP") };
+            let told = (address, listeners.urls().unwrap()[0].clone(), metrics.local_addr().unwrap());
+            tokio::spawn(server::serve_opened(serving, listeners, metrics, std::future::pending()));
+            told
         });
-        Running { address, metrics, served, file, runtime: Some(runtime), gate }
+        Running { address, url, metrics, served, file, runtime: Some(runtime), gate }
+    }
+
+    async fn listeners(&self) -> Listeners {
+        let tls = Tls::open(&self.tls).unwrap();
+        if tls.is_none() && self.socket.is_none() {
+            return bind(self.port).await.into();
+        }
+        let network = Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], self.port)));
+        let places: Vec<_> = std::iter::once(network).chain(self.socket.clone().map(Listen::Unix)).collect();
+        Listeners::bind(&places, 0o600, tls).await.unwrap()
     }
 
     fn parts(&self, gate: Arc<Gate>, file: File) -> Parts {
@@ -113,7 +143,7 @@ impl Running {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.url.clone()
     }
 
     /// Serves other weights; their digest, or why they are refused.

@@ -1,8 +1,11 @@
 //! Streams from the real server, in this process, over real sockets.
 
+mod access;
 mod between;
 #[path = "../../../server/tests/it/bundle.rs"]
 mod bundle;
+#[path = "../../../server/tests/it/certificates.rs"]
+mod certificates;
 mod commands;
 mod fixture;
 mod following;

@@ -88,7 +88,8 @@ mod tests {
     fn what_is_not_known_is_not_open() {
         assert_eq!(kind("/grpc.health.v1.Health/Check"), Kind::Health);
         assert_eq!(kind("/lookalike.v1.Admin/Reload"), Kind::Admin);
-        for path in ["/lookalike.v1.Augment/Plan", "/", "", "//x", "/grpc.health.v1.HealthX/Check", "/grpc.reflection"] {
+        for path in ["/lookalike.v1.Augment/Plan", "/", "", "//x", "/grpc.health.v1.HealthX/Check", "/grpc.reflection"]
+        {
             assert_eq!(kind(path), Kind::Augment, "{path}");
         }
         assert_eq!(method("/lookalike.v1.Augment/Plan"), "lookalike.v1.Augment/Plan");

@@ -23,14 +23,19 @@ use tokio::{
 };
 use tonic::transport::server::Connected;
 
-/// How long the first bytes of HTTP/2 may take.
-const PREFACE: Duration = Duration::from_secs(10);
+/// How long a connection may take at first.
+#[derive(Clone, Copy)]
+struct Probation {
+    /// For the first bytes of HTTP/2.
+    preface: Duration,
+    /// For a call that is let through.
+    call: Duration,
+}
+
+const PROBATION: Probation = Probation { preface: Duration::from_secs(10), call: Duration::from_secs(60) };
 
 /// The length of those bytes: what every client begins with.
 const PREFACE_BYTES: usize = 24;
-
-/// How long a connection may go without a call that is let through.
-const FIRST_CALL: Duration = Duration::from_secs(60);
 
 /// Bytes in both directions.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -87,8 +92,10 @@ impl Peer {
 pub struct Connection {
     io: Box<dyn Io>,
     peer: Peer,
+    /// Of what is awaited next.
     deadline: Pin<Box<Sleep>>,
-    accepted: Instant,
+    /// When the call must have come.
+    call_by: Instant,
     /// Bytes read, as far as they matter.
     read: usize,
     /// Its place among the connections, given back when it ends.
@@ -98,20 +105,24 @@ pub struct Connection {
 impl Connection {
     /// A pipe within this process, taken for a Unix socket.
     pub fn within(pipe: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        Self::held(Box::new(pipe), Address::Unix, None)
+        Self::held(PROBATION, Box::new(pipe), Address::Unix, None)
     }
 
     pub(crate) fn new(io: Box<dyn Io>, address: Address, held: (OwnedSemaphorePermit, Raised)) -> Self {
-        Self::held(io, address, Some(held))
+        Self::held(PROBATION, io, address, Some(held))
     }
 
-    fn held(io: Box<dyn Io>, address: Address, held: Option<(OwnedSemaphorePermit, Raised)>) -> Self {
-        let accepted = Instant::now();
+    fn held(
+        probation: Probation,
+        io: Box<dyn Io>,
+        address: Address,
+        held: Option<(OwnedSemaphorePermit, Raised)>,
+    ) -> Self {
         Self {
             io,
             peer: Peer { address, trusted: Arc::default() },
-            deadline: Box::pin(tokio::time::sleep_until(accepted + PREFACE)),
-            accepted,
+            deadline: Box::pin(tokio::time::sleep(probation.preface)),
+            call_by: Instant::now() + probation.call,
             read: 0,
             _held: held,
         }
@@ -151,8 +162,8 @@ impl AsyncRead for Connection {
         if self.read < PREFACE_BYTES {
             self.read += buffer.filled().len() - before;
             if self.read >= PREFACE_BYTES {
-                let deadline = self.accepted + FIRST_CALL;
-                self.deadline.as_mut().reset(deadline);
+                let call_by = self.call_by;
+                self.deadline.as_mut().reset(call_by);
             }
         }
         polled
@@ -182,5 +193,54 @@ impl AsyncWrite for Connection {
 
     fn is_write_vectored(&self) -> bool {
         self.io.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Telemetry;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+        sync::Semaphore,
+    };
+
+    const NEVER: Duration = Duration::from_secs(3600);
+    const SOON: Duration = Duration::from_millis(20);
+
+    fn connection(preface: Duration, call: Duration) -> (Connection, DuplexStream, Arc<Semaphore>) {
+        let places = Arc::new(Semaphore::new(1));
+        let place = places.clone().try_acquire_owned().unwrap();
+        let (here, there) = tokio::io::duplex(64);
+        let held = (place, Telemetry::new("", "").unwrap().connected());
+        let connection = Connection::held(Probation { preface, call }, Box::new(here), Address::Unix, Some(held));
+        (connection, there, places)
+    }
+
+    #[tokio::test]
+    async fn one_that_says_nothing_is_closed_and_gives_its_place_back() {
+        let (mut silent, _there, places) = connection(SOON, NEVER);
+        assert_eq!(silent.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(silent);
+        assert_eq!(places.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn one_that_begins_and_never_calls_is_closed_too() {
+        let (mut idle, mut there, _places) = connection(NEVER, SOON);
+        there.write_all(&[0; PREFACE_BYTES]).await.unwrap();
+        idle.read_exact(&mut [0; PREFACE_BYTES]).await.unwrap();
+        assert_eq!(idle.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn one_that_called_may_be_idle() {
+        let (mut trusted, mut there, _places) = connection(NEVER, SOON);
+        there.write_all(&[0; PREFACE_BYTES]).await.unwrap();
+        trusted.read_exact(&mut [0; PREFACE_BYTES]).await.unwrap();
+        trusted.connect_info().trust();
+        tokio::time::sleep(2 * SOON).await;
+        there.write_all(&[7]).await.unwrap();
+        assert_eq!(trusted.read_u8().await.unwrap(), 7);
     }
 }

@@ -100,7 +100,8 @@ fn config(files: &Files) -> Result<Arc<ServerConfig>> {
             builder.with_client_cert_verifier(verifier.map_err(|error| wrong("--client-ca", &error))?)
         }
     };
-    let mut config = builder.with_single_cert(chain, key).map_err(|error| wrong("--tls-cert with --tls-key", &error))?;
+    let mut config =
+        builder.with_single_cert(chain, key).map_err(|error| wrong("--tls-cert with --tls-key", &error))?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config))
 }

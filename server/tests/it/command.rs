@@ -57,7 +57,7 @@ fn what_is_wrong_is_one_sentence_and_an_exit_code() {
 
     let (code, stdout, _) = run(&["serve", "--dry-run", "--listen", &address]);
     assert_eq!(code, Some(0));
-    assert!(stdout.contains(&format!("listen = \"{address}\"")), "{stdout}");
+    assert!(stdout.contains(&format!("listen = [\"{address}\"]")), "{stdout}");
 }
 
 #[test]
@@ -75,6 +75,85 @@ fn inspect_says_what_a_bundle_holds_and_whether_it_fits() {
     let (code, stdout, stderr) = run(&["inspect"]);
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.contains("networks     cvae-gan"), "{stdout}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_token_is_made_for_its_holder_alone() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one.token");
+    let path_text = path.display().to_string();
+    let make = |name| run(&["token", "--name", name, "--role", "admin", "--out", &path_text]);
+    let (code, stdout, stderr) = make("one");
+    assert_eq!(code, Some(0), "{stderr}");
+    let token = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    assert!(token.starts_with("lookalike_") && token.trim_end().len() == 74);
+    let hash = blake3::hash(token.trim_end().as_bytes()).to_hex();
+    assert_eq!(stdout, format!("admin one blake3:{hash}\n"));
+    assert!(!stderr.contains(token.trim_end()));
+    // One that is there is somebody's.
+    assert_eq!(make("one").0, Some(1));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), token);
+    let (code, _, stderr) = run(&["token", "--name", "a b", "--out", &path_text]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("expected a name of 1 to 64 letters, digits, ., - and _"), "{stderr}");
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn each_log_line_of_a_call_bears_its_name_and_none_bears_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = bundle_in(folder.path());
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (_, line, _) = run(&["token", "--name", "one", "--out", &path("one.token")]);
+    let token = std::fs::read_to_string(path("one.token")).unwrap().trim_end().to_owned();
+    std::fs::write(path("tokens"), &line).unwrap();
+    let listen = format!("127.0.0.1:0,unix:{}", path("faces.sock"));
+    let arguments = ["serve", "--json", "--log-format", "json", "-vvv", "--data", DRAWN, "--weights", &bundle];
+    let (tokens, places) = (path("tokens"), ["--listen", &listen, "--metrics", "127.0.0.1:0", "--watch", "0"]);
+    let log = std::fs::File::create(path("log")).unwrap();
+    let arguments = [&arguments[..], &places, &["--tokens", &tokens]].concat();
+    let mut server = program(&arguments).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
+    assert_eq!(ready["urls"][0].as_str().unwrap(), format!("http://{}", ready["listen"].as_str().unwrap()));
+    let socket = ready["urls"][1].as_str().unwrap().to_owned();
+
+    let channel = tonic::transport::Endpoint::from_shared(socket).unwrap().connect().await.unwrap();
+    let mut client = AugmentClient::new(channel);
+    let mut ask = async |id: &str, token: &str| {
+        let mut request = tonic::Request::new(crate::fixture::request(1, 8, 1));
+        request.metadata_mut().insert("x-request-id", id.parse().unwrap());
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let mut stream = client.stream_batches(request).await?.into_inner();
+        while stream.message().await?.is_some() {}
+        Ok::<_, tonic::Status>(())
+    };
+    ask("good-call", &token).await.unwrap();
+    ask("bad-call", "lookalike_guess").await.unwrap_err();
+    // SIGHUP has the tokens read again, however seldom they are looked at.
+    std::fs::write(path("tokens"), "").unwrap();
+    assert!(Command::new("kill").args(["-HUP", &server.id().to_string()]).status().unwrap().success());
+    while ask("late-call", &token).await.is_ok() {}
+    assert!(Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap().success());
+    assert_eq!(ended(&mut server), Some(0));
+
+    let log = std::fs::read_to_string(path("log")).unwrap();
+    assert!(!log.contains(&token) && !log.contains("lookalike_guess"), "a secret was told:\n{log}");
+    let lines: Vec<serde_json::Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let told = |id: &str, message: &str| {
+        lines
+            .iter()
+            .any(|line| line["span"]["id"] == id && line["message"].as_str().is_some_and(|m| m.contains(message)))
+    };
+    assert!(told("good-call", "the call ended") && told("bad-call", "refused: the token is not one"), "{log}");
+    let span = &lines.iter().find(|line| line["span"]["id"] == "good-call").unwrap()["span"];
+    assert_eq!(span["method"], "lookalike.v1.Augment/StreamBatches");
+    assert_eq!((&span["trainer"], &span["peer"]), (&"one".into(), &"unix".into()));
+    assert!(lines.iter().any(|line| line["message"] == "the tokens were read again and are in force"), "{log}");
 }
 
 #[cfg(unix)]

@@ -4,7 +4,12 @@ pub(crate) use crate::stand_ins::{IDENTITIES, IMAGE, IMAGES};
 
 use crate::stand_ins::{File, StandIns};
 use proto::v1::{self, augment_client::AugmentClient, stream_response::Message};
-use server::{Config, Error, Served, gallery::ReadError, served::Parts};
+use server::{
+    Config, Error, Served,
+    gallery::ReadError,
+    listeners::{Listen, Listeners},
+    served::Parts,
+};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -77,8 +82,13 @@ pub(crate) struct Running {
 
 impl Setup {
     pub(crate) async fn start(self) -> Running {
+        Running::start(self.open().expect("threads start"), "127.0.0.1:0").await
+    }
+
+    /// What is to be served.
+    pub(crate) fn open(self) -> Result<Served, Error> {
         let config = self.config.clone();
-        Running::start(Served::new(&config, self.parts()).expect("threads start"), "127.0.0.1:0").await
+        Served::new(&config, self.parts())
     }
 
     fn parts(self) -> Parts {
@@ -113,15 +123,20 @@ impl Running {
     }
 
     pub(crate) async fn start(served: Served, address: &str) -> Self {
-        let listener = TcpListener::bind(address).await.expect("an address to listen on");
+        Self::listen(served, TcpListener::bind(address).await.expect("an address to listen on").into()).await
+    }
+
+    /// The first listener is one of TCP.
+    pub(crate) async fn listen(served: Served, listeners: Listeners) -> Self {
         let metrics = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let (address, metrics_address) = (listener.local_addr().unwrap(), metrics.local_addr().unwrap());
+        let metrics_address = metrics.local_addr().unwrap();
+        let Some(&Listen::Tcp(address)) = listeners.places().unwrap().first() else { panic!("the first is TCP") };
         let (shutdown, stop) = oneshot::channel();
         let stopped = async {
             let _ = stop.await;
         };
         let served = Arc::new(served);
-        let ended = tokio::spawn(server::serve_opened(served.clone(), listener, metrics, stopped));
+        let ended = tokio::spawn(server::serve_opened(served.clone(), listeners, metrics, stopped));
         Self { served, address, metrics: metrics_address, shutdown: Some(shutdown), ended }
     }
 

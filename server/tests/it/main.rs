@@ -1,14 +1,17 @@
 //! The real server on real sockets of this machine, asked by a plain tonic client.
 
 mod bundle;
+mod certificates;
 mod fixture;
 mod sharing;
 mod stand_ins;
 
+mod access;
 mod command;
 mod engine;
 mod failures;
 mod guarding;
+mod listeners;
 mod operations;
 mod refusals;
 mod reload;
