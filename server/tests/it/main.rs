@@ -6,8 +6,10 @@ mod sharing;
 mod stand_ins;
 
 mod command;
+mod encoding;
 mod engine;
 mod failures;
+mod filtering;
 mod guarding;
 mod operations;
 mod refusals;
