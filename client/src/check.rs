@@ -2,7 +2,7 @@
 //! another version or behind a proxy: nothing it says is taken on trust.
 
 use crate::place::{Origin, Takeover};
-use crate::spec::{Difference, Spec};
+use crate::spec::{Difference, Filter, Spec};
 use crate::{Received, StreamSettings};
 use nets::pixels::IMAGE_SIZE;
 use prost::Message;
@@ -156,7 +156,53 @@ pub(crate) fn batch(
     columns("parents in the provenance:", parents, provenance.parents.len())?;
     columns("parent weights in the provenance:", parents, provenance.parent_weights.len())?;
     columns("latent rows in the provenance:", rows, provenance.latent_rows.len())?;
+    doubts(&provenance, &sources, described.spec.filter).map_err(|reason| format!("batch {index}: {reason}"))?;
     let bundle = wire.bundle_digest;
     let batch = Batch { index, rows, channels: described.channels, pixels: wire.pixels, labels: wire.labels, sources };
     Ok(Received { batch, provenance, bundle, digest, message_bytes })
+}
+
+/// Whether a batch says of its rows what an identity filter finds, and nothing where there is none.
+fn doubts(provenance: &v1::Provenance, sources: &[Source], filter: Option<Filter>) -> Result<(), String> {
+    let v1::Provenance { similarities, doubtful_rows, .. } = provenance;
+    let expected = if filter.is_some() { sources.len() } else { 0 };
+    if similarities.len() != expected {
+        return Err(format!("expected similarities in the provenance: {expected}, found {}", similarities.len()));
+    }
+    if let Some(found) = similarities.iter().find(|similarity| !(-1.0..=1.0).contains(*similarity)) {
+        return Err(format!("expected similarities of -1 to 1, found {found}"));
+    }
+    let least = filter.map_or(-1.0, |filter| filter.min_similarity);
+    let below = similarities.iter().zip(sources).enumerate();
+    let below = below.filter(|(_, (similarity, source))| **source != Source::Real && f64::from(**similarity) < least);
+    match below.map(|(row, _)| row as u32).eq(doubtful_rows.iter().copied()) {
+        true => Ok(()),
+        false => Err(format!("expected the rows below a similarity of {least} to be doubtful, found others")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_filter_found_must_be_there_be_possible_and_agree_with_itself() {
+        let sources = [Source::Real, Source::Existing, Source::Blended];
+        let filter = Some(Filter { min_similarity: 0.5, max_retries: 4 });
+        let refusal = |similarities: &[f32], doubtful_rows: &[u32], filter| {
+            let (similarities, doubtful_rows) = (similarities.to_vec(), doubtful_rows.to_vec());
+            let provenance = v1::Provenance { similarities, doubtful_rows, ..Default::default() };
+            doubts(&provenance, &sources, filter).err().unwrap_or_default()
+        };
+        assert_eq!(refusal(&[], &[], None), "");
+        assert_eq!(refusal(&[0.0, 0.5, 0.25], &[2], filter), "");
+        assert_eq!(refusal(&[0.0; 3], &[], None), "expected similarities in the provenance: 0, found 3");
+        assert_eq!(refusal(&[], &[1], None), "expected the rows below a similarity of -1 to be doubtful, found others");
+        assert_eq!(refusal(&[0.0, 0.5], &[], filter), "expected similarities in the provenance: 3, found 2");
+        assert_eq!(refusal(&[0.0, f32::NAN, 0.5], &[], filter), "expected similarities of -1 to 1, found NaN");
+        for wrong in [&[][..], &[1], &[1, 2], &[0, 2], &[9]] {
+            let sentence = refusal(&[0.0, 0.5, 0.25], wrong, filter);
+            assert_eq!(sentence, "expected the rows below a similarity of 0.5 to be doubtful, found others");
+        }
+    }
 }

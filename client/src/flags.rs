@@ -1,7 +1,7 @@
 //! The flags of a stream, the same in every command that reads one.
 
 use crate::place::Change;
-use crate::spec::{Augmentation, Blending, Channels, Latent, Mix, Sampling};
+use crate::spec::{Augmentation, Blending, Channels, Filter, Latent, Mix, Sampling};
 use crate::{Access, BundleChoice, Error, Patience, Result, ServerUrl, Spec, StreamSettings};
 use clap::Args;
 use proto::limits;
@@ -87,6 +87,12 @@ pub struct StreamFlags {
     /// Take latents from real images instead, so many standard deviations around them, 0 to 10
     #[arg(long, value_name = "SCALE", value_parser = jitter, help_heading = "Stream")]
     pub jitter: Option<f64>,
+    /// Make generated images again that look less like the person they should show than this: least cosine, -1 to 1, in the server's identity network; -1 only measures [default: no filter]
+    #[arg(long, value_name = "COSINE", value_parser = similarity, allow_negative_numbers = true, help_heading = "Stream")]
+    pub min_similarity: Option<f64>,
+    /// How often one image is made again for --min-similarity, 0 to 4; then the best try is sent, and named as doubtful
+    #[arg(long, value_name = "N", default_value_t = limits::MAX_RETRIES, value_parser = clap::value_parser!(u32).range(0..=i64::from(limits::MAX_RETRIES)), help_heading = "Stream")]
+    pub max_retries: u32,
     /// Change of each row: standard (mirrored half the time, shifted by up to 8 pixels) or off
     #[arg(
         long,
@@ -160,6 +166,7 @@ impl StreamFlags {
                 Some(scale) => Latent::Jitter { scale },
                 None => Latent::Prior { truncation: self.truncation },
             },
+            filter: self.min_similarity.map(|min_similarity| Filter { min_similarity, max_retries: self.max_retries }),
             augmentation: self.augmentation,
             channels: self.pixels,
             ..Spec::new(seed, self.batch, self.mix)
@@ -256,6 +263,10 @@ fn alpha(text: &str) -> Result<f64, String> {
 
 fn weight(text: &str) -> Result<f64, String> {
     number(text, "a weight above 0, at most 1", |weight| weight > 0.0 && weight <= 1.0)
+}
+
+fn similarity(text: &str) -> Result<f64, String> {
+    number(text, "a cosine from -1 to 1", |cosine| (-1.0..=1.0).contains(&cosine))
 }
 
 fn leakage(text: &str) -> Result<f64, String> {

@@ -26,6 +26,12 @@ pub struct Figures {
     pub existing: u64,
     /// Images of blended identities.
     pub blended: u64,
+    /// Mean cosine of the generated images with the people they should show, where a filter measures it.
+    pub similarity: Option<f64>,
+    /// Share of the generated images that were made again by the filter.
+    pub retried: Option<f64>,
+    /// Share of those that remained below its bound.
+    pub doubtful: Option<f64>,
     /// 1 or 3.
     pub channels: usize,
     /// Length of all batch messages.
@@ -77,6 +83,7 @@ pub fn run(
     let progress = Progress::new("probing", batches, "batches");
     let first = source.current_place().next;
     let (mut images, mut bytes, mut of_source) = (0, 0, [0u64; 3]);
+    let mut filtered = Filtered::default();
     let mut sequence = proto::digest::Sequence::new();
     let mut received_batches = 0;
     let began = Instant::now();
@@ -96,6 +103,7 @@ pub fn run(
         for source in &received.batch.sources {
             of_source[*source as usize] += 1;
         }
+        filtered.add(&received);
         sequence.push(received.batch.index, &received.digest);
         look(&received);
         progress.advance(1);
@@ -115,6 +123,9 @@ pub fn run(
         real: of_source[Source::Real as usize],
         existing: of_source[Source::Existing as usize],
         blended: of_source[Source::Blended as usize],
+        similarity: filtered.of_each(filtered.similarity),
+        retried: filtered.of_each(filtered.retried as f64),
+        doubtful: filtered.of_each(filtered.doubtful as f64),
         channels: source.channels(),
         bytes,
         seconds,
@@ -132,6 +143,34 @@ pub fn run(
         plan_version: place.origin.plan_version,
         interrupted: received_batches < batches,
     })
+}
+
+/// What an identity filter found.
+#[derive(Default)]
+struct Filtered {
+    /// Generated images that it looked at.
+    images: u64,
+    /// The sum of theirs.
+    similarity: f64,
+    retried: u64,
+    doubtful: u64,
+}
+
+impl Filtered {
+    fn add(&mut self, received: &Received) {
+        let provenance = &received.provenance;
+        let rows = received.batch.sources.iter().zip(&provenance.similarities).zip(&provenance.latent_rows);
+        for ((_, similarity), latent_row) in rows.filter(|((source, _), _)| **source != Source::Real) {
+            self.images += 1;
+            self.similarity += f64::from(*similarity);
+            self.retried += u64::from(*latent_row >= proto::latent_row(0, 1));
+        }
+        self.doubtful += provenance.doubtful_rows.len() as u64;
+    }
+
+    fn of_each(&self, amount: f64) -> Option<f64> {
+        (self.images > 0).then(|| amount / self.images as f64)
+    }
 }
 
 /// The form for people.
@@ -174,6 +213,11 @@ impl std::fmt::Display for Figures {
             .row(["dataset", &self.dataset])
             .row(["bundle", &self.bundle])
             .row(["numerics", &format!("{}, plan version {}", self.numerics, self.plan_version)]);
+        if let (Some(similarity), Some(retried), Some(doubtful)) = (self.similarity, self.retried, self.doubtful) {
+            let [retried, doubtful] = [retried, doubtful].map(|share| 100.0 * share);
+            let found = format!("{similarity:.3} mean, {retried:.1} % from further tries, {doubtful:.1} % doubtful");
+            table.row(["similarity", &found]);
+        }
         table.fmt(f)
     }
 }

@@ -28,8 +28,11 @@ pub struct Spec {
     pub channels: Option<Channels>,
     /// Digest of the class centres that tell who is near whom; `None` for those of the first bundle,
     /// until a server has named them, and where nobody asks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub centres: Option<String>,
+    /// How much generated rows must look like whom they should show; `None` for no matter.
+    #[serde(default)]
+    pub filter: Option<Filter>,
 }
 
 /// Shares of the sources by weight; only their ratios count.
@@ -97,6 +100,15 @@ pub enum Latent {
     },
 }
 
+/// Which generated rows are made again, from other latents.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Filter {
+    /// The least cosine of a row with the person it should show, -1 to 1; -1 only measures.
+    pub min_similarity: f64,
+    /// Further tries of a row, 0 to 4. The best is sent where none is good enough.
+    pub max_retries: u32,
+}
+
 /// What is done to each row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -131,6 +143,7 @@ impl Spec {
             augmentation: Augmentation::Standard,
             channels: None,
             centres: None,
+            filter: None,
         }
     }
 

@@ -27,8 +27,14 @@ pub struct Columns<'a> {
     pub latent_rows: &'a [u32],
     /// Rows whose image was replaced.
     pub replaced_rows: &'a [u32],
+    /// Cosine of each row with the person it should show; none without a filter.
+    pub similarities: &'a [f32],
+    /// Rows of which no try reached the filter's bound.
+    pub doubtful_rows: &'a [u32],
     /// Digest of the bundle.
     pub bundle_digest: &'a str,
+    /// Digest of the sampling table, if any.
+    pub table_digest: &'a str,
     /// Pixels of all rows.
     pub pixels: &'a [u8],
 }
@@ -36,7 +42,7 @@ pub struct Columns<'a> {
 impl Columns<'_> {
     /// The digest.
     pub fn digest(&self) -> [u8; 32] {
-        let mut hash = ColumnHasher::new("lookalike 2026 batch digest v1");
+        let mut hash = ColumnHasher::new("lookalike 2026 batch digest v2");
         hash.number(self.index);
         hash.number(self.first_row.into());
         hash.integers(self.labels.iter().copied());
@@ -46,7 +52,10 @@ impl Columns<'_> {
         hash.integers(self.parent_weights.iter().map(|weight| weight.to_bits()));
         hash.integers(self.latent_rows.iter().copied());
         hash.integers(self.replaced_rows.iter().copied());
+        hash.integers(self.similarities.iter().map(|similarity| similarity.to_bits()));
+        hash.integers(self.doubtful_rows.iter().copied());
         hash.bytes(self.bundle_digest.as_bytes());
+        hash.bytes(self.table_digest.as_bytes());
         hash.bytes(self.pixels);
         hash.finish()
     }
@@ -69,7 +78,10 @@ pub fn batch(batch: &Batch) -> [u8; 32] {
         parent_weights: &provenance.parent_weights,
         latent_rows: &provenance.latent_rows,
         replaced_rows: &provenance.replaced_rows,
+        similarities: &provenance.similarities,
+        doubtful_rows: &provenance.doubtful_rows,
         bundle_digest: &batch.bundle_digest,
+        table_digest: &batch.table_digest,
         pixels: &batch.pixels,
     };
     columns.digest()
@@ -168,8 +180,11 @@ mod tests {
                 parent_weights: vec![0.75, 0.25],
                 latent_rows: vec![crate::NONE, 5],
                 replaced_rows: vec![0],
+                similarities: vec![0.0, 0.5],
+                doubtful_rows: vec![1],
             }),
             bundle_digest: "ab".into(),
+            table_digest: "c".into(),
             digest: Default::default(),
             pixels: vec![1, 2, 3, 4].into(),
         }
@@ -178,7 +193,7 @@ mod tests {
     #[test]
     fn every_column_counts_and_the_digest_field_does_not() {
         let whole = batch(&example());
-        let changes: [fn(&mut Batch); 11] = [
+        let changes: [fn(&mut Batch); 14] = [
             |b| b.index += 1,
             |b| b.first_row += 1,
             |b| b.labels[1] += 1,
@@ -188,7 +203,10 @@ mod tests {
             |b| b.provenance.as_mut().unwrap().parent_weights.swap(0, 1),
             |b| b.provenance.as_mut().unwrap().latent_rows[1] += 1,
             |b| b.provenance.as_mut().unwrap().replaced_rows.clear(),
+            |b| b.provenance.as_mut().unwrap().similarities[0] = -0.0,
+            |b| b.provenance.as_mut().unwrap().doubtful_rows[0] = 0,
             |b| b.bundle_digest.push('c'),
+            |b| b.table_digest.clear(),
             |b| b.pixels = vec![1, 2, 3, 5].into(),
         ];
         for change in changes {
@@ -207,7 +225,7 @@ mod tests {
     #[test]
     fn the_bytes_are_laid_out_as_the_manual_says() {
         let mut bytes = [3u64, 4].map(u64::to_le_bytes).concat();
-        let columns: [&[u32]; 7] = [
+        let columns: [&[u32]; 9] = [
             &[1, 9],
             &[1, 3],
             &[7, crate::NONE],
@@ -215,14 +233,16 @@ mod tests {
             &[0.75f32.to_bits(), 0.25f32.to_bits()],
             &[crate::NONE, 5],
             &[0],
+            &[0.0f32.to_bits(), 0.5f32.to_bits()],
+            &[1],
         ];
         let columns = columns.map(|column| column.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
-        for column in columns.into_iter().chain([b"ab".to_vec(), vec![1, 2, 3, 4]]) {
+        for column in columns.into_iter().chain([b"ab".to_vec(), b"c".to_vec(), vec![1, 2, 3, 4]]) {
             bytes.extend((column.len() as u64).to_le_bytes());
             bytes.extend(column);
         }
         let digest = batch(&example());
-        assert_eq!(digest, blake3::derive_key("lookalike 2026 batch digest v1", &bytes));
+        assert_eq!(digest, blake3::derive_key("lookalike 2026 batch digest v2", &bytes));
         let mut sequence = Sequence::new();
         sequence.push(3, &digest);
         let bytes = [&3u64.to_le_bytes()[..], &digest].concat();

@@ -6,7 +6,8 @@
 //! - [`v1`]: the types, the client and the server stubs generated from it;
 //! - [`limits`]: the numbers that both ends must agree on;
 //! - [`digest`]: the canonical digest of a batch, computed by the server, checked by the client;
-//! - [`rank_rows`]: which rows of a global batch belong to which rank.
+//! - [`rank_rows`]: which rows of a global batch belong to which rank;
+//! - [`latent_row`]: where a row's latent comes from when it is made again.
 
 pub mod digest;
 pub mod limits;
@@ -22,6 +23,17 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 
 /// Stands for "no image" and "no latent" in the columns of [`v1::Provenance`].
 pub const NONE: u32 = u32::MAX;
+
+/// The row half of the latent counter of a row's try `retry`, the first being 0. Rows are fewer than the
+/// step from one try to the next, so that no two tries of a batch share a counter.
+///
+/// ```
+/// assert_eq!([0, 1, 2].map(|retry| proto::latent_row(5, retry)), [5, 65541, 131077]);
+/// ```
+pub fn latent_row(row: u32, retry: u32) -> u32 {
+    const { assert!(limits::MAX_BATCH_SIZE <= 1 << 16) };
+    row + (retry << 16)
+}
 
 /// Rows of a global batch of `batch_size` that belong to `rank` of `world_size`:
 /// `floor(r * B / W)..floor((r + 1) * B / W)`. The ranks' rows in order are the batch, whatever the

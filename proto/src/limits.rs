@@ -15,6 +15,12 @@ pub const MAX_BLENDED: u32 = 1 << 24;
 /// Images of one `Synthesize` request, at most.
 pub const MAX_FACES: u32 = 256;
 
+/// Images of one `Encode` request, at most: in colour they fit into the longest request.
+pub const MAX_ENCODED: u32 = 128;
+
+/// Further tries of a row that an identity filter may ask for, at most.
+pub const MAX_RETRIES: u32 = 4;
+
 /// Identities of a dataset, at most. The largest public collection of faces has four million.
 pub const MAX_IDENTITIES: u32 = 1 << 22;
 

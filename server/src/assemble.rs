@@ -33,6 +33,10 @@ pub struct Batch {
     pub bundle: String,
     /// Positions of rows whose planned image was damaged.
     pub replaced: Vec<u32>,
+    /// Cosine of each row with the person it should show, 0 for real rows; none without a filter.
+    pub similarities: Vec<f32>,
+    /// Positions of rows of which no try reached the filter's bound.
+    pub doubtful: Vec<u32>,
     /// Pixels, `rows x 128 x 128 x channels` bytes; none in a plan.
     pub pixels: Bytes,
     /// Content digest; none in a plan.
@@ -71,7 +75,10 @@ impl Batch {
             parent_weights: &self.parent_weights,
             latent_rows: &self.latent_rows,
             replaced_rows: &self.replaced,
+            similarities: &self.similarities,
+            doubtful_rows: &self.doubtful,
             bundle_digest: &self.bundle,
+            table_digest: "",
             pixels: &self.pixels,
         };
         self.digest = Bytes::copy_from_slice(&columns.digest());

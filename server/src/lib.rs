@@ -8,7 +8,7 @@
 //!    may call;
 //! 2. [`service`]: checks the request; the only room that names wire types;
 //! 3. [`session`]: one trainer's cursor and credit;
-//! 4. `making`: one batch, by the rooms that follow;
+//! 4. `making`: one batch, by the rooms that follow, and the identity filter;
 //! 5. [`plan`]: which rows batch `index` has; pure;
 //! 6. [`gallery`]: real rows, decoded once; [`encodings`]: their latents, where asked for;
 //! 7. [`scheduler`]: generated rows of many streams become tiles, in fair turns;

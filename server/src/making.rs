@@ -1,26 +1,41 @@
 //! How one batch of a stream is made: planned, its images decoded and generated, then put together.
+//!
+//! [`latents`] says from what each row is generated, [`filter`] makes again what doesn't look like the
+//! person it should show.
+
+mod filter;
+mod latents;
 
 use crate::{
     assemble::{self, Batch},
     bundles::Loaded,
     error::{Error, Result},
     gallery::Picture,
-    plan::{Row, Source, latent, spec::Latent},
+    plan::{Row, Source, spec::Latent},
     scheduler::Face,
     served::Served,
     session::{Content, Stream},
 };
-use nets::{chance::Chance, pixels::IMAGE_SIZE};
+use filter::Try;
+use latents::Latents;
+use nets::pixels::IMAGE_SIZE;
 use std::{sync::Arc, time::Instant};
 
 /// What a batch's rows show.
 struct Pictures {
     /// Images of the real rows.
     shown: Vec<Picture>,
-    /// Pixels of the generated rows, one after the other.
-    generated: Vec<u8>,
+    generated: Generated,
     /// Images that were encoded for the generated rows.
     encoded: Vec<Picture>,
+}
+
+/// What the generated rows show.
+enum Generated {
+    /// Pixels of all of them, one after the other.
+    Plain(Vec<u8>),
+    /// What the identity filter let through.
+    Filtered(Vec<Try>),
 }
 
 impl Stream {
@@ -32,68 +47,58 @@ impl Stream {
             let rows = stream.planner.rows(index, stream.rows.clone());
             telemetry.planned(begun.elapsed());
             telemetry.guarded(stream.planner.take_passed_over());
-            let latents = match stream.content {
-                Content::Whole | Content::Digests => stream.prior_latents(index, &rows),
-                Content::PlanOnly => Vec::new(),
-            };
-            Ok((rows, latents))
+            Ok(rows)
         };
-        let (rows, latents) = served.makers.run(plan).await?;
+        let rows = served.makers.run(plan).await?;
         match self.content {
-            Content::Whole | Content::Digests => self.fill(served, index, bundle, rows, latents).await,
+            Content::Whole | Content::Digests => self.fill(served, index, bundle, rows).await,
             Content::PlanOnly => Ok(Batch::planned(index, self.rows.start, &rows, bundle.digest())),
         }
     }
 
     /// The batch of planned rows: the real ones decoded and the others generated at the same time,
     /// then assembled.
-    async fn fill(
-        &self,
-        served: &Arc<Served>,
-        index: u64,
-        bundle: &Arc<Loaded>,
-        rows: Vec<Row>,
-        latents: Vec<Vec<f32>>,
-    ) -> Result<Batch> {
+    async fn fill(&self, served: &Arc<Served>, index: u64, bundle: &Arc<Loaded>, rows: Vec<Row>) -> Result<Batch> {
         let shown: Vec<u32> = images_of(&rows, |source| source == Source::Real);
+        let rows = Arc::new(rows);
         let (shown, (generated, encoded)) =
-            tokio::try_join!(served.gallery.pictures(&shown), self.generate(served, index, bundle, &rows, latents))?;
+            tokio::try_join!(served.gallery.pictures(&shown), self.generate(served, index, bundle, &rows))?;
         let (stream, serving, bundle) = (self.clone(), served.clone(), bundle.clone());
         let pictures = Pictures { shown, generated, encoded };
-        served.makers.run(move || stream.compose(&serving, index, &bundle, rows, &pictures)).await
+        served.makers.run(move || stream.compose(&serving, index, &bundle, Arc::unwrap_or_clone(rows), &pictures)).await
     }
 
-    /// Latents of the generated rows, when they come from the prior.
-    fn prior_latents(&self, index: u64, rows: &[Row]) -> Vec<Vec<f32>> {
-        let Latent::Prior { truncation } = self.planner.spec().latent else { return Vec::new() };
-        let chance = Chance::new(self.planner.spec().seed, latent::PURPOSE);
-        let generated = rows.iter().filter(|row| row.source != Source::Real);
-        generated.map(|row| latent::prior(&mut chance.at(index, row.number.into()), truncation)).collect()
-    }
-
-    /// Pixels of the generated rows, and the pictures that were encoded for them.
+    /// The generated rows, and the pictures that were encoded for them.
     async fn generate(
         &self,
         served: &Served,
         index: u64,
         bundle: &Loaded,
-        rows: &[Row],
-        mut latents: Vec<Vec<f32>>,
-    ) -> Result<(Vec<u8>, Vec<Picture>)> {
-        let mut encoded = Vec::new();
-        if let Latent::Jitter { scale } = self.planner.spec().latent {
+        rows: &Arc<Vec<Row>>,
+    ) -> Result<(Generated, Vec<Picture>)> {
+        let (mut encoded, mut encodings) = (Vec::new(), Vec::new());
+        if let Latent::Jitter { .. } = self.planner.spec().latent {
             encoded = served.gallery.pictures(&images_of(rows, |source| source != Source::Real)).await?;
-            let encodings = bundle.encodings.of(&bundle.weights, self.turn.clone(), &encoded).await?;
-            let chance = Chance::new(self.planner.spec().seed, latent::PURPOSE);
-            let generated = rows.iter().filter(|row| row.source != Source::Real);
-            latents = generated
-                .zip(&encodings)
-                .map(|(row, encoding)| latent::jitter(&mut chance.at(index, row.number.into()), encoding, scale))
-                .collect();
+            encodings = bundle.encodings.of(&bundle.weights, self.turn.clone(), &encoded).await?;
         }
-        let generated = rows.iter().filter(|row| row.source != Source::Real);
-        let faces = generated.zip(latents).map(|(row, latent)| Face { parents: row.parents.clone(), latent }).collect();
-        Ok((bundle.weights.generate(self.turn.clone(), faces).await?, encoded))
+        let (spec, planned) = (self.planner.spec().clone(), rows.clone());
+        let draw = move || {
+            let latents = Latents::new(&spec, index, &planned, encodings);
+            let generated = planned.iter().filter(|row| row.source != Source::Real).enumerate();
+            let face =
+                |(nth, row): (usize, &Row)| Face { parents: row.parents.clone(), latent: latents.latent(nth, 0) };
+            let faces: Vec<Face> = generated.map(face).collect();
+            Ok((faces, latents))
+        };
+        let (faces, latents) = served.makers.run(draw).await?;
+        let pixels = bundle.weights.generate(self.turn.clone(), faces).await?;
+        let generated = match self.planner.spec().filter {
+            None => Generated::Plain(pixels),
+            Some(bound) => {
+                Generated::Filtered(filter::filtered(served, bundle, &self.turn, bound, (rows, latents), pixels).await?)
+            }
+        };
+        Ok((generated, encoded))
     }
 
     /// The finished batch of rows whose pixels are there.
@@ -108,7 +113,7 @@ impl Stream {
         let begun = Instant::now();
         let channels = served.channels;
         let (mut shown, mut encoded) = (pictures.shown.iter(), pictures.encoded.iter());
-        let mut generated = pictures.generated.chunks_exact(IMAGE_SIZE * IMAGE_SIZE * channels);
+        let mut generated = pictures.generated.images(IMAGE_SIZE * IMAGE_SIZE * channels);
         let mut images: Vec<&[u8]> = Vec::with_capacity(rows.len());
         let mut replaced = Vec::new();
         let missing = || Error::Bug("a row's pixels are missing".into());
@@ -131,9 +136,41 @@ impl Stream {
         served.telemetry.replaced(replaced.len());
         let begun = Instant::now();
         let batch = Batch { pixels, replaced, ..Batch::planned(index, self.rows.start, &rows, bundle.digest()) };
-        let batch = batch.seal();
+        let batch = self.judged(batch, &pictures.generated).seal();
         served.telemetry.sealed(begun.elapsed());
         Ok(batch)
+    }
+
+    /// A batch with what the identity filter found, if there is one.
+    fn judged(&self, mut batch: Batch, generated: &Generated) -> Batch {
+        let (Some(filter), Generated::Filtered(tries)) = (self.planner.spec().filter, generated) else {
+            return batch;
+        };
+        batch.similarities = vec![0.0; batch.sources.len()];
+        let generated = (0..batch.sources.len()).filter(|&nth| batch.sources[nth] != Source::Real);
+        for (nth, best) in generated.zip(tries) {
+            batch.similarities[nth] = best.similarity;
+            batch.latent_rows[nth] = best.latent_row;
+            if !filter.passes(best.similarity) {
+                batch.doubtful.push(nth as u32);
+            }
+        }
+        if !batch.doubtful.is_empty() {
+            // By person, which would be too many labels for a metric.
+            let people: Vec<u32> = batch.doubtful.iter().map(|&nth| batch.labels[nth as usize]).collect();
+            tracing::debug!(index = batch.index, ?people, "no try of these was good enough");
+        }
+        batch
+    }
+}
+
+impl Generated {
+    /// The image of each row.
+    fn images(&self, bytes: usize) -> Box<dyn Iterator<Item = &[u8]> + '_> {
+        match self {
+            Self::Plain(pixels) => Box::new(pixels.chunks_exact(bytes)),
+            Self::Filtered(tries) => Box::new(tries.iter().map(|best| &*best.image)),
+        }
     }
 }
 

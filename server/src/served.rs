@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 /// The demo's bundle, trained on the data set `demo`; `server/assets/README.md` has the commands.
 const DEMO_BUNDLE: &[u8] = include_bytes!("../assets/demo.safetensors");
 
-/// `Synthesize` requests answered at once. They compete with streams, so few.
+/// `Synthesize` and `Encode` requests answered at once. They compete with streams, so few.
 pub(crate) const MAX_SYNTHESES: usize = 8;
 
 /// Everything a request needs, shared by all of them.

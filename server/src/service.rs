@@ -161,6 +161,18 @@ impl Service {
         let converted = self.served.makers.run(convert_all).await?;
         Ok(reply::synthesized(&self.served, bundle.digest(), count, channels, converted))
     }
+
+    async fn encode_images(&self, request: v1::EncodeRequest) -> Result<v1::EncodeResponse> {
+        self.available()?;
+        let turn = self.turn(request::trainer(&request.trainer)?);
+        let busy = || Error::Busy { what: "syntheses at once", limit: MAX_SYNTHESES };
+        let _permit = self.served.syntheses.try_acquire().map_err(|_| busy())?;
+        let served = self.served.clone();
+        let (images, bundle) = self.served.makers.run(move || request::images(&served, request)).await?;
+        let encodings = bundle.weights.encode(turn.clone(), images.clone()).await?;
+        let features = bundle.weights.embed(turn, images).await?;
+        Ok(reply::encoded(&self.served, bundle.digest(), &encodings, features))
+    }
 }
 
 #[tonic::async_trait]
@@ -191,6 +203,10 @@ impl Augment for Service {
         request: Request<v1::SynthesizeRequest>,
     ) -> Result<Response<v1::SynthesizeResponse>, Status> {
         answer(&self.served, "lookalike.v1.Augment/Synthesize", self.synthesize_faces(request)).await
+    }
+
+    async fn encode(&self, request: Request<v1::EncodeRequest>) -> Result<Response<v1::EncodeResponse>, Status> {
+        answer(&self.served, "lookalike.v1.Augment/Encode", self.encode_images(request.into_inner())).await
     }
 
     async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportResponse>, Status> {

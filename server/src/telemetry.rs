@@ -44,6 +44,9 @@ pub struct Telemetry {
     device_batch: Histogram,
     replaced: Counter,
     guarded: Counter,
+    retried: Counter,
+    doubtful: Counter,
+    similarity: Histogram,
     gallery_hits: Counter,
     gallery_misses: Counter,
     gallery_bytes: Gauge,
@@ -61,6 +64,7 @@ pub enum Mode {
 }
 
 const DEVICE_BATCH: &str = "lookalike_device_batch_images";
+const SIMILARITY: &str = "lookalike_identity_similarity";
 const CALL_DURATION: &str = "grpc_server_call_duration_seconds";
 
 impl Telemetry {
@@ -75,7 +79,10 @@ impl Telemetry {
         let rows: Vec<f64> = (0..11).map(|power| f64::from(1 << power)).collect();
         // From 1 ms, a refusal, to a day, a long stream; each bucket four times the last.
         let call_seconds: Vec<f64> = (0..14).map(|power| 1e-3 * 4f64.powi(power)).collect();
-        let r = Registry::new(&seconds, &[(DEVICE_BATCH, &rows), (CALL_DURATION, &call_seconds)])?;
+        // Strangers have about 0, what a filter lets through 0.2 to 0.8: tenths there, and one below.
+        let cosines: Vec<f64> = (-2..=10).map(|tenth| f64::from(tenth) / 10.0).collect();
+        let buckets = [(DEVICE_BATCH, &rows[..]), (CALL_DURATION, &call_seconds), (SIMILARITY, &cosines)];
+        let r = Registry::new(&seconds, &buckets)?;
         let info = |name, help, labels: registry::Labels<'_>| r.gauge(name, help, labels).set(1.0);
         info("lookalike_dataset_info", "The dataset served", &[("digest", dataset_digest)]);
         info("lookalike_build_info", "The server", &[("version", env!("CARGO_PKG_VERSION")), ("numerics", numerics)]);
@@ -84,7 +91,7 @@ impl Telemetry {
             r.counter("lookalike_gallery_lookups_total", "Real images asked of the cache", &[("outcome", outcome)])
         };
         let rejected = |reason| {
-            let help = "Images made again or left doubtful by the identity filter, and blended people passed over by the guard";
+            let help = "Images that the identity filter had made again or left doubtful, and blended people that the guard passed over";
             r.counter("lookalike_identity_rejections_total", help, &[("reason", reason)])
         };
         Ok(Self {
@@ -104,6 +111,9 @@ impl Telemetry {
             device_batch: r.histogram(DEVICE_BATCH, "Rows in one tile, padding not counted", &[]),
             replaced: r.counter("lookalike_replaced_images_total", "Rows whose image could not be decoded", &[]),
             guarded: rejected("guard"),
+            retried: rejected("retry"),
+            doubtful: rejected("doubtful"),
+            similarity: r.histogram(SIMILARITY, "Cosine of a filtered row with the person it should show", &[]),
             gallery_hits: lookups("hit"),
             gallery_misses: lookups("miss"),
             gallery_bytes: r.gauge("lookalike_gallery_bytes", "Decoded images in the cache", &[]),
@@ -202,6 +212,15 @@ impl Telemetry {
     /// Blended identities were passed over for being too near somebody real.
     pub(crate) fn guarded(&self, people: u64) {
         self.guarded.increment(people);
+    }
+
+    /// An identity filter had so many images of a batch made again; the rows' similarities came to these.
+    pub(crate) fn filtered(&self, bound: f64, made_again: usize, similarities: impl Iterator<Item = f64>) {
+        self.retried.increment(made_again as u64);
+        for similarity in similarities {
+            self.similarity.record(similarity);
+            self.doubtful.increment(u64::from(similarity < bound));
+        }
     }
 
     /// The gallery was asked for images.

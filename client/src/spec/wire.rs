@@ -1,6 +1,6 @@
 //! Specs as the messages that servers read and echo.
 
-use super::{Augmentation, Blending, Channels, Latent, Mix, Sampling, Spec};
+use super::{Augmentation, Blending, Channels, Filter, Latent, Mix, Sampling, Spec};
 use proto::v1::{self, identity_sampling::Rule, latent::Kind};
 
 impl From<&Spec> for v1::StreamSpec {
@@ -42,6 +42,10 @@ impl From<&Spec> for v1::StreamSpec {
             augmentation: augmentation.into(),
             pixel_format: format.into(),
             centres_digest: spec.centres.clone().unwrap_or_default(),
+            filter: spec.filter.map(|Filter { min_similarity, max_retries }| v1::IdentityFilter {
+                min_similarity,
+                max_retries: Some(max_retries),
+            }),
         }
     }
 }
@@ -89,6 +93,13 @@ impl TryFrom<v1::StreamSpec> for Spec {
                 _ => return Err(missing("the pixel format")),
             },
             centres: Some(spec.centres_digest).filter(|digest| !digest.is_empty()),
+            filter: match spec.filter {
+                None => None,
+                Some(v1::IdentityFilter { min_similarity, max_retries: Some(max_retries) }) => {
+                    Some(Filter { min_similarity, max_retries })
+                }
+                Some(_) => return Err(missing("the filter's retries")),
+            },
         })
     }
 }

@@ -93,6 +93,10 @@ impl Augment for Passing {
         self.server.clone().synthesize(request).await
     }
 
+    async fn encode(&self, request: Request<v1::EncodeRequest>) -> Result<Response<v1::EncodeResponse>, Status> {
+        self.server.clone().encode(request).await
+    }
+
     async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportResponse>, Status> {
         self.server.clone().report(request).await
     }

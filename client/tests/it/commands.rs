@@ -47,6 +47,19 @@ fn a_probe_measures_a_stream_and_shows_it() {
     }
     assert!(table.contains(figures["digest"].as_str().unwrap()), "{table}");
 
+    assert!(figures["similarity"].is_null() && !table.contains("similarity"), "{table}");
+    let filtered = json(&probe(&["--json", "--min-similarity", "0.95", "--max-retries", "1"]));
+    let [similarity, retried, doubtful] =
+        ["similarity", "retried", "doubtful"].map(|name| filtered[name].as_f64().unwrap());
+    assert!([similarity, retried, doubtful].iter().all(|share| (0.05..0.99).contains(share)), "{filtered}");
+    let table = String::from_utf8(probe(&["--min-similarity", "0.95", "--max-retries", "1"]).stdout).unwrap();
+    let line = format!(
+        "{similarity:.3} mean, {:.1} % from further tries, {:.1} % doubtful",
+        100.0 * retried,
+        100.0 * doubtful
+    );
+    assert!(table.contains(&line), "{table}");
+
     // A name that no file system takes: known only when the picture is saved.
     let endless = format!("{}.png", "x".repeat(300));
     let unsaved = probe(&["--json", "--save", &endless]);
@@ -68,7 +81,7 @@ fn every_flag_of_a_spec_reaches_the_stream() {
         client(place.path(), &[&args, more].concat())
     };
     let usual = json(&probe(&[]))["digest"].clone();
-    let specs: [&[&str]; 12] = [
+    let specs: [&[&str]; 15] = [
         &["--seed", "2"],
         &["--mix", "real=1,existing=1"],
         &["--sampling", "by-identity"],
@@ -79,6 +92,9 @@ fn every_flag_of_a_spec_reaches_the_stream() {
         &["--alpha", "0.5"],
         &["--max-weight", "0.6"],
         &["--blending-seed", "5"],
+        &["--max-leakage", "0.9", "--blended-identities", "60"],
+        &["--min-similarity", "0.95"],
+        &["--min-similarity", "0.95", "--max-retries", "1"],
         &["--jitter", "0.5"],
         &["--augmentation", "off"],
     ];
@@ -155,6 +171,9 @@ fn what_can_not_be_done_is_refused_in_one_sentence() {
         ["--parents", "6"],
         ["--alpha", "0"],
         ["--max-weight", "1.5"],
+        ["--max-leakage", "0"],
+        ["--min-similarity", "-1.5"],
+        ["--max-retries", "5"],
         ["--truncation", "0.01"],
         ["--jitter", "11"],
         ["--sampling", "by-age"],

@@ -1,4 +1,4 @@
-use client::spec::{Augmentation, Blending, Channels, Latent, Mix, Sampling, Spec};
+use client::spec::{Augmentation, Blending, Channels, Filter, Latent, Mix, Sampling, Spec};
 use proptest::option;
 use proptest::prelude::*;
 use proto::v1;
@@ -37,6 +37,7 @@ prop_compose! {
         augmented: bool,
         grey: bool,
         (guarded, centres) in (0.0f64..1.0, option::of("[0-9a-f]{64}")),
+        filter in option::of((-1.0f64..1.0, 0u32..5)),
     ) -> Spec {
         Spec {
             sampling,
@@ -45,6 +46,7 @@ prop_compose! {
             augmentation: if augmented { Augmentation::Standard } else { Augmentation::Off },
             channels: Some(if grey { Channels::Grey } else { Channels::Rgb }),
             centres,
+            filter: filter.map(|(min_similarity, max_retries)| Filter { min_similarity, max_retries }),
             ..Spec::new(seed, batch_size, mix)
         }
     }
@@ -71,6 +73,19 @@ proptest! {
     fn a_mix_is_read_as_it_is_written(mix in mix()) {
         prop_assert_eq!(mix.to_string().parse(), Ok(mix));
     }
+}
+
+#[test]
+fn a_place_that_was_kept_before_there_were_guards_is_still_read() {
+    let spec = Spec::new(7, 64, Mix { real: 1.0, existing: 1.0, blended: 1.0 });
+    let mut kept = serde_json::to_value(&spec).unwrap();
+    for later in ["centres", "filter"] {
+        assert!(kept.as_object_mut().unwrap().remove(later).is_some());
+    }
+    assert!(kept["blending"].as_object_mut().unwrap().remove("max_similarity").is_some());
+    assert_eq!(serde_json::from_value::<Spec>(kept).unwrap(), spec);
+    let other = Spec { filter: Some(Filter { min_similarity: 0.5, max_retries: 1 }), ..spec.clone() };
+    assert_eq!(spec.difference(&other).unwrap().setting, "filter");
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub struct Spec {
     pub channels: usize,
     /// Digest of the centres that tell who is near whom, where the spec [asks](Self::asks_who_is_near).
     pub centres: Option<String>,
+    /// How much generated rows must look like whom they should show.
+    pub filter: Option<Filter>,
 }
 
 /// Weights of the sources; only their ratios count.
@@ -92,6 +94,30 @@ impl Latent {
     /// Whether real images must be encoded.
     pub fn is_jitter(&self) -> bool {
         matches!(self, Self::Jitter { .. })
+    }
+}
+
+/// Which generated rows are made again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Filter {
+    /// The least cosine of a row with the person it should show.
+    pub min_similarity: f64,
+    /// Further tries of a row.
+    pub max_retries: u32,
+}
+
+impl Filter {
+    /// Whether a row with this cosine is good enough.
+    pub fn passes(&self, similarity: f32) -> bool {
+        f64::from(similarity) >= self.min_similarity
+    }
+
+    fn check(&self) -> Result<(), SpecError> {
+        let (least, most) = (self.min_similarity, limits::MAX_RETRIES);
+        require((-1.0..=1.0).contains(&least), || format!("expected a least similarity of -1 to 1, found {least}"))?;
+        require(self.max_retries <= most, || {
+            format!("expected at most {most} retries of a row, found {}", self.max_retries)
+        })
     }
 }
 
@@ -165,6 +191,7 @@ impl Spec {
             }
         }
         self.check_latent(encoder)?;
+        self.filter.as_ref().map_or(Ok(()), Filter::check)?;
         if self.channels > bundle_channels {
             return Err(SpecError::Unsuited(
                 "colour pixels are asked for, but the bundle served makes grey images".into(),

@@ -16,6 +16,7 @@ fn spec(batch_size: u32, mix: [f64; 3]) -> Spec {
         augmented: true,
         channels: 1,
         centres: None,
+        filter: None,
     }
 }
 
@@ -313,6 +314,22 @@ fn a_guard_that_leaves_too_few_is_refused_and_what_it_passes_over_is_counted() {
 }
 
 #[test]
+fn ten_thousand_people_are_guarded_against_and_no_verdict_is_reached_twice() {
+    let people = 10_000;
+    let mut spec = spec(64, [1.0, 0.0, 1.0]);
+    (spec.blending.count, spec.blending.max_similarity) = (people, 0.9);
+    let (catalogue, centres) = (Arc::new(Catalogue::new(vec![1; people as usize])), centres(people.into()));
+    let planner = |catalogue: &Arc<Catalogue>| {
+        spec.check(catalogue, Some(&centres), 1, false).expect("enough can be shown");
+        Planner::new(Arc::new(spec.clone()), catalogue.clone(), Some(centres.clone()))
+    };
+    let rows = planner(&catalogue).rows(5, 0..64);
+    // Two hundred plans more take no two hundred times as long.
+    let known = planner(&catalogue);
+    (0..200).for_each(|_| assert_eq!(known.rows(5, 0..64), rows));
+}
+
+#[test]
 fn weights_choose_identities_in_proportion() {
     let mut spec = spec(100, [1.0, 0.0, 0.0]);
     spec.sampling = Sampling::Weighted(vec![0.0, 1.0, 3.0]);
@@ -345,7 +362,7 @@ fn what_no_stream_can_be_made_of_is_refused_with_a_sentence() {
         spec.check(&catalogue, None, 1, false).expect_err("a wrong spec").to_string()
     };
     type Change<'a> = &'a dyn Fn(&mut Spec);
-    let cases: [(Change<'_>, &str); 20] = [
+    let cases: [(Change<'_>, &str); 22] = [
         (&|s| s.batch_size = 0, "expected a batch size of 1 to 1024, found 0"),
         (&|s| s.batch_size = 1025, "found 1025"),
         (&|s| s.mix = Mix { real: 0.0, existing: 0.0, blended: 0.0 }, "a finite sum above zero"),
@@ -372,6 +389,11 @@ fn what_no_stream_can_be_made_of_is_refused_with_a_sentence() {
         (&|s| s.sampling = Sampling::Weighted(vec![0.0; 3]), "sum above zero"),
         (&|s| s.latent = Latent::Prior { truncation: 0.01 }, "at least 0.1, found 0.01"),
         (&|s| s.latent = Latent::Jitter { scale: 1.0 }, "needs an encoder"),
+        (
+            &|s| s.filter = Some(Filter { min_similarity: f64::NAN, max_retries: 4 }),
+            "a least similarity of -1 to 1, found NaN",
+        ),
+        (&|s| s.filter = Some(Filter { min_similarity: 0.5, max_retries: 5 }), "at most 4 retries of a row, found 5"),
     ];
     for (change, expected) in cases {
         let found = wrong(change);

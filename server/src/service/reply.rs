@@ -11,7 +11,7 @@ use crate::{
     },
     served::Served,
 };
-use nets::pixels::IMAGE_SIZE;
+use nets::{FEATURE, LATENT, pixels::IMAGE_SIZE};
 use proto::{limits, v1};
 
 /// What a stream is, every default written out.
@@ -72,6 +72,10 @@ fn spec(spec: &Spec) -> v1::StreamSpec {
         augmentation: augmentation.into(),
         pixel_format: format.into(),
         centres_digest: spec.centres.clone().unwrap_or_default(),
+        filter: spec.filter.map(|filter| v1::IdentityFilter {
+            min_similarity: filter.min_similarity,
+            max_retries: Some(filter.max_retries),
+        }),
     }
 }
 
@@ -86,6 +90,8 @@ pub(super) fn batch(batch: &Batch) -> v1::Batch {
             parent_weights: batch.parent_weights.clone(),
             latent_rows: batch.latent_rows.clone(),
             replaced_rows: batch.replaced.clone(),
+            similarities: batch.similarities.clone(),
+            doubtful_rows: batch.doubtful.clone(),
         }),
         pixels: batch.pixels.clone(),
         ..digests(batch)
@@ -165,6 +171,26 @@ pub(super) fn synthesized(
         bundle_digest: bundle_digest.to_owned(),
         numerics: served.numerics.clone(),
         pixels: pixels.into(),
+    }
+}
+
+/// What was seen in images: encodings of 512 numbers and features of 256 for each.
+pub(super) fn encoded(
+    served: &Served,
+    bundle_digest: &str,
+    encodings: &[f32],
+    features: Vec<f32>,
+) -> v1::EncodeResponse {
+    let half = |begin: usize| -> Vec<f32> {
+        encodings.chunks_exact(2 * LATENT).flat_map(|encoding| &encoding[begin..][..LATENT]).copied().collect()
+    };
+    v1::EncodeResponse {
+        rows: (features.len() / FEATURE) as u32,
+        bundle_digest: bundle_digest.to_owned(),
+        numerics: served.numerics.clone(),
+        mu: half(0),
+        logvar: half(LATENT),
+        features,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Requests, checked and made domain values. Nothing that comes from outside is trusted.
 
 use crate::{
+    assemble::convert,
     bundles::{
         Loaded,
         declared::{Declared, Entry},
@@ -10,11 +11,11 @@ use crate::{
         self, Planner,
         blending::Parent,
         centres::Centres,
-        spec::{BlendingSpec, Latent, Mix, Sampling, Spec, check_truncation},
+        spec::{BlendingSpec, Filter, Latent, Mix, Sampling, Spec, check_truncation},
     },
     served::Served,
 };
-use nets::LATENT;
+use nets::{LATENT, pixels::IMAGE_SIZE};
 use proto::{limits, v1};
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
@@ -124,6 +125,10 @@ fn spec(served: &Served, wire: v1::StreamSpec) -> Result<Spec> {
             Err(_) => return Err(unknown("an augmentation", wire.augmentation)),
         },
         channels: channels(served, wire.pixel_format)?,
+        filter: wire.filter.map(|filter| Filter {
+            min_similarity: filter.min_similarity,
+            max_retries: filter.max_retries.unwrap_or(limits::MAX_RETRIES),
+        }),
         centres: Some(wire.centres_digest).filter(|digest| !digest.is_empty()),
     })
 }
@@ -212,6 +217,33 @@ pub(super) fn faces(served: &Served, request: v1::SynthesizeRequest) -> Result<(
         Ok((parents, latent_of(nth, latent)?))
     };
     Ok((request.faces.into_iter().enumerate().map(face).collect::<Result<_>>()?, channels, bundle))
+}
+
+/// Images to encode, as the bundle reads them.
+pub(super) fn images(served: &Served, request: v1::EncodeRequest) -> Result<(Vec<Arc<[u8]>>, Arc<Loaded>)> {
+    // A request is over before a newer bundle could take over.
+    let bundle = match wanted(served, request.bundle, 0)? {
+        Wanted::Closed(table) | Wanted::Follow(Some(table)) => table.last().bundle.clone(),
+        Wanted::Follow(None) => served.bundles.newest(),
+    };
+    let unsuited = |sentence: &str| Err(plan::spec::SpecError::Unsuited(sentence.into()).into());
+    if !bundle.facts.encoder {
+        return unsuited("images can't be encoded, as the bundle served has no encoder; export it with one");
+    }
+    let (from, to) = (channels(served, request.pixel_format)?, served.channels);
+    if from < to {
+        return unsuited("grey images are to be encoded, but the bundle served looks at colour");
+    }
+    let (image, found, max) = (IMAGE_SIZE * IMAGE_SIZE * from, request.pixels.len(), limits::MAX_ENCODED as usize);
+    if found == 0 || found % image != 0 || found / image > max {
+        return Err(Error::Request(format!("expected 1 to {max} images of {image} bytes each, found {found} bytes")));
+    }
+    let converted = |pixels: &[u8]| {
+        let mut converted = vec![0; IMAGE_SIZE * IMAGE_SIZE * to];
+        convert(pixels, from, &mut converted, to)?;
+        Ok(converted.into())
+    };
+    Ok((request.pixels.chunks_exact(image).map(converted).collect::<Result<_>>()?, bundle))
 }
 
 fn parents(served: &Served, nth: usize, wire: &[v1::Parent]) -> Result<Vec<Parent>> {

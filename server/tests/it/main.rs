@@ -8,8 +8,10 @@ mod stand_ins;
 
 mod access;
 mod command;
+mod encoding;
 mod engine;
 mod failures;
+mod filtering;
 mod guarding;
 mod listeners;
 mod operations;

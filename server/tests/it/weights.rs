@@ -74,23 +74,68 @@ fn what_cannot_be_served_is_told_before_serving() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_withheld_person_is_in_no_row_and_moves_no_class() {
+async fn a_person_withheld_by_one_setting_is_in_nothing_that_is_served_and_moves_no_class() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bundle.safetensors");
     std::fs::write(&path, drawn_bundle()).unwrap();
-    let config = Config { withhold: vec![drawn_names()[1].clone()], ..config(&path) };
-    let server = Running::start(Served::open(&config).unwrap(), "127.0.0.1:0").await;
-    let (header, batches) = server.read(request(3, 24, 3)).await.unwrap();
-    assert_eq!(header.identities, 4);
-    for batch in batches {
-        assert!(batch.labels.iter().all(|&label| label != 1));
-        assert!(batch.provenance.unwrap().parents.iter().all(|&parent| parent != 1));
-    }
-    let face = v1::Face {
-        parents: vec![v1::Parent { identity: 1, weight: 1.0 }],
-        latent: Some(v1::face::Latent::Counter(v1::LatentCounter::default())),
+    let start = async |withhold: Vec<String>| {
+        let config = Config { withhold, ..config(&path) };
+        Running::start(Served::open(&config).unwrap(), "127.0.0.1:0").await
     };
-    let request = v1::SynthesizeRequest { faces: vec![face], ..Default::default() };
-    let status = server.client().await.synthesize(request).await.unwrap_err();
+    let per_batch = v1::identity_sampling::Rule::PerBatch(v1::PerBatch { identities: 3, images: 8 });
+    let rules = [
+        v1::identity_sampling::Rule::ByImage(v1::ByImage {}),
+        v1::identity_sampling::Rule::ByIdentity(v1::ByIdentity {}),
+        per_batch,
+        v1::identity_sampling::Rule::Weighted(v1::Weighted { weights: vec![1.0, 0.0, 1.0, 1.0] }),
+    ];
+    let jitter = v1::latent::Kind::Jitter(v1::Jitter { scale: 1.0 });
+    let prior = v1::latent::Kind::Prior(v1::Prior::default());
+    let mut streams = Vec::new();
+    for rule in &rules {
+        for kind in [jitter, prior] {
+            let mut request = request(3, 24, 3);
+            let spec = request.spec.as_mut().unwrap();
+            spec.identities = Some(v1::IdentitySampling { rule: Some(rule.clone()) });
+            spec.latent = Some(v1::Latent { kind: Some(kind) });
+            spec.blending = Some(v1::Blending { count: 20, max_similarity: 0.99, ..Default::default() });
+            spec.filter = Some(v1::IdentityFilter { min_similarity: 0.5, max_retries: Some(1) });
+            streams.push(request);
+        }
+    }
+    // Everything is served and shelved once before the person is withheld, which takes a restart.
+    let before = start(Vec::new()).await;
+    for stream in &streams {
+        before.read(stream.clone()).await.unwrap();
+    }
+    let (header, _) = before.read(streams[0].clone()).await.unwrap();
+    before.kill().await;
+    let server = start(vec![drawn_names()[1].clone()]).await;
+    for stream in &streams {
+        let (header, batches) = server.read(stream.clone()).await.unwrap();
+        assert_eq!((header.identities, header.classes), (4, 24));
+        for batch in batches {
+            let provenance = batch.provenance.unwrap();
+            assert!(batch.labels.iter().all(|&label| label != 1 && label < 24));
+            assert!(provenance.parents.iter().all(|&parent| parent != 1));
+            // Three images each, numbered in a row without those of the one withheld.
+            for (&image, &label) in provenance.images.iter().zip(&batch.labels).filter(|(_, label)| **label < 4) {
+                let shown = if image == proto::NONE { label } else { [0, 2, 3][image as usize / 3] };
+                assert_eq!(shown, label);
+            }
+        }
+    }
+    // A stream that was begun with that person's images is told, and not silently another one.
+    let expected = Some(v1::Expectation { dataset_digest: header.dataset_digest, ..Default::default() });
+    let status = server.read(v1::StreamRequest { expected, ..streams[0].clone() }).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+    let names = v1::GetInfoRequest { first_identity: 0, names: 4 };
+    assert_eq!(server.client().await.get_info(names).await.unwrap().into_inner().names, drawn_names());
+    for parents in [&[1][..], &[0, 1]] {
+        let parents = parents.iter().map(|&identity| v1::Parent { identity, weight: 0.5 }).collect();
+        let latent = Some(v1::face::Latent::Counter(v1::LatentCounter::default()));
+        let request = v1::SynthesizeRequest { faces: vec![v1::Face { parents, latent }], ..Default::default() };
+        let status = server.client().await.synthesize(request).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+    }
 }
