@@ -12,6 +12,9 @@ use recognizer::{Batch, Source};
 /// Indices lie below this.
 const MAX_INDEX: u64 = 1 << 63;
 
+/// Bytes of a digest or of a numerics class, at most: each is kept as long as its stream.
+const LONGEST_WORD: usize = 1024;
+
 /// What a server says a stream is.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Description {
@@ -71,6 +74,9 @@ pub(crate) fn header(header: v1::StreamHeader, asked: &StreamSettings, first: u6
     if origin.dataset.is_empty() || origin.bundle.is_empty() || origin.numerics.is_empty() || origin.plan_version == 0 {
         return Err("expected digests, numerics class and plan version in the header, found one missing".to_owned());
     }
+    for word in [&origin.dataset, &origin.bundle, &origin.numerics] {
+        short_enough(word)?;
+    }
     // The first entry is the bundle of the first batch.
     let mut takeovers = Vec::new();
     for entry in header.declared.into_iter().skip(1) {
@@ -86,13 +92,26 @@ pub(crate) fn take_over(takeovers: &mut Vec<Takeover>, announced: v1::Takeover, 
     if takeovers.contains(&takeover) {
         return Ok(());
     }
-    let least = takeovers.last().map_or(next, |last| next.max(last.first + 1));
+    let least = takeovers.last().map_or(next, |last| next.max(last.first.saturating_add(1)));
     if takeover.first < least || takeover.first > MAX_INDEX || takeover.bundle.is_empty() {
         let found = takeover.first;
         return Err(format!("expected a bundle to take over at batch {least} or later, found one for batch {found}"));
     }
+    short_enough(&takeover.bundle)?;
+    // Those that are past are the trainer's to keep; those to come are the server's word alone.
+    let to_come = takeovers.len() - takeovers.partition_point(|takeover| takeover.first <= next);
+    if to_come >= limits::MAX_TAKEOVERS {
+        return Err(format!("expected at most {} bundles to take over, found another", limits::MAX_TAKEOVERS));
+    }
     takeovers.push(takeover);
     Ok(())
+}
+
+fn short_enough(word: &str) -> Result<(), String> {
+    match word.len() {
+        0..=LONGEST_WORD => Ok(()),
+        found => Err(format!("expected digests and numerics class of at most {LONGEST_WORD} bytes, found {found}")),
+    }
 }
 
 /// Reads the batch that must have number `index` and be made by the bundle with a digest.
@@ -156,6 +175,10 @@ pub(crate) fn batch(
     columns("parents in the provenance:", parents, provenance.parents.len())?;
     columns("parent weights in the provenance:", parents, provenance.parent_weights.len())?;
     columns("latent rows in the provenance:", rows, provenance.latent_rows.len())?;
+    if provenance.replaced_rows.len() > rows {
+        let found = provenance.replaced_rows.len();
+        return Err(format!("batch {index}: expected at most {rows} replaced rows in the provenance, found {found}"));
+    }
     doubts(&provenance, &sources, described.spec.filter).map_err(|reason| format!("batch {index}: {reason}"))?;
     let bundle = wire.bundle_digest;
     let batch = Batch { index, rows, channels: described.channels, pixels: wire.pixels, labels: wire.labels, sources };
@@ -204,5 +227,33 @@ mod tests {
             let sentence = refusal(&[0.0, 0.5, 0.25], wrong, filter);
             assert_eq!(sentence, "expected the rows below a similarity of 0.5 to be doubtful, found others");
         }
+    }
+
+    fn announced(first_index: u64, bundle_digest: &str) -> v1::Takeover {
+        v1::Takeover { first_index, bundle_digest: bundle_digest.to_owned() }
+    }
+
+    #[test]
+    fn a_server_announces_no_more_takeovers_than_the_contract_allows() {
+        let mut table = Vec::new();
+        for first in 0..limits::MAX_TAKEOVERS as u64 {
+            take_over(&mut table, announced(first + 10, "b"), 5).unwrap();
+        }
+        let refused = take_over(&mut table, announced(1 << 40, "b"), 5).unwrap_err();
+        assert_eq!(refused, "expected at most 1024 bundles to take over, found another");
+        // Those that are past leave room.
+        take_over(&mut table, announced(1 << 40, "b"), 10).unwrap();
+    }
+
+    #[test]
+    fn a_digest_without_end_is_refused() {
+        let refused = take_over(&mut Vec::new(), announced(7, &"b".repeat(1 << 20)), 5).unwrap_err();
+        assert_eq!(refused, "expected digests and numerics class of at most 1024 bytes, found 1048576");
+    }
+
+    #[test]
+    fn a_table_that_a_checkpoint_begins_at_the_end_of_all_indices_takes_no_more() {
+        let mut table = vec![Takeover { first: u64::MAX, bundle: "b".into() }];
+        assert!(take_over(&mut table, announced(7, "c"), 5).is_err());
     }
 }

@@ -29,6 +29,8 @@ mod contact;
 mod error;
 mod fetch;
 pub mod flags;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod place;
 pub mod probe;
 pub mod reader;

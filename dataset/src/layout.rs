@@ -1,7 +1,7 @@
 //! Which file of a folder or tar belongs to which identity. Pure: it sees names, never contents.
 //!
-//! The rule is torchvision's, `identity/file`, with three kindnesses: one folder around everything
-//! is looked through, hidden files are passed over, and what lies deeper or higher is set aside
+//! The rule is torchvision's, `identity/file`, with three kindnesses: folders around everything
+//! are looked through, hidden files are passed over, and what lies deeper or higher is set aside
 //! with a reason instead of becoming somebody's face.
 
 use crate::report::{Reason, SetAside};
@@ -41,13 +41,18 @@ pub(crate) const PAIRS: &str = "pairs.txt";
 /// What is known of each drawn image, beside its identities; not for readers of images.
 pub(crate) const CIRCUMSTANCES: &str = "circumstances.jsonl";
 
+/// Folders around the whole set that are looked through; `wrapper/wrapper/identity/file` needs two.
+const DEEPEST: usize = 8;
+
 /// Sorts files into identities.
 pub(crate) fn arrange<P>(listing: Listing<P>) -> Arranged<P> {
     let Listing { mut files, mut folders, mut set_aside } = listing;
     let before = files.len();
     files.retain(|file| !is_hidden(&file.path));
     let hidden = before - files.len();
-    while let Some(wrapper) = wrapper(&files) {
+    // No further: a name in an archive can be a million folders deep, and each costs a pass.
+    for _ in 0..DEEPEST {
+        let Some(wrapper) = wrapper(&files) else { break };
         // What stands beside the wrapper keeps its name.
         let unwrap = |path: &mut String| {
             if path.starts_with(&wrapper) {

@@ -50,6 +50,13 @@ impl Recognizer {
     /// # Errors
     /// A name that is missing or left over, a shape that differs, a weight that is not finite.
     pub fn new(card: Card, weights: BTreeMap<String, Tensor>, device: &Device) -> candle_core::Result<Self> {
+        let plain = |weights: &BTreeMap<String, Tensor>| {
+            let tensors = weights.clone().into_iter().collect();
+            LightCnn::new(&card.config, VarBuilder::from_tensors(tensors, DType::F32, device))
+        };
+        // Before anything is made by the card alone: it may promise more than memory holds, but the
+        // weights were in a file.
+        plain(&weights)?;
         // Parameters load strictly; what computes afterwards holds plain tensors.
         let parameters = Parameters::new(0, DType::F32, device);
         LightCnn::new(&card.config, parameters.var_builder())?;
@@ -60,8 +67,7 @@ impl Recognizer {
                 candle_core::bail!("weights of `{name}` are not finite; the training that made them had failed")
             }
         }
-        let tensors = weights.clone().into_iter().collect();
-        let network = LightCnn::new(&card.config, VarBuilder::from_tensors(tensors, DType::F32, device))?;
+        let network = plain(&weights)?;
         Ok(Self { network, card, weights, device: device.clone() })
     }
 
@@ -108,4 +114,20 @@ fn published(path: &Path, device: &Device) -> Result<Recognizer> {
         legacy::import_light_cnn(&tensors, Classifier::Keep).map_err(|error| refused(error.to_string()))?;
     let card = Card { config, class_names: Vec::new(), dataset: None, images_seen: 0 };
     Recognizer::new(card, weights, device).map_err(|error| refused(sentence(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nets::{LightCnnKind, Width};
+
+    #[test]
+    fn a_card_that_promises_more_than_its_weights_costs_nothing() {
+        let network = |classes| LightCnnConfig { kind: LightCnnKind::Nine, width: Width::Tiny, classes };
+        let parameters = Parameters::new(1, DType::F32, &Device::Cpu);
+        LightCnn::new(&network(2), parameters.var_builder()).unwrap();
+        // Made as it says, its classifier would take a petabyte.
+        let card = Card { config: network(1 << 40), class_names: Vec::new(), dataset: None, images_seen: 0 };
+        assert!(Recognizer::new(card, parameters.tensors().unwrap(), &Device::Cpu).is_err());
+    }
 }

@@ -69,6 +69,12 @@ fn a_batch_that_is_lost_doubled_or_misshapen_is_noticed() {
 }
 
 #[test]
+fn a_list_of_replaced_rows_that_is_longer_than_the_batch_is_noticed() {
+    let replaced = batch!(|batch| batch.provenance.as_mut().unwrap().replaced_rows = vec![0; 9]);
+    assert_eq!(replaced, "batch 1: expected at most 8 replaced rows in the provenance, found 9");
+}
+
+#[test]
 fn a_label_or_source_beyond_the_stream_is_noticed() {
     let label = batch!(|batch| {
         let real = batch.sources.iter().position(|&source| source == 1).unwrap();

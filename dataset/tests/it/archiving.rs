@@ -25,6 +25,14 @@ fn a_tar_and_its_folder_are_the_same_set() {
 }
 
 #[test]
+fn eight_folders_around_a_set_are_looked_through_and_no_more() {
+    let shelf = Shelf::with_two_people();
+    assert_eq!(open(&shelf.tar("1/2/3/4/5/6/7/8")).unwrap().len(), 5);
+    let deeper = open(&shelf.tar(&"a/".repeat(2000))).unwrap_err().to_string();
+    assert!(deeper.contains("deep"), "{deeper}");
+}
+
+#[test]
 fn a_tar_that_is_cut_short_is_refused_not_used_in_part() {
     let shelf = Shelf::with_two_people();
     let path = shelf.tar("faces");

@@ -1,0 +1,107 @@
+//! What is kept of the corpus, and thousands of changes of the seeds: nothing panics, and nothing
+//! takes more memory than it may. `fuzz/run` searches on.
+
+use fuzz::{Target, memory, mutate::mutate, target};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+#[global_allocator]
+static ALLOCATOR: memory::Counting = memory::Counting;
+
+/// Memory is counted for the whole program, so one decoder runs at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn kept(target: &Target) -> Vec<Vec<u8>> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name);
+    let Ok(files) = std::fs::read_dir(&folder) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = files.map(|file| file.expect("a file of the corpus").path()).collect();
+    paths.sort();
+    paths.iter().map(|path| std::fs::read(path).expect("a file of the corpus")).collect()
+}
+
+/// Replays seeds, corpus and `changes` changes of both.
+fn holds(name: &str, changes: u64) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let target = target(name).expect("a decoder");
+    let mut inputs = (target.seeds)();
+    inputs.extend(kept(target));
+    // What is set up once is no input's.
+    inputs.iter().take(1).for_each(|input| (target.run)(input));
+    let run = |input: &[u8], what: &str| {
+        let told = std::panic::catch_unwind(|| memory::run_within_bounds(target, input));
+        assert!(told.is_ok(), "{name}: {what} failed; the input was {}", input.escape_ascii());
+    };
+    for (number, input) in inputs.iter().enumerate() {
+        run(input, &format!("input {number}"));
+    }
+    for number in 0..changes {
+        let input = &inputs[(number % inputs.len() as u64) as usize];
+        run(&mutate(input, &inputs, number), &format!("change {number}"));
+    }
+}
+
+#[test]
+fn checkpoints_are_taken_or_refused() {
+    holds("checkpoint", 4000);
+}
+
+#[test]
+fn bundles_are_taken_or_refused() {
+    holds("bundle", 200);
+}
+
+#[test]
+fn files_of_pytorch_are_taken_or_refused() {
+    holds("legacy", 4000);
+}
+
+#[test]
+fn pickles_are_taken_or_refused() {
+    holds("pickle", 4000);
+}
+
+#[test]
+fn archives_are_taken_or_refused() {
+    holds("archive", 1000);
+}
+
+#[test]
+fn images_are_taken_or_refused() {
+    holds("image", 1000);
+}
+
+#[test]
+fn pairs_are_taken_or_refused() {
+    holds("pairs", 4000);
+}
+
+#[test]
+fn requests_are_answered_or_refused() {
+    holds("request", 2000);
+}
+
+#[test]
+fn answers_are_taken_or_refused() {
+    holds("answers", 4000);
+}
+
+#[test]
+fn places_are_taken_or_refused() {
+    holds("place", 1000);
+}
+
+#[test]
+fn settings_are_taken_or_refused() {
+    holds("settings", 1000);
+}
+
+#[test]
+fn runs_go_on_or_are_refused() {
+    holds("run", 500);
+}
+
+#[test]
+fn the_corpus_stays_small() {
+    let all: usize = fuzz::TARGETS.iter().flat_map(kept).map(|input| input.len()).sum();
+    assert!(all < 1 << 20, "expected a corpus of at most a MiB, found {all} bytes; `fuzz/run` can merge it");
+}
