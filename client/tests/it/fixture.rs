@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 /// Longer than anything takes that ends at all, however busy the machine.
 const NEVER: Duration = Duration::from_secs(120);
@@ -43,11 +44,13 @@ pub(crate) struct Setup {
     pub(crate) tiles: usize,
     /// 0 for a free port.
     pub(crate) port: u16,
+    /// Changes the server's settings.
+    pub(crate) config: fn(Config) -> Config,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { dataset: "d0", bundle: "b0", numerics: "here", tiles: usize::MAX, port: 0 }
+        Self { dataset: "d0", bundle: "b0", numerics: "here", tiles: usize::MAX, port: 0, config: |config| config }
     }
 }
 
@@ -60,23 +63,24 @@ pub(crate) struct Running {
     file: File,
     runtime: Option<Runtime>,
     gate: Arc<Gate>,
+    stop: CancellationToken,
 }
 
 impl Setup {
     pub(crate) fn start(&self) -> Running {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let gate = Arc::new(Gate::new(self.tiles));
-        let config = Config { tile: 4, grace: 1, watch: 0, max_bundles: 2, ..Config::default() };
-        let file = File::default();
+        let config = (self.config)(Config { tile: 4, grace: 1, watch: 0, max_bundles: 2, ..Config::default() });
+        let (file, stop) = (File::default(), CancellationToken::new());
         let served = Arc::new(Served::new(&config, self.parts(gate.clone(), file.clone())).unwrap());
-        let serving = served.clone();
+        let (serving, shutdown) = (served.clone(), stop.clone());
         let [address, metrics] = runtime.block_on(async {
             let (listener, metrics) = (bind(self.port).await, bind(0).await);
             let addresses = [&listener, &metrics].map(|listener| listener.local_addr().unwrap());
-            tokio::spawn(server::serve_opened(serving, listener, metrics, std::future::pending()));
+            tokio::spawn(server::serve_opened(serving, listener, metrics, shutdown.cancelled_owned()));
             addresses
         });
-        Running { address, metrics, served, file, runtime: Some(runtime), gate }
+        Running { address, metrics, served, file, runtime: Some(runtime), gate, stop }
     }
 
     fn parts(&self, gate: Arc<Gate>, file: File) -> Parts {
@@ -133,6 +137,11 @@ impl Running {
         let begun = |line: &&str| line.starts_with("grpc_server_call_started_total") && line.contains("StreamBatches");
         let line = page.lines().find(begun).and_then(|line| line.rsplit_once(' '));
         line.map_or(0, |(_, count)| count.parse().unwrap())
+    }
+
+    /// Asks it to end in good order, without waiting for that.
+    pub(crate) fn ask_to_stop(&mut self) {
+        self.stop.cancel();
     }
 
     /// Waits until the generator hangs with the tile after its last one.

@@ -10,6 +10,7 @@ mod engine;
 mod failures;
 mod guarding;
 mod operations;
+mod partings;
 mod refusals;
 mod reload;
 mod streams;
