@@ -35,7 +35,7 @@ pub(crate) struct Fetched {
 enum Ended {
     /// Everything that was wanted.
     Stream,
-    /// Only what was asked of this server; the next one goes on.
+    /// Only what was asked of this server, or what it sends at most; the next one goes on.
     Lease,
 }
 
@@ -116,6 +116,7 @@ impl Fetch {
         let header = within(HEADER, stream.message()).await?;
         self.compare(description(header, &settings, self.next)?)?;
         let limit = BATCH + ROW * settings.spec.batch_size;
+        let first = self.next;
         let mut reported = Instant::now();
         loop {
             let message = within(limit, stream.message()).await?;
@@ -131,6 +132,7 @@ impl Fetch {
                         "expected one bundle throughout, found that another takes over".into(),
                     ));
                 }
+                Some(Message::Farewell(farewell)) => return self.part(first, &farewell),
                 Some(Message::Header(_)) => {
                     return Err(Failure::Lasting("expected a batch, found a second header".to_owned()));
                 }
@@ -158,6 +160,19 @@ impl Fetch {
                 tokio::spawn(report(client.clone(), settings.trainer.clone(), self.waits.take_unreported()));
             }
         }
+    }
+
+    /// The server ends in good order a stream that it was asked for from batch `first` on. That is no
+    /// trouble, unless it has sent nothing: or two servers could send a trainer to and fro for ever.
+    fn part(&self, first: u64, farewell: &v1::Farewell) -> Result<Ended, Failure> {
+        if farewell.next_index != self.next {
+            let (expected, found) = (self.next, farewell.next_index);
+            return Err(Failure::Lasting(format!("expected a farewell before batch {expected}, found one before {found}")));
+        }
+        if self.next == first {
+            return Err(Failure::Passing("it ended the stream before its first batch".to_owned()));
+        }
+        Ok(Ended::Lease)
     }
 
     /// A server must send the stream that began, but for what the settings accept.

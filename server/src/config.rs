@@ -90,6 +90,15 @@ pub struct Config {
     #[arg(long, value_name = "NAME=SHARE", value_delimiter = ',', help_heading = "Serving")]
     pub share: Vec<Share>,
 
+    /// Batches after which a stream ends with a place to go on at, so that trainers spread over servers that came since; 0 for never
+    // Trainers ask again at once, so 256 of them cost nothing; a single server gains nothing by it.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Serving")]
+    pub max_stream_batches: u64,
+
+    /// Age at which a stream ends likewise, at its next batch; 0 for never [unit: seconds]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=31_536_000), help_heading = "Serving")]
+    pub max_stream_age: u64,
+
     /// How long streams may take to end at shutdown [unit: seconds]
     // Less than the 30 seconds after which Kubernetes kills.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, help_heading = "Serving")]

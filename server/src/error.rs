@@ -117,6 +117,9 @@ pub enum Error {
     /// The generator stopped.
     #[error("the generator failed: {0}; ask another server, or this one again after its restart, at the next index")]
     Engine(String),
+    /// The stream has been sent for as long as one is.
+    #[error("this stream was sent for {0}, as long as any; ask another server, or this one again, at the next index")]
+    Lease(String),
     /// The server is about to end.
     #[error("the server is shutting down; ask another server, or this one again, at the next index")]
     ShuttingDown,

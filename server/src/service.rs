@@ -268,6 +268,9 @@ impl Stream for Messages {
             Some(Ok(Sent::Takeover(first, digest))) => {
                 Some(Ok(message(Message::Takeover(reply::takeover(first, &digest)))))
             }
+            Some(Ok(Sent::Farewell(next, parting))) => {
+                Some(Ok(message(Message::Farewell(reply::farewell(next, parting)))))
+            }
             Some(Err(error)) => self.call.take().map(|call| Err(call.refuse(&error))),
             None => {
                 if let Some(call) = self.call.take() {

@@ -21,7 +21,7 @@ use crate::{
     telemetry::{Mode, Raised, Trainer},
 };
 use nets::pixels::IMAGE_SIZE;
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     time::Instant,
@@ -46,6 +46,29 @@ pub enum Sent {
     Batch(Arc<Batch>),
     /// The bundle with this digest makes the batches from this index on, which are yet to come.
     Takeover(u64, String),
+    /// The stream ends in good order, before its time: this is the index of the first batch that was not
+    /// sent. The error follows.
+    Farewell(u64, Parting),
+}
+
+/// Why a stream ends before its time although nothing is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// The server ends.
+    Shutdown,
+    /// The stream was sent for as long as one is.
+    Lease,
+}
+
+impl Parting {
+    /// `None` for what is wrong.
+    fn of(error: &Error) -> Option<Self> {
+        match error {
+            Error::ShuttingDown => Some(Self::Shutdown),
+            Error::Lease(_) => Some(Self::Lease),
+            _ => None,
+        }
+    }
 }
 
 /// Which bundle makes which of a stream's batches.
@@ -107,24 +130,31 @@ async fn run(
     sender: mpsc::Sender<Result<Sent>>,
 ) {
     let _active = stream.trainer.active();
-    if let Err(error) = send(&served, &stream, policy, &admission, &sender).await {
+    let mut next = stream.indices.start;
+    if let Err(error) = send(&served, &stream, policy, &admission, &sender, &mut next).await {
         // A trainer that doesn't read it is not waited for: at shutdown the server ends after its
         // grace time, and otherwise the trainer's leaving ends the wait. What was in the making is
         // gone by now.
+        if let Some(parting) = Parting::of(&error) {
+            let _ = sender.send(Ok(Sent::Farewell(next, parting))).await;
+        }
         let _ = sender.send(Err(error)).await;
     }
 }
 
-/// Sends batches until the last one or until the trainer leaves.
+/// Sends batches until the last one or until the trainer leaves. `next` is the index of the first one that
+/// was not sent yet.
 async fn send(
     served: &Arc<Served>,
     stream: &Arc<Stream>,
     mut policy: Policy,
     admission: &Admission,
     sender: &mpsc::Sender<Result<Sent>>,
+    next: &mut u64,
 ) -> Result<()> {
     let credit = stream.credit(served);
-    let mut indices = stream.indices.clone();
+    let lease = Lease::of(stream, &served.config);
+    let mut indices = lease.indices.clone();
     let mut making: VecDeque<Next> = VecDeque::new();
     loop {
         while making.len() < credit {
@@ -135,14 +165,14 @@ async fn send(
             }
             let Some(index) = indices.next() else { break };
             let (table, news) = policy.before(index, served);
-            let last = stream.indices.end;
+            let last = lease.indices.end;
             making.extend(news.into_iter().filter(|entry| entry.first < last).map(Next::Takeover));
             let batch = tokio::spawn(stream.clone().begin(served.clone(), index, table).in_current_span());
             let _pending = (stream.trainer.pending(), ahead);
             making.push_back(Next::Making { batch: AbortOnDropHandle::new(batch), _pending });
         }
         let sent = match making.front_mut() {
-            None => return Ok(()),
+            None => return lease.over(*next),
             Some(Next::Takeover(entry)) => (Sent::Takeover(entry.first, entry.bundle.digest().to_owned()), None),
             Some(Next::Making { batch, .. }) => {
                 let batch = tokio::select! {
@@ -158,6 +188,7 @@ async fn send(
                 (Sent::Batch(batch), Some(mode))
             }
         };
+        lease.check(*next)?;
         let finished = Instant::now();
         let permit = tokio::select! {
             biased;
@@ -171,8 +202,49 @@ async fn send(
                 stream.trainer.sent(*mode, &batch.sources, batch.pixels.len());
             }
         }
+        if let Sent::Batch(batch) = &sent.0 {
+            *next = batch.index + 1;
+        }
         permit.send(Ok(sent.0));
         making.pop_front();
+    }
+}
+
+/// How much of a stream is sent at most before its trainer must ask again.
+struct Lease {
+    /// Indices that are sent.
+    indices: Range<u64>,
+    /// Index at which the stream itself ends.
+    end: u64,
+    begun: Instant,
+    /// `None` for any age.
+    max_age: Option<Duration>,
+}
+
+impl Lease {
+    fn of(stream: &Stream, config: &Config) -> Self {
+        let Range { start, end } = stream.indices;
+        // Plans are cheap, and digests are compared from end to end.
+        let (batches, age) = match stream.content {
+            Content::Whole => (config.max_stream_batches, config.max_stream_age),
+            Content::PlanOnly | Content::Digests => (0, 0),
+        };
+        let last = if batches == 0 { end } else { end.min(start.saturating_add(batches)) };
+        let max_age = (age > 0).then(|| Duration::from_secs(age));
+        Self { indices: start..last, end, begun: Instant::now(), max_age }
+    }
+
+    /// All that is sent was sent, up to `next`: an error unless that is the whole stream.
+    fn over(&self, next: u64) -> Result<()> {
+        if next >= self.end { Ok(()) } else { Err(Error::Lease(format!("{} batches", next - self.indices.start))) }
+    }
+
+    /// An error once the stream is too old; it is sent one batch in any case, `next` being the next one.
+    fn check(&self, next: u64) -> Result<()> {
+        match self.max_age {
+            Some(age) if next > self.indices.start && self.begun.elapsed() >= age => Err(Error::Lease(format!("{} seconds", age.as_secs()))),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 /// Longer than anything takes that ends at all, however busy the machine.
 const NEVER: Duration = Duration::from_secs(120);
@@ -51,6 +52,8 @@ pub(crate) struct Setup {
     pub(crate) tokens: Option<PathBuf>,
     /// Where it listens too.
     pub(crate) socket: Option<PathBuf>,
+    /// Changes the server's settings.
+    pub(crate) config: fn(Config) -> Config,
 }
 
 impl Default for Setup {
@@ -64,6 +67,7 @@ impl Default for Setup {
             tls: TlsFiles::default(),
             tokens: None,
             socket: None,
+            config: |config| config,
         }
     }
 }
@@ -78,6 +82,7 @@ pub(crate) struct Running {
     file: File,
     runtime: Option<Runtime>,
     gate: Arc<Gate>,
+    stop: CancellationToken,
 }
 
 impl Setup {
@@ -86,17 +91,18 @@ impl Setup {
         let gate = Arc::new(Gate::new(self.tiles));
         let access = AccessSettings { tokens: self.tokens.clone(), ..AccessSettings::default() };
         let config = Config { tile: 4, grace: 1, watch: 0, max_bundles: 2, access, ..Config::default() };
-        let file = File::default();
+        let config = (self.config)(config);
+        let (file, stop) = (File::default(), CancellationToken::new());
         let served = Arc::new(Served::new(&config, self.parts(gate.clone(), file.clone())).unwrap());
-        let serving = served.clone();
+        let (serving, shutdown) = (served.clone(), stop.clone());
         let (address, url, metrics) = runtime.block_on(async {
             let (listeners, metrics) = (self.listeners().await, bind(0).await);
             let Listen::Tcp(address) = listeners.places().unwrap()[0] else { panic!("the first is TCP") };
             let told = (address, listeners.urls().unwrap()[0].clone(), metrics.local_addr().unwrap());
-            tokio::spawn(server::serve_opened(serving, listeners, metrics, std::future::pending()));
+            tokio::spawn(server::serve_opened(serving, listeners, metrics, shutdown.cancelled_owned()));
             told
         });
-        Running { address, url, metrics, served, file, runtime: Some(runtime), gate }
+        Running { address, url, metrics, served, file, runtime: Some(runtime), gate, stop }
     }
 
     async fn listeners(&self) -> Listeners {
@@ -163,6 +169,11 @@ impl Running {
         let begun = |line: &&str| line.starts_with("grpc_server_call_started_total") && line.contains("StreamBatches");
         let line = page.lines().find(begun).and_then(|line| line.rsplit_once(' '));
         line.map_or(0, |(_, count)| count.parse().unwrap())
+    }
+
+    /// Asks it to end in good order, without waiting for that.
+    pub(crate) fn ask_to_stop(&mut self) {
+        self.stop.cancel();
     }
 
     /// Waits until the generator hangs with the tile after its last one.

@@ -301,3 +301,35 @@ fn several_servers_send_a_lease_each_in_turn_and_the_stream_is_one() {
         assert!(streams >= 2, "one of the servers was asked for {streams} streams only");
     }
 }
+
+#[test]
+fn a_server_that_sends_a_part_at_a_time_is_asked_again_as_if_nothing_had_happened() {
+    let undisturbed = undisturbed(11);
+    let config = |config: server::Config| server::Config { max_stream_batches: 3, ..config };
+    let servers = [Setup { config, ..Setup::default() }.start(), Setup { config, ..Setup::default() }.start()];
+    let urls: Vec<String> = servers.iter().map(Running::url).collect();
+    // Nobody waits: the first trouble would be the last.
+    let settings = StreamSettings { patience: Patience::always(Duration::ZERO), end: Some(11), ..settings(&urls, 7) };
+    let mut source = try_connect(settings).unwrap();
+    assert!(read(&mut source, 11) == undisturbed);
+    for server in &servers {
+        assert_eq!(server.streams_begun(), 2, "four parts over two servers");
+    }
+}
+
+#[test]
+fn a_server_that_ends_in_good_order_is_left_at_its_last_batch_without_trouble() {
+    let undisturbed = undisturbed(40);
+    let (mut first, second) = (Running::ordinary(), Running::ordinary());
+    let patience = Patience::always(Duration::ZERO);
+    let settings = StreamSettings { patience, ..settings(&[first.url(), second.url()], 7) };
+    let mut source = try_connect(settings).unwrap();
+    let mut batches = read(&mut source, 2);
+    first.ask_to_stop();
+    while second.streams_begun() == 0 {
+        batches.extend(read(&mut source, 1));
+    }
+    batches.extend(read(&mut source, 3));
+    let count = batches.len();
+    assert!(batches[..count.min(40)] == undisturbed[..count.min(40)], "after {count} batches");
+}

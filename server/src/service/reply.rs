@@ -10,6 +10,7 @@ use crate::{
         spec::{Latent, Sampling, Spec},
     },
     served::Served,
+    session::Parting,
 };
 use nets::{FEATURE, LATENT, pixels::IMAGE_SIZE};
 use proto::{limits, v1};
@@ -39,6 +40,16 @@ pub(super) fn header(served: &Served, planner: &Planner, place: &Place, declared
 /// That a bundle takes over.
 pub(super) fn takeover(first_index: u64, bundle_digest: &str) -> v1::Takeover {
     v1::Takeover { first_index, bundle_digest: bundle_digest.to_owned() }
+}
+
+/// That a stream ends before its time, and where it goes on.
+pub(super) fn farewell(next_index: u64, parting: Parting) -> v1::Farewell {
+    use v1::farewell::Why;
+    let why = match parting {
+        Parting::Shutdown => Why::Shutdown,
+        Parting::Lease => Why::Lease,
+    };
+    v1::Farewell { next_index, why: why.into() }
 }
 
 fn spec(spec: &Spec) -> v1::StreamSpec {

@@ -19,7 +19,7 @@ pub(super) fn status(error: &Error) -> Status {
         Error::Forbidden(_) => Code::PermissionDenied,
         Error::Reloading => Code::Aborted,
         Error::Image(_) => Code::DataLoss,
-        Error::Engine(_) | Error::ShuttingDown => Code::Unavailable,
+        Error::Engine(_) | Error::Lease(_) | Error::ShuttingDown => Code::Unavailable,
         // The rest can't reach a request, or is a bug.
         _ => Code::Internal,
     };
@@ -47,6 +47,7 @@ pub(super) fn reason(error: &Error) -> &'static str {
         Error::Reloading => "reloading",
         Error::Image(_) => "lost_image",
         Error::Engine(_) => "engine",
+        Error::Lease(_) => "lease",
         Error::ShuttingDown => "shutdown",
         _ => "internal",
     }

@@ -231,6 +231,8 @@ impl Running {
 pub(crate) struct Reader {
     /// Takeovers are added to it as they are announced.
     pub(crate) header: v1::StreamHeader,
+    /// The server's, once it was said.
+    pub(crate) farewell: Option<v1::Farewell>,
     stream: Streaming<v1::StreamResponse>,
 }
 
@@ -238,7 +240,7 @@ impl Reader {
     pub(crate) async fn new(mut stream: Streaming<v1::StreamResponse>) -> Result<Self, Status> {
         let first = stream.message().await?.and_then(|response| response.message);
         let Some(Message::Header(header)) = first else { panic!("a stream begins with its header, not {first:?}") };
-        Ok(Self { header, stream })
+        Ok(Self { header, farewell: None, stream })
     }
 
     pub(crate) async fn next(&mut self) -> Result<Option<v1::Batch>, Status> {
@@ -247,6 +249,9 @@ impl Reader {
                 Some(v1::StreamResponse { message: Some(Message::Batch(batch)) }) => return Ok(Some(batch)),
                 Some(v1::StreamResponse { message: Some(Message::Takeover(takeover)) }) => {
                     self.header.declared.push(takeover);
+                }
+                Some(v1::StreamResponse { message: Some(Message::Farewell(farewell)) }) => {
+                    assert_eq!(self.farewell.replace(farewell), None, "one farewell is enough");
                 }
                 None => return Ok(None),
                 other => panic!("a batch was expected, not {other:?}"),

@@ -15,6 +15,7 @@ mod filtering;
 mod guarding;
 mod listeners;
 mod operations;
+mod partings;
 mod refusals;
 mod reload;
 mod streams;
