@@ -97,7 +97,7 @@ pub(crate) fn take_over(takeovers: &mut Vec<Takeover>, announced: v1::Takeover, 
 
 /// Reads the batch that must have number `index` and be made by the bundle with a digest.
 pub(crate) fn batch(
-    wire: v1::Batch,
+    mut wire: v1::Batch,
     index: u64,
     bundle: &str,
     asked: &StreamSettings,
@@ -149,14 +149,15 @@ pub(crate) fn batch(
             ));
         }
     }
-    let provenance = wire.provenance.unwrap_or_default();
+    let provenance = wire.provenance.take().unwrap_or_default();
     let blended = sources.iter().filter(|&&source| source == Source::Blended).count();
     let parents = blended * described.spec.blending.parents as usize;
     columns("images in the provenance:", rows, provenance.images.len())?;
     columns("parents in the provenance:", parents, provenance.parents.len())?;
     columns("parent weights in the provenance:", parents, provenance.parent_weights.len())?;
     columns("latent rows in the provenance:", rows, provenance.latent_rows.len())?;
-    let bundle = wire.bundle_digest;
-    let batch = Batch { index, rows, channels: described.channels, pixels: wire.pixels, labels: wire.labels, sources };
-    Ok(Received { batch, provenance, bundle, digest, message_bytes })
+    let (pixels, labels, bundle) =
+        (std::mem::take(&mut wire.pixels), wire.labels.clone(), wire.bundle_digest.clone());
+    let batch = Batch { index, rows, channels: described.channels, pixels, labels, sources };
+    Ok(Received { batch, provenance, rest: wire, bundle, digest, message_bytes })
 }
