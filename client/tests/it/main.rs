@@ -4,9 +4,11 @@ mod between;
 #[path = "../../../server/tests/it/bundle.rs"]
 mod bundle;
 mod commands;
+mod exports;
 mod fixture;
 mod following;
 mod killed;
+mod recipes;
 mod specs;
 #[path = "../../../server/tests/it/stand_ins.rs"]
 mod stand_ins;
