@@ -62,7 +62,8 @@ pub fn run(
     recipe: Option<&Recipe>,
     interrupt: &Interrupt,
 ) -> Result<Exported> {
-    let end = settings.end.ok_or_else(|| Error::Settings("expected an end of the range to export, found none".into()))?;
+    let end =
+        settings.end.ok_or_else(|| Error::Settings("expected an end of the range to export, found none".into()))?;
     let (first, count) = (settings.first, end.saturating_sub(settings.first));
     let rows = settings.rows();
     let begun = match place.look()? {
@@ -236,7 +237,8 @@ fn compare(
         return Err(other(expected, found_range));
     }
     if shard_images != place.shard_images() {
-        let images = |images: Option<u64>| images.map_or("one tar".to_owned(), |images| format!("{images} images a tar"));
+        let images =
+            |images: Option<u64>| images.map_or("one tar".to_owned(), |images| format!("{images} images a tar"));
         return Err(other(images(place.shard_images()), images(shard_images)));
     }
     if let BundleChoice::Pin(bundle) | BundleChoice::Replay(bundle, _) = &settings.bundle

@@ -146,7 +146,8 @@ impl Recipe {
     }
 
     fn from_json(text: &str) -> Result<Self, String> {
-        let sentence = |error: serde_json::Error| format!("expected a recipe, found {}", first_line(&error.to_string()));
+        let sentence =
+            |error: serde_json::Error| format!("expected a recipe, found {}", first_line(&error.to_string()));
         let Form { recipe } = serde_json::from_str(text).map_err(sentence)?;
         supported(recipe)?;
         strictly(&mut serde_json::Deserializer::from_str(text))?.map_err(sentence)
@@ -160,10 +161,14 @@ impl Recipe {
             return Err(format!("expected a batch size of 1 to {}, found {batch_size}", limits::MAX_BATCH_SIZE));
         }
         if *count == 0 || first.checked_add(*count).is_none_or(|end| end > 1 << 62) {
-            return Err(format!("expected a range of at least one batch that ends by 2^62, found {count} from {first}"));
+            return Err(format!(
+                "expected a range of at least one batch that ends by 2^62, found {count} from {first}"
+            ));
         }
         if !(1..=batch_size).contains(world_size) || rank >= world_size {
-            return Err(format!("expected a rank below a world size of 1 to {batch_size}, found {rank} of {world_size}"));
+            return Err(format!(
+                "expected a rank below a world size of 1 to {batch_size}, found {rank} of {world_size}"
+            ));
         }
         if digest.len() != 64 || !digest.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(format!("expected 64 hexadecimal digits as the range's digest, found {digest:?}"));

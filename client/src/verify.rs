@@ -96,7 +96,9 @@ fn listed(lines: &mut Lines<std::fs::File>, index: u64) -> Result<String> {
             // A training's list may begin earlier.
             Some(entry) if entry.index < index => {}
             Some(entry) if entry.index == index => return Ok(entry.digest),
-            _ => return Err(Error::Differs(format!("expected batch {index} in the list beside the recipe, found none"))),
+            _ => {
+                return Err(Error::Differs(format!("expected batch {index} in the list beside the recipe, found none")));
+            }
         }
     }
 }
@@ -164,7 +166,9 @@ async fn part(
             // It has sent its part, and may be asked for the next one.
             Some(Message::Farewell(_)) if *next > first => return Ok(()),
             Some(Message::Farewell(_)) => return Err(Failure::Passing("the server is ending".to_owned()).into()),
-            Some(_) => return Err(Failure::Lasting("expected the digest of a batch, found another message".into()).into()),
+            Some(_) => {
+                return Err(Failure::Lasting("expected the digest of a batch, found another message".into()).into());
+            }
             None => return Err(Failure::Passing("the stream ended early".to_owned()).into()),
         };
         let digest = digest(&batch, *next, bundle(*next), settings).map_err(Failure::Lasting)?;
@@ -190,5 +194,6 @@ fn digest(batch: &v1::Batch, index: u64, bundle: &str, settings: &StreamSettings
         return Err(format!("batch {index}: expected one of bundle {bundle}, found one of {}", batch.bundle_digest));
     }
     let found = batch.digest.len();
-    <[u8; 32]>::try_from(&*batch.digest).map_err(|_| format!("batch {index}: expected a digest of 32 bytes, found {found}"))
+    <[u8; 32]>::try_from(&*batch.digest)
+        .map_err(|_| format!("batch {index}: expected a digest of 32 bytes, found {found}"))
 }

@@ -61,7 +61,14 @@ pub fn answers(input: &[u8]) {
 pub fn seeds() -> Vec<Vec<u8>> {
     use v1::stream_response::Message as Of;
     let spec = v1::StreamSpec {
-        blending: Some(v1::Blending { count: IDENTITIES, parents: 2, alpha: 1.0, max_weight: 0.8, seed: Some(7), max_similarity: 0.0 }),
+        blending: Some(v1::Blending {
+            count: IDENTITIES,
+            parents: 2,
+            alpha: 1.0,
+            max_weight: 0.8,
+            seed: Some(7),
+            max_similarity: 0.0,
+        }),
         ..(&ASKED.spec).into()
     };
     let takeover = |first_index| v1::Takeover { first_index, bundle_digest: "c".into() };
@@ -128,8 +135,7 @@ static SOURCE: LazyLock<Mutex<StreamSource>> = LazyLock::new(|| {
         })
     });
     let address = address.recv().expect("a server that listens");
-    let settings =
-        StreamSettings { bundle: BundleChoice::Stay, ..asked(&format!("http://{address}")) };
+    let settings = StreamSettings { bundle: BundleChoice::Stay, ..asked(&format!("http://{address}")) };
     Mutex::new(StreamSource::connect(settings, &Interrupt::new()).expect("a server that answers"))
 });
 

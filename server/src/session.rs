@@ -242,7 +242,9 @@ impl Lease {
     /// An error once the stream is too old; it is sent one batch in any case, `next` being the next one.
     fn check(&self, next: u64) -> Result<()> {
         match self.max_age {
-            Some(age) if next > self.indices.start && self.begun.elapsed() >= age => Err(Error::Lease(format!("{} seconds", age.as_secs()))),
+            Some(age) if next > self.indices.start && self.begun.elapsed() >= age => {
+                Err(Error::Lease(format!("{} seconds", age.as_secs())))
+            }
             _ => Ok(()),
         }
     }

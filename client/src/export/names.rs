@@ -60,7 +60,8 @@ fn is_folder(name: &str) -> bool {
         name.to_lowercase().strip_prefix(kind).is_some_and(|number| number.bytes().all(|digit| digit.is_ascii_digit()))
     });
     let foreign = |letter: char| letter.is_control() || "/\\:*?\"<>|".contains(letter);
-    let fits = !name.is_empty() && name.len() <= LONGEST && !name.starts_with(['.', ' ']) && !name.ends_with(['.', ' ']);
+    let fits =
+        !name.is_empty() && name.len() <= LONGEST && !name.starts_with(['.', ' ']) && !name.ends_with(['.', ' ']);
     fits && !name.contains(foreign) && !of_ours && !super::place::is_manifest(name)
 }
 

@@ -110,7 +110,9 @@ pub(super) fn provenance(columns: &v1::Batch, names: &ClassNames) -> Vec<String>
                 _ => "real",
             },
             image: some(&provenance.images, row),
-            parents: parents.map(|(parents, weights)| parents.iter().zip(weights).map(parent).collect()).unwrap_or_default(),
+            parents: parents
+                .map(|(parents, weights)| parents.iter().zip(weights).map(parent).collect())
+                .unwrap_or_default(),
             latent_row: some(&provenance.latent_rows, row),
             replaced: provenance.replaced_rows.contains(&(row as u32)),
             bundle: &columns.bundle_digest,

@@ -50,10 +50,12 @@ fn a_folder_of_images_gives_the_stream_s_digests_and_opens_as_a_dataset() {
     let probed = json(&client(here, &[&["probe", "--server", &url, "--quiet", "--json"], &STREAM[..]].concat()));
     assert_eq!((&exported["digest"], &exported["images"]), (&probed["digest"], &80.into()));
     assert_eq!(json(&check(here, "faces"))["digest"], probed["digest"]);
-    let proven = json(&client(here, &["probe", "--server", &url, "--verify", "faces/recipe.toml", "--quiet", "--json"]));
+    let proven =
+        json(&client(here, &["probe", "--server", &url, "--verify", "faces/recipe.toml", "--quiet", "--json"]));
     assert_eq!(proven["digest"], probed["digest"]);
 
-    let opened = Dataset::open(here.join("faces"), &OpenOptions { decode_all: true, ..OpenOptions::default() }).unwrap();
+    let opened =
+        Dataset::open(here.join("faces"), &OpenOptions { decode_all: true, ..OpenOptions::default() }).unwrap();
     assert_eq!(opened.report().lines(), Vec::<String>::new(), "nothing is set aside");
     let mut source = try_connect(client::StreamSettings { end: Some(10), ..settings(&[url.clone()], 7) }).unwrap();
     let names = fs::read_to_string(here.join("faces/classes.txt")).unwrap();
@@ -165,7 +167,7 @@ fn an_export_that_was_killed_ends_as_the_same_files() {
     ];
     for (form, (out, list)) in forms.into_iter().enumerate() {
         let [quiet, killed] = ["quiet", "killed"].map(|name| place.path().join(format!("{name}{form}")));
-        [&quiet, &killed].map(|folder| fs::create_dir(folder).unwrap());
+        [&quiet, &killed].into_iter().for_each(|folder| fs::create_dir(folder).unwrap());
         let undisturbed = json(&export(&quiet, &url, out));
         killed_again_and_again(&killed, &url, out, &killed.join(list));
         // What a crash may leave of a line.
@@ -191,7 +193,7 @@ fn a_disk_that_takes_no_more_leaves_an_export_that_goes_on() {
     let server = Running::ordinary();
     let url = server.url();
     let [quiet, full] = ["quiet", "full"].map(|name| place.path().join(name));
-    [&quiet, &full].map(|folder| fs::create_dir(folder).unwrap());
+    [&quiet, &full].into_iter().for_each(|folder| fs::create_dir(folder).unwrap());
     export(&quiet, &url, &["--out", "faces.tar"]);
     // A limit on the size of a file, in the middle of the tar; the signal about it is ignored.
     let size = fs::metadata(quiet.join("faces.tar")).unwrap().len();

@@ -129,7 +129,10 @@ fn a_probe_proves_that_what_it_read_is_made_again() {
         assert!(sentence.contains(words), "{sentence}");
     };
     let url = server.url();
-    refuses(&["--server", &url, "--recipe", "recipe.toml", "--seed", "5"], "expected --recipe without --seed, found both");
+    refuses(
+        &["--server", &url, "--recipe", "recipe.toml", "--seed", "5"],
+        "expected --recipe without --seed, found both",
+    );
     refuses(&["--server", &url, "--verify", "recipe.toml", "--mix", "real=1"], "without --mix");
     refuses(&["--server", &url, "--verify", "absent.toml"], "cannot read absent.toml: no such file or directory");
     let other = Setup { dataset: "d1", ..Setup::default() }.start();
@@ -181,7 +184,8 @@ fn a_stream_that_followed_is_proven_with_its_takeovers() {
     drop(source);
     verify(&server.url(), &recipe, Expected::Each(&digests)).unwrap();
     // Without the table, the batches after the takeover are others.
-    let forgetful = Recipe { takeovers: Vec::new(), ..recipe.clone() };
+    let mut forgetful = recipe.clone();
+    forgetful.takeovers.clear();
     let error = verify(&server.url(), &forgetful, Expected::Each(&digests)).unwrap_err().to_string();
     let first = recipe.takeovers[0].first;
     assert!(error.starts_with(&format!("batch {first} differs: expected digest ")), "{error}");

@@ -129,10 +129,7 @@ fn sameness() -> &'static str {
     "the same to the byte"
 }
 
-fn each_server(
-    args: &Probe,
-    verify: impl Fn(&ServerUrl) -> Result<(), Error>,
-) -> Result<Vec<String>, Error> {
+fn each_server(args: &Probe, verify: impl Fn(&ServerUrl) -> Result<(), Error>) -> Result<Vec<String>, Error> {
     let servers = if args.against.is_empty() { &args.range.stream.server } else { &args.against };
     servers.iter().map(|server| verify(server).map(|()| server.to_string())).collect()
 }

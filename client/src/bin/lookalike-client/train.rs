@@ -3,8 +3,8 @@
 use crate::range;
 use clap::Args;
 use client::flags::StreamFlags;
-use client::spec::Channels;
 use client::recorded::Recorded;
+use client::spec::Channels;
 use client::{Error, Patience, Recipe, StreamSource};
 use command::{Context, Ending};
 use recognizer::flags::TrainFlags;
