@@ -75,7 +75,7 @@ pub struct Usage {
     pub shelf_bytes: usize,
     /// Bytes of the decoded images kept.
     pub gallery_bytes: usize,
-    /// `Synthesize` requests being answered.
+    /// `Synthesize` and `Encode` requests being answered.
     pub syntheses: usize,
     /// Groups of streams that follow newer bundles together.
     pub followed: usize,

@@ -37,12 +37,13 @@ use tonic::{Request, Response, Status};
 pub(crate) use status::code_name;
 
 /// Every call of the contract, by its name in logs and metrics.
-pub(crate) const METHODS: [&str; 7] = [
+pub(crate) const METHODS: [&str; 8] = [
     "lookalike.v1.Augment/GetInfo",
     "lookalike.v1.Augment/StreamBatches",
     "lookalike.v1.Augment/Plan",
     "lookalike.v1.Augment/Verify",
     "lookalike.v1.Augment/Synthesize",
+    "lookalike.v1.Augment/Encode",
     "lookalike.v1.Augment/Report",
     "lookalike.v1.Admin/Reload",
 ];
@@ -162,9 +163,11 @@ impl Service {
         Ok(reply::synthesized(&self.served, bundle.digest(), count, channels, converted))
     }
 
-    async fn encode_images(&self, request: v1::EncodeRequest) -> Result<v1::EncodeResponse> {
+    async fn encode_images(&self, request: Request<v1::EncodeRequest>) -> Result<v1::EncodeResponse> {
         self.available()?;
-        let turn = self.turn(request::trainer(&request.trainer)?);
+        let (_, extensions, request) = request.into_parts();
+        let caller = Caller::of(&extensions);
+        let turn = self.turn(caller.trainer(request::trainer(&request.trainer)?)?);
         let busy = || Error::Busy { what: "syntheses at once", limit: MAX_SYNTHESES };
         let _permit = self.served.syntheses.try_acquire().map_err(|_| busy())?;
         let served = self.served.clone();
@@ -206,7 +209,7 @@ impl Augment for Service {
     }
 
     async fn encode(&self, request: Request<v1::EncodeRequest>) -> Result<Response<v1::EncodeResponse>, Status> {
-        answer(&self.served, "lookalike.v1.Augment/Encode", self.encode_images(request.into_inner())).await
+        answer(&self.served, "lookalike.v1.Augment/Encode", self.encode_images(request)).await
     }
 
     async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportResponse>, Status> {
