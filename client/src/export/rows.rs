@@ -100,7 +100,6 @@ pub(super) fn provenance(columns: &v1::Batch, names: &ClassNames) -> Vec<String>
     let parents = (provenance.parents.len() / blended).max(1);
     let weights = provenance.parent_weights.chunks(parents);
     let mut parents = provenance.parents.chunks(parents).zip(weights);
-    let mut similarities = provenance.similarities.iter().copied();
     let some = |column: &[u32], row: usize| column.get(row).copied().filter(|&value| value != proto::NONE);
     let of_row = |(row, (&class, source)): (usize, (&u32, &i32))| {
         let parents = if is_blended(&source) { parents.next() } else { None };
@@ -120,7 +119,7 @@ pub(super) fn provenance(columns: &v1::Batch, names: &ClassNames) -> Vec<String>
                 .map(|(parents, weights)| parents.iter().zip(weights).map(parent).collect())
                 .unwrap_or_default(),
             latent_row: some(&provenance.latent_rows, row),
-            similarity: if *source == v1::Source::Real as i32 { None } else { similarities.next() },
+            similarity: if *source == v1::Source::Real as i32 { None } else { provenance.similarities.get(row).copied() },
             doubtful: provenance.doubtful_rows.contains(&(row as u32)),
             replaced: provenance.replaced_rows.contains(&(row as u32)),
             bundle: &columns.bundle_digest,
