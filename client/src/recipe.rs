@@ -27,8 +27,8 @@ const PREFACE: &str = "\
 /// A part of a stream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
-    /// Form of the recipe.
-    recipe: u32,
+    /// The form that it is written in; [`Recipe::of`] knows it.
+    pub recipe: u32,
     /// Which batches, and what they came out as.
     pub range: Range,
     /// What they are made from; the bundle is that of the first batch.
