@@ -167,7 +167,9 @@ impl Fetch {
     fn part(&self, first: u64, farewell: &v1::Farewell) -> Result<Ended, Failure> {
         if farewell.next_index != self.next {
             let (expected, found) = (self.next, farewell.next_index);
-            return Err(Failure::Lasting(format!("expected a farewell before batch {expected}, found one before {found}")));
+            return Err(Failure::Lasting(format!(
+                "expected a farewell before batch {expected}, found one before {found}"
+            )));
         }
         if self.next == first {
             return Err(Failure::Passing("it ended the stream before its first batch".to_owned()));

@@ -242,7 +242,9 @@ impl Lease {
     /// An error once the stream is too old; it is sent one batch in any case, `next` being the next one.
     fn check(&self, next: u64) -> Result<()> {
         match self.max_age {
-            Some(age) if next > self.indices.start && self.begun.elapsed() >= age => Err(Error::Lease(format!("{} seconds", age.as_secs()))),
+            Some(age) if next > self.indices.start && self.begun.elapsed() >= age => {
+                Err(Error::Lease(format!("{} seconds", age.as_secs())))
+            }
             _ => Ok(()),
         }
     }
@@ -285,7 +287,11 @@ impl Stream {
             match self.content {
                 Content::Whole | Content::Digests => {
                     let key = StreamKey::new(self.spec_digest, &self.rows, bundle.digest());
-                    served.shelf.get_or_make(key, index, batch).await
+                    let found = served.shelf.get_or_make(key, index, batch).await;
+                    if let Ok((_, mode)) = &found {
+                        served.telemetry.shelved(*mode);
+                    }
+                    found
                 }
                 Content::PlanOnly => Ok((Arc::new(batch.await?), Mode::Made)),
             }
