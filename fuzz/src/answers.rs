@@ -128,8 +128,7 @@ static SOURCE: LazyLock<Mutex<StreamSource>> = LazyLock::new(|| {
         })
     });
     let address = address.recv().expect("a server that listens");
-    let settings =
-        StreamSettings { bundle: BundleChoice::Stay, ..asked(&format!("http://{address}")) };
+    let settings = StreamSettings { bundle: BundleChoice::Stay, ..asked(&format!("http://{address}")) };
     Mutex::new(StreamSource::connect(settings, &Interrupt::new()).expect("a server that answers"))
 });
 

@@ -10,9 +10,8 @@ use dataset::{Dataset, OpenOptions};
 use std::sync::LazyLock;
 
 /// Faces that pairs are looked up in.
-static DRAWN: LazyLock<Dataset> = LazyLock::new(|| {
-    Dataset::open("demo:identities=6,images=3,seed=1", &OpenOptions::default()).expect("drawn faces")
-});
+static DRAWN: LazyLock<Dataset> =
+    LazyLock::new(|| Dataset::open("demo:identities=6,images=3,seed=1", &OpenOptions::default()).expect("drawn faces"));
 
 /// A tar of identities, with the sums of its headers put right. Everything in it is read.
 pub fn archive(input: &[u8]) {

@@ -3,7 +3,8 @@
 use nets::chance::{Chance, Draws};
 
 /// Numbers at which lengths and counts go wrong.
-const TELLING: [u64; 12] = [0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, i64::MAX as u64, u64::MAX];
+const TELLING: [u64; 12] =
+    [0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, i64::MAX as u64, u64::MAX];
 
 /// Change `number` of an input, a function of the two; `others` give what is spliced in.
 pub fn mutate(input: &[u8], others: &[Vec<u8>], number: u64) -> Vec<u8> {
@@ -47,8 +48,11 @@ fn change(bytes: &mut Vec<u8>, others: &[Vec<u8>], draws: &mut Draws) {
         6 => {
             let (telling, width) = (TELLING[draws.below(12) as usize], 1 << draws.below(4));
             let little = telling.to_le_bytes();
-            let number: Vec<u8> =
-                if draws.chance(0.5) { little[..width].to_vec() } else { little[..width].iter().rev().copied().collect() };
+            let number: Vec<u8> = if draws.chance(0.5) {
+                little[..width].to_vec()
+            } else {
+                little[..width].iter().rev().copied().collect()
+            };
             let end = (at + width).min(bytes.len());
             bytes.splice(at..end, number);
         }
@@ -57,7 +61,8 @@ fn change(bytes: &mut Vec<u8>, others: &[Vec<u8>], draws: &mut Draws) {
             let digits: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at].is_ascii_digit()).collect();
             if !digits.is_empty() {
                 let at = digits[draws.below(digits.len() as u64) as usize];
-                let other = ["0", "-1", "1e999", "18446744073709551615", "4294967296", "nan", "9"][draws.below(7) as usize];
+                let other =
+                    ["0", "-1", "1e999", "18446744073709551615", "4294967296", "nan", "9"][draws.below(7) as usize];
                 bytes.splice(at..=at, other.bytes());
             }
         }

@@ -23,7 +23,8 @@ static ASKED: LazyLock<Asked> = LazyLock::new(|| {
         let served = Arc::new(Served::new(&config, stand_ins.parts()).expect("threads start"));
         (served.clone(), Service::new(served))
     };
-    let holes = StandIns { image_counts: vec![3, 0, 1, 0, 2, 4, 1], channels: 3, encoder: false, ..StandIns::default() };
+    let holes =
+        StandIns { image_counts: vec![3, 0, 1, 0, 2, 4, 1], channels: 3, encoder: false, ..StandIns::default() };
     let servers = [serve(StandIns::default()), serve(holes)];
     Asked { runtime, servers }
 });

@@ -98,7 +98,8 @@ pub fn archives() -> Vec<Vec<u8>> {
     let pairs = b"1\t1\na\t1\t2\na\t1\tb\t1\n";
     let plain: Vec<(&str, &[u8])> =
         vec![("a/a_0001.png", &face), ("a/a_0002.png", &face), ("b/1.png", &face), ("pairs.txt", pairs)];
-    let wrapped: Vec<(String, &[u8])> = plain.iter().map(|(name, file)| (format!("./faces/set/{name}"), *file)).collect();
+    let wrapped: Vec<(String, &[u8])> =
+        plain.iter().map(|(name, file)| (format!("./faces/set/{name}"), *file)).collect();
     let wrapped: Vec<(&str, &[u8])> = wrapped.iter().map(|(name, file)| (name.as_str(), *file)).collect();
     vec![archive_of(&plain), archive_of(&wrapped), special(&face)]
 }

@@ -33,20 +33,21 @@ pub fn pickles() -> Vec<Vec<u8>> {
     let storage = b"((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x10tQ";
     let layout = b"K\x02K\x02K\x03\x86K\x04K\x01\x86";
     let tail = b"\x89ccollections\nOrderedDict\n)R";
-    let tensor =
-        [&b"ctorch._utils\n_rebuild_tensor_v2\nq\x01"[..], storage, layout, tail, b"tRq\x02"].concat();
+    let tensor = [&b"ctorch._utils\n_rebuild_tensor_v2\nq\x01"[..], storage, layout, tail, b"tRq\x02"].concat();
     let old = [&b"ctorch._utils\n_rebuild_tensor\n"[..], storage, layout, b"tR"].concat();
     let parameter =
         [&b"ctorch._utils\n_rebuild_parameter\n("[..], &tensor, b"\x88ccollections\nOrderedDict\n)RtR"].concat();
     let dictionary = |value: &[u8]| {
         [&b"\x80\x02ccollections\nOrderedDict\n)R(X\x01\0\0\0w"[..], value, b"X\x01\0\0\0vh\x02u."].concat()
     };
-    let state = [&b"\x80\x02}q\0(X\x0a\0\0\0state_dict}X\x01\0\0\0w"[..], &parameter, b"sX\x05\0\0\0epochJ\xff\0\0\0u."];
+    let state =
+        [&b"\x80\x02}q\0(X\x0a\0\0\0state_dict}X\x01\0\0\0w"[..], &parameter, b"sX\x05\0\0\0epochJ\xff\0\0\0u."];
     vec![
         dictionary(&tensor),
         state.concat(),
         [&b"\x80\x02}U\x01w"[..], &old, b"s."].concat(),
-        b"\x80\x02ccollections\nOrderedDict\nq\0]q\x01(]q\x02(U\x01aq\x03K\x01e]q\x04(U\x01bG\0\0\0\0\0\0\0\0ee\x85R.".to_vec(),
+        b"\x80\x02ccollections\nOrderedDict\nq\0]q\x01(]q\x02(U\x01aq\x03K\x01e]q\x04(U\x01bG\0\0\0\0\0\0\0\0ee\x85R."
+            .to_vec(),
     ]
 }
 
