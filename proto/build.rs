@@ -13,6 +13,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         // Pixels stay in the reference-counted buffer they were assembled in.
         .bytes(".")
+        // A batch is kept beside its images as JSON, every column that comes to be with it.
+        .type_attribute("lookalike.v1.Batch", "#[derive(serde::Serialize, serde::Deserialize)] #[serde(default)]")
+        .type_attribute("lookalike.v1.Provenance", "#[derive(serde::Serialize, serde::Deserialize)] #[serde(default)]")
+        .field_attribute("lookalike.v1.Batch.digest", "#[serde(skip)]")
+        .field_attribute("lookalike.v1.Batch.pixels", "#[serde(skip)]")
         .compile_fds(descriptors)?;
     Ok(())
 }

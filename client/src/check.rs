@@ -116,7 +116,7 @@ fn short_enough(word: &str) -> Result<(), String> {
 
 /// Reads the batch that must have number `index` and be made by the bundle with a digest.
 pub(crate) fn batch(
-    wire: v1::Batch,
+    mut wire: v1::Batch,
     index: u64,
     bundle: &str,
     asked: &StreamSettings,
@@ -168,7 +168,7 @@ pub(crate) fn batch(
             ));
         }
     }
-    let provenance = wire.provenance.unwrap_or_default();
+    let provenance = wire.provenance.take().unwrap_or_default();
     let blended = sources.iter().filter(|&&source| source == Source::Blended).count();
     let parents = blended * described.spec.blending.parents as usize;
     columns("images in the provenance:", rows, provenance.images.len())?;
@@ -180,9 +180,10 @@ pub(crate) fn batch(
         return Err(format!("batch {index}: expected at most {rows} replaced rows in the provenance, found {found}"));
     }
     doubts(&provenance, &sources, described.spec.filter).map_err(|reason| format!("batch {index}: {reason}"))?;
-    let bundle = wire.bundle_digest;
-    let batch = Batch { index, rows, channels: described.channels, pixels: wire.pixels, labels: wire.labels, sources };
-    Ok(Received { batch, provenance, bundle, digest, message_bytes })
+    let (pixels, labels, bundle) =
+        (std::mem::take(&mut wire.pixels), wire.labels.clone(), wire.bundle_digest.clone());
+    let batch = Batch { index, rows, channels: described.channels, pixels, labels, sources };
+    Ok(Received { batch, provenance, rest: wire, bundle, digest, message_bytes })
 }
 
 /// Whether a batch says of its rows what an identity filter finds, and nothing where there is none.

@@ -1,6 +1,7 @@
 //! Everything that can go wrong with a stream, one sentence each.
 
 use recognizer::SourceError;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Why a stream can't be read.
@@ -33,6 +34,17 @@ pub enum Error {
     /// The checkpoint's place is not in this stream.
     #[error("{0}")]
     OtherPlace(String),
+    /// A file that is no recipe, or that this version can't follow.
+    #[error("{}: {reason}", .path.display())]
+    Recipe {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and found.
+        reason: String,
+    },
+    /// Batches that are not what they were.
+    #[error("{0}")]
+    Differs(String),
     /// Settings that no stream can follow.
     #[error("{0}")]
     Settings(String),

@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// How long a header may take.
-const HEADER: Duration = Duration::from_secs(10);
+pub(crate) const HEADER: Duration = Duration::from_secs(10);
 /// How long a batch may take before its server is believed to hang: this, and so much for each row,
 /// for a processor needs seconds where a GPU needs milliseconds.
-const BATCH: Duration = Duration::from_secs(300);
-const ROW: Duration = Duration::from_secs(2);
+pub(crate) const BATCH: Duration = Duration::from_secs(300);
+pub(crate) const ROW: Duration = Duration::from_secs(2);
 /// How often waits are reported.
 const REPORT: Duration = Duration::from_secs(10);
 

@@ -2,8 +2,9 @@
 
 use crate::place::Change;
 use crate::spec::{Augmentation, Blending, Channels, Filter, Latent, Mix, Sampling};
-use crate::{Access, BundleChoice, Error, Patience, Result, ServerUrl, Spec, StreamSettings};
+use crate::{Access, BundleChoice, Error, Patience, Recipe, Result, ServerUrl, Spec, StreamSettings};
 use clap::Args;
+use command::Settings;
 use proto::limits;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -25,6 +26,9 @@ pub struct StreamFlags {
     /// How this end shows who it is.
     #[command(flatten)]
     pub access: Access,
+    /// Take the stream from a recipe, in place of the flags under Stream
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bundle", "follow"], help_heading = "Input")]
+    pub recipe: Option<PathBuf>,
     /// How long to wait for a server that doesn't answer [unit: seconds] [default: 10 for the first answer, 300 once batches came]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Input")]
     pub patience: Option<f64>,
@@ -133,6 +137,22 @@ pub enum SamplingRule {
 }
 
 impl StreamFlags {
+    /// The recipe of `--recipe`, which leaves flags under Stream nothing to say; `settings` know which
+    /// were given.
+    ///
+    /// # Errors
+    /// A recipe that can't be read; a flag beside it.
+    pub fn recipe(&self, settings: &Settings) -> Result<Option<Recipe>> {
+        let Some(path) = &self.recipe else { return Ok(None) };
+        match settings.flags_under("Stream").next() {
+            Some(flag) => Err(Error::Settings(format!(
+                "expected --recipe without --{flag}, found both; the recipe {} says what the stream is",
+                path.display()
+            ))),
+            None => Recipe::read(path).map(Some),
+        }
+    }
+
     /// What the flags say, for a stream with this seed.
     ///
     /// # Errors

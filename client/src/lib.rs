@@ -18,6 +18,11 @@
 //!
 //! [`probe`] reads a stream for its own sake: how fast, how evenly, and what it looks like.
 //!
+//! What was read once can be had again, and proven: a [`recipe`] says which part of which stream it was,
+//! a [`ledger`] lists the digest of each batch, [`verify`] holds either against what servers make,
+//! [`recorded`] keeps both beside a training's checkpoints, and [`export`] writes the images as files
+//! from which the digests can be taken again.
+//!
 //! Invariants: batches come out in order of index, each once, each with the digest that its server
 //! took of it. What is read ahead is bounded. A stream never changes silently: what a server says it
 //! is made from is held against what it began with, at every connection.
@@ -27,23 +32,29 @@ mod attempts;
 mod check;
 mod contact;
 mod error;
+pub mod export;
 mod fetch;
 pub mod flags;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod ledger;
 pub mod place;
 pub mod probe;
 pub mod reader;
+pub mod recipe;
+pub mod recorded;
 pub mod servers;
 mod settings;
 mod source;
 pub mod spec;
+pub mod verify;
 mod waits;
 
 pub use access::Access;
 pub use error::{Error, Result};
 pub use place::{Change, Place, Takeover};
 pub use reader::{Reader, Received};
+pub use recipe::Recipe;
 pub use servers::{Connect, Connecting, Pipe, ServerUrl};
 pub use settings::{BundleChoice, Patience, StreamSettings};
 pub use source::StreamSource;

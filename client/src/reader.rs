@@ -40,6 +40,8 @@ pub struct Received {
     pub batch: Batch,
     /// Where each row comes from.
     pub provenance: proto::v1::Provenance,
+    /// The rest of the message: neither provenance nor pixels.
+    pub rest: proto::v1::Batch,
     /// Digest of the bundle that made it.
     pub bundle: String,
     /// Of its content.

@@ -61,7 +61,7 @@ pub fn answers(input: &[u8]) {
 pub fn seeds() -> Vec<Vec<u8>> {
     use v1::stream_response::Message as Of;
     let spec = v1::StreamSpec {
-        blending: Some(v1::Blending { count: IDENTITIES, parents: 2, alpha: 1.0, max_weight: 0.8, seed: Some(7) }),
+        blending: Some(v1::Blending { count: IDENTITIES, parents: 2, alpha: 1.0, max_weight: 0.8, seed: Some(7), max_similarity: 0.0 }),
         ..(&ASKED.spec).into()
     };
     let takeover = |first_index| v1::Takeover { first_index, bundle_digest: "c".into() };

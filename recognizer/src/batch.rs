@@ -114,7 +114,16 @@ pub trait BatchSource: Send {
     fn wait_recorder(&self) -> Option<Box<dyn Fn(Duration) + Send>> {
         None
     }
+
+    /// Told the place of each checkpoint once it is written, for a source that keeps more beside it;
+    /// the training has then learned from all batches up to that place.
+    fn checkpoint_recorder(&self) -> Option<CheckpointRecorder> {
+        None
+    }
 }
+
+/// What [`BatchSource::checkpoint_recorder`] gives.
+pub type CheckpointRecorder = Box<dyn Fn(&serde_json::Value) -> Result<(), SourceError> + Send>;
 
 /// Why a source gave no batch, or refused a place.
 #[derive(Debug, thiserror::Error)]

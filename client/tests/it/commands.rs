@@ -3,16 +3,16 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-fn client(place: &Path, args: &[&str]) -> Output {
+pub(crate) fn client(place: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_lookalike-client")).current_dir(place).args(args).output().unwrap()
 }
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn refusal(output: &Output) -> (Option<i32>, String) {
+pub(crate) fn refusal(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stderr.clone()).unwrap().trim_end().to_owned())
 }
 

@@ -88,11 +88,14 @@ fn checkpoints(run: &Path) -> Vec<PathBuf> {
     whole
 }
 
-/// Everything that a finished training leaves: its last checkpoint and its figures.
-fn outcome(run: &Path) -> (String, Vec<u8>, String) {
+/// Everything that a finished training leaves: its last checkpoint, its figures, and what it was trained
+/// on.
+fn outcome(run: &Path) -> (String, Vec<u8>, [String; 3]) {
     let last = checkpoints(run).pop().unwrap();
+    let texts = ["stats.jsonl", "batches.jsonl", "recipe.toml"];
+    let texts = texts.map(|text| fs::read_to_string(run.join(text)).unwrap());
     let name = last.file_name().unwrap().to_string_lossy().into_owned();
-    (name, fs::read(&last).unwrap(), fs::read_to_string(run.join("stats.jsonl")).unwrap())
+    (name, fs::read(&last).unwrap(), texts)
 }
 
 #[test]

@@ -7,9 +7,11 @@ mod bundle;
 #[path = "../../../server/tests/it/certificates.rs"]
 mod certificates;
 mod commands;
+mod exports;
 mod fixture;
 mod following;
 mod killed;
+mod recipes;
 mod specs;
 #[path = "../../../server/tests/it/stand_ins.rs"]
 mod stand_ins;

@@ -27,7 +27,7 @@ prop_compose! {
 
 prop_compose! {
     /// With every default written out, as a header has it.
-    fn spec()(
+    pub(crate) fn spec()(
         (seed, batch_size) in (any::<u64>(), 1u32..1024),
         mix in mix(),
         sampling in sampling(),

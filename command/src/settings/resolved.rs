@@ -15,6 +15,9 @@ use crate::{Error, Result};
 /// What follows a command's name in the first line of its settings.
 const HEADER: &str = ": resolved settings";
 
+/// The origin of a setting that stands on the command line.
+const ON_COMMAND_LINE: &str = "flag";
+
 /// The command and its subcommand, as one types them.
 pub(super) fn invocation(command: &Command, path: &[String]) -> String {
     path.iter().fold(command.get_name().to_owned(), |typed, name| format!("{typed} {name}"))
@@ -63,6 +66,14 @@ impl Settings {
         }
     }
 
+    /// The flags under a heading of the help that stand on the command line itself.
+    pub fn flags_under<'a>(&'a self, heading: &'a str) -> impl Iterator<Item = &'a str> {
+        let is_flag = move |entry: &&Entry| {
+            entry.heading.as_deref() == Some(heading) && entry.origin.as_deref() == Some(ON_COMMAND_LINE)
+        };
+        self.entries.iter().filter(is_flag).map(|entry| entry.name.as_str())
+    }
+
     /// The settings as TOML with comments. Fed back through `--config`, they resolve to the same.
     /// What every command has (`--config`, `--dry-run`, `--quiet`...) is left out.
     pub fn to_toml(&self) -> String {
@@ -109,7 +120,7 @@ impl Entry {
         let origin = match (from.map(|given| &given.source), matches.value_source(id)) {
             (Some(Source::Environment), _) => Some(variable(name)),
             (Some(Source::File(file)), _) => Some(file.display().to_string()),
-            (None, Some(ValueSource::CommandLine)) => Some("flag".to_owned()),
+            (None, Some(ValueSource::CommandLine)) => Some(ON_COMMAND_LINE.to_owned()),
             _ => None,
         };
         let heading = if positional { None } else { arg.get_help_heading().map(str::to_owned) };

@@ -21,7 +21,7 @@ pub use command::training::Rhythm;
 pub use config::{Loss, Schedule, TrainConfig};
 pub use trainer::{Step, Trainer};
 
-use crate::batch::{BatchSource, SourceError};
+use crate::batch::{BatchSource, CheckpointRecorder, SourceError};
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluation, PairSet};
 use crate::prefetch::{Prefetched, prefetch};
@@ -73,6 +73,7 @@ pub fn train(config: &TrainConfig, source: &mut dyn BatchSource, session: &Sessi
     let training = Training {
         about: state::About::of(config, source),
         place: source.place(),
+        record: source.checkpoint_recorder(),
         rows: source.batch_size() as u64,
         trainer,
         gathered,
@@ -92,6 +93,8 @@ struct Training<'a> {
     gathered: Gathered,
     /// Where the source stood after the last batch.
     place: serde_json::Value,
+    /// Told where each checkpoint is.
+    record: Option<CheckpointRecorder>,
     /// Of a batch.
     rows: u64,
     session: &'a Session<'a>,
@@ -191,7 +194,9 @@ impl Training<'_> {
 
     fn save(&self) -> Result<PathBuf> {
         let Session { run, rhythm, .. } = self.session;
-        state::save(&self.trainer, &self.gathered, &self.place, &self.about, run, rhythm.keep)
+        let path = state::save(&self.trainer, &self.gathered, &self.place, &self.about, run, rhythm.keep)?;
+        self.record.as_ref().map_or(Ok(()), |record| record(&self.place))?;
+        Ok(path)
     }
 
     /// What was learned until an error is not the error's to lose, but for a state that is itself

@@ -1,6 +1,8 @@
-//! `lookalike-client train|probe`.
+//! `lookalike-client train|probe|export`.
 
+mod export;
 mod probe;
+mod range;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -22,6 +24,7 @@ struct Cli {
 enum Verb {
     Train(Box<train::Train>),
     Probe(Box<probe::Probe>),
+    Export(Box<export::Export>),
 }
 
 fn main() -> ExitCode {
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
             _ if cli.common.dry_run => context.settings.print()?,
             Verb::Train(train) => return train::run(train, cli.common.json, &context),
             Verb::Probe(probe) => probe::run(probe, cli.common.json, &context)?,
+            Verb::Export(export) => return export::run(export, cli.common.json, &context),
         }
         Ok(Ending::Done)
     })

@@ -1,9 +1,11 @@
 //! `lookalike-client train`: a recognizer from a stream of real and generated faces.
 
+use crate::range;
 use clap::Args;
 use client::flags::StreamFlags;
 use client::spec::Channels;
-use client::{Error, Patience, StreamSource};
+use client::recorded::Recorded;
+use client::{Error, Patience, Recipe, StreamSource};
 use command::{Context, Ending};
 use recognizer::flags::TrainFlags;
 use recognizer::{BatchSource, Session};
@@ -23,21 +25,34 @@ pub(crate) struct Train {
 pub(crate) fn run(train: &Train, json: bool, context: &Context) -> Result<Ending, Error> {
     let flags = &train.flags;
     let mut settings = train.stream.settings(train.stream_seed.unwrap_or(flags.seed))?;
+    let recipe = recipe(train, context)?;
+    if let Some(recipe) = &recipe {
+        settings = recipe.settings(settings);
+    }
     let rows = settings.rows();
     let config = flags.config(rows)?;
     // LightCNN sees grey, so more would be sent for nothing.
     settings.spec.channels.get_or_insert(Channels::Grey);
-    settings.end = Some(config.images.div_ceil(rows.max(1) as u64));
+    let end = settings.first + config.images.div_ceil(rows.max(1) as u64);
+    if let Some(recipe) = recipe.as_ref().filter(|recipe| recipe.end() < end) {
+        return Err(Error::Settings(format!(
+            "expected at most the {} images of the recipe as --images, found {}",
+            recipe.range.count * rows as u64,
+            config.images
+        )));
+    }
+    settings.end = Some(end);
     if flags.run.resume.is_some() && train.stream.patience.is_none() {
         // The server once was there: that it is away now is a restart rather than a wrong address.
         settings.patience = Patience::always(settings.patience.later);
     }
     let device = nets::device::parse(&flags.device).map_err(recognizer::Error::from)?;
     let pairs = flags.pair_set(&context.interrupt)?;
-    let mut source = StreamSource::connect(settings, &context.interrupt)?;
+    let source = range::connect(settings, recipe.as_ref(), context)?;
     command::say(format!("{} {}, {} loss, from {}", config.kind, config.width, config.loss, source.describe()));
 
     let run = flags.run.directory("online", &flags.resolved(&context.settings, &config))?;
+    let mut source = Recorded::new(source, run.path())?;
     let session = Session {
         run: &run,
         device: &device,
@@ -48,8 +63,17 @@ pub(crate) fn run(train: &Train, json: bool, context: &Context) -> Result<Ending
     };
     let began = std::time::Instant::now();
     let outcome = recognizer::train(&config, &mut source, &session)?;
-    say_waits(&source, began.elapsed().as_secs_f64());
+    say_waits(source.stream(), began.elapsed().as_secs_f64());
     Ok(outcome.report(&run, json))
+}
+
+/// The recipe to train by. A run that goes on has its flags from its settings file, where those that
+/// nobody gave stand too.
+fn recipe(train: &Train, context: &Context) -> Result<Option<Recipe>, Error> {
+    match (&train.stream.recipe, &train.flags.run.resume) {
+        (Some(path), Some(_)) => Recipe::read(path).map(Some),
+        _ => train.stream.recipe(&context.settings),
+    }
 }
 
 /// Whether the trainer or the server was the slower one.
