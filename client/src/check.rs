@@ -57,7 +57,7 @@ pub(crate) fn header(header: v1::StreamHeader, asked: &StreamSettings, first: u6
         let (most, found) = (limits::MAX_IDENTITIES, header.identities);
         return Err(format!("expected at most {most} identities, found {found}"));
     }
-    let blended = if spec.mix.blended > 0.0 { spec.blending.count.unwrap_or(0) } else { 0 };
+    let blended = if spec.has_blended() { spec.blending.count.unwrap_or(0) } else { 0 };
     let classes = u64::from(header.identities) + u64::from(blended);
     if u64::from(header.classes) != classes || classes == 0 {
         return Err(format!(

@@ -1,8 +1,8 @@
 //! The flags of a stream, the same in every command that reads one.
 
 use crate::place::Change;
-use crate::spec::{Augmentation, Blending, Channels, Filter, Latent, Mix, Sampling};
-use crate::{Access, BundleChoice, Error, Patience, Recipe, Result, ServerUrl, Spec, StreamSettings};
+use crate::spec::{Augmentation, Blending, Channels, Filter, Latent, Mix, MixPoint, Sampling, Schedule, Shape};
+use crate::{Access, BundleChoice, Error, Patience, Result, ServerUrl, Spec, StreamSettings};
 use clap::Args;
 use command::Settings;
 use proto::limits;
@@ -64,6 +64,19 @@ pub struct StreamFlags {
     /// Shares of real images, new images of existing people, and images of blended people
     #[arg(long, value_name = "SHARES", default_value = "real=0.5,existing=0.3,blended=0.2", help_heading = "Stream")]
     pub mix: Mix,
+    /// Other shares from a batch on, as in 1000:real=0.5,blended=0.5; given again, or behind a semicolon, for each change
+    #[arg(long, value_name = "INDEX:SHARES", value_delimiter = ';', help_heading = "Stream")]
+    pub mix_at: Vec<MixPoint>,
+    /// How the shares get there: in steps, each at its batch, or linear, in a straight line from one to the next
+    #[arg(
+        long,
+        value_name = "SHAPE",
+        default_value = "steps",
+        value_enum,
+        hide_possible_values = true,
+        help_heading = "Stream"
+    )]
+    pub mix_shape: Shape,
     /// Who is shown: by-image, by-identity, 16x4 (16 people with 4 rows each) or weights:FILE (a number a line)
     #[arg(long, value_name = "RULE", default_value_t = SamplingRule::ByImage, help_heading = "Stream")]
     pub sampling: SamplingRule,
@@ -173,6 +186,7 @@ impl StreamFlags {
         }
         self.access.check(&self.server)?;
         let spec = Spec {
+            schedule: Schedule::new(self.mix_at.clone(), self.mix_shape).map_err(Error::Settings)?,
             sampling: self.sampling.read()?,
             blending: Blending {
                 count: self.blended_identities,

@@ -17,6 +17,7 @@
 //!    they keep of it in their checkpoints.
 //!
 //! [`probe`] reads a stream for its own sake: how fast, how evenly, and what it looks like.
+//! [`manifest`] reads none: who its classes are, and how many.
 //!
 //! What was read once can be had again, and proven: a [`recipe`] says which part of which stream it was,
 //! a [`ledger`] lists the digest of each batch, [`verify`] holds either against what servers make,
@@ -38,6 +39,7 @@ pub mod flags;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod ledger;
+pub mod manifest;
 pub mod place;
 pub mod probe;
 pub mod reader;

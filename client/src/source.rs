@@ -116,8 +116,9 @@ impl BatchSource for StreamSource {
     fn describe(&self) -> String {
         let Description { spec, origin, identities, classes, .. } = self.reader.description();
         format!(
-            "a stream of {} ({} classes from {identities} identities, dataset {}, bundle {})",
+            "a stream of {}{} ({} classes from {identities} identities, dataset {}, bundle {})",
             spec.mix,
+            spec.schedule,
             classes,
             short(&origin.dataset),
             short(&origin.bundle)

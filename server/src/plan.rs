@@ -88,7 +88,7 @@ impl Planner {
     /// it names, if any.
     pub fn new(spec: Arc<Spec>, catalogue: Arc<Catalogue>, centres: Option<Arc<Centres>>) -> Self {
         Self {
-            mixer: Mixer::new(&spec.mix, spec.batch_size),
+            mixer: Mixer::new(&spec.mix, &spec.schedule, spec.batch_size),
             identities: Identities::new(&spec, catalogue.clone()),
             blending: Blending::new(&spec, catalogue.clone(), centres),
             order: Chance::new(spec.seed, "row order"),
@@ -103,7 +103,7 @@ impl Planner {
         &self.spec
     }
 
-    /// Classes of the stream: the identities, and the blended ones when the mix has any.
+    /// Classes of the stream: the identities, and the blended ones when the mix has any in some batch.
     pub fn classes(&self) -> u32 {
         self.spec.classes(self.catalogue.identities())
     }
