@@ -182,7 +182,8 @@ pub(crate) fn batch(
     doubts(&provenance, &sources, described.spec.filter).map_err(|reason| format!("batch {index}: {reason}"))?;
     let (pixels, labels, bundle) =
         (std::mem::take(&mut wire.pixels), wire.labels.clone(), wire.bundle_digest.clone());
-    let batch = Batch { index, rows, channels: described.channels, pixels, labels, sources };
+    let mixtures = Vec::new();
+    let batch = Batch { index, rows, channels: described.channels, pixels, labels, sources, mixtures };
     Ok(Received { batch, provenance, rest: wire, bundle, digest, message_bytes })
 }
 

@@ -58,7 +58,7 @@ pub use place::{Change, Place, Takeover};
 pub use reader::{Reader, Received};
 pub use recipe::Recipe;
 pub use servers::{Connect, Connecting, Pipe, ServerUrl};
-pub use settings::{BundleChoice, Patience, StreamSettings};
+pub use settings::{BundleChoice, Labels, Patience, StreamSettings};
 pub use source::StreamSource;
 pub use spec::Spec;
 pub use waits::Waits;

@@ -2,9 +2,9 @@
 
 use crate::check::Description;
 use crate::place::{Place, short};
-use crate::{Error, Reader, Received, Result, StreamSettings, Waits};
+use crate::{Error, Labels, Reader, Received, Result, StreamSettings, Waits};
 use command::Interrupt;
-use recognizer::{Batch, BatchSource, SourceError};
+use recognizer::{Batch, BatchSource, LatePlace, SourceError};
 use serde_json::Value;
 use std::pin::pin;
 use std::time::Duration;
@@ -85,7 +85,11 @@ async fn unless_interrupted<T>(interrupt: &Interrupt, answer: impl Future<Output
 
 impl BatchSource for StreamSource {
     fn classes(&self) -> usize {
-        self.reader.description().classes as usize
+        let description = self.reader.description();
+        match self.settings().labels {
+            Labels::Hard => description.classes as usize,
+            Labels::Soft => description.identities as usize,
+        }
     }
 
     fn channels(&self) -> usize {
@@ -97,12 +101,21 @@ impl BatchSource for StreamSource {
     }
 
     fn next(&mut self) -> Result<Batch, SourceError> {
-        Ok(self.next_received()?.batch)
+        let received = self.next_received()?;
+        Ok(match self.settings().labels {
+            Labels::Hard => received.batch,
+            Labels::Soft => received.softened(self.reader.description().spec.blending.parents as usize),
+        })
     }
 
     fn place(&self) -> Value {
+        self.place_later()()
+    }
+
+    fn place_later(&self) -> LatePlace {
+        let place = self.reader.place_later();
         // Plain structs of numbers and texts always have a JSON form.
-        serde_json::to_value(self.current_place()).unwrap_or_default()
+        Box::new(move || serde_json::to_value(place()).unwrap_or_default())
     }
 
     fn resume(&mut self, place: &Value) -> Result<(), SourceError> {
@@ -114,12 +127,13 @@ impl BatchSource for StreamSource {
 
     /// Names no server, so that a training's checkpoints don't depend on who sent its batches.
     fn describe(&self) -> String {
-        let Description { spec, origin, identities, classes, .. } = self.reader.description();
+        let Description { spec, origin, identities, .. } = self.reader.description();
+        let soft = if self.settings().labels.is_hard() { "" } else { ", soft labels" };
         format!(
-            "a stream of {}{} ({} classes from {identities} identities, dataset {}, bundle {})",
+            "a stream of {}{} ({} classes from {identities} identities{soft}, dataset {}, bundle {})",
             spec.mix,
             spec.schedule,
-            classes,
+            self.classes(),
             short(&origin.dataset),
             short(&origin.bundle)
         )

@@ -124,15 +124,17 @@ fn a_scheduled_stream_is_sent_as_asked_and_goes_on_from_any_of_its_places() {
     };
     let mut source = try_connect(settings()).unwrap();
     assert_eq!(source.classes(), 6 + 6);
-    let mut places = Vec::new();
+    let (mut places, mut later) = (Vec::new(), Vec::new());
     let batches: Vec<_> = (0..10)
         .map(|_| {
             places.push(source.place());
+            later.push(source.place_later());
             read(&mut source, 1).remove(0)
         })
         .collect();
     let blended = |batch: &Batch| batch.sources.iter().filter(|&&source| source == Source::Blended).count();
     assert_eq!(batches.iter().map(blended).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 6, 8, 8, 8, 8]);
+    assert_eq!(later.iter().map(|place| place()).collect::<Vec<_>>(), places);
     for (nth, place) in places.iter().enumerate() {
         let mut again = try_connect(settings()).unwrap();
         again.resume(place).unwrap();
