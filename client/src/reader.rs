@@ -155,6 +155,11 @@ impl Reader {
         }
     }
 
+    /// Index of the next batch.
+    pub(crate) fn next_index(&self) -> u64 {
+        self.next
+    }
+
     /// Goes on from a place.
     ///
     /// # Errors

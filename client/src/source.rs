@@ -54,6 +54,19 @@ impl StreamSource {
         self.reader.place()
     }
 
+    /// Index of the next batch.
+    pub(crate) fn next_index(&self) -> u64 {
+        self.reader.next_index()
+    }
+
+    /// What a training learns from: the batch with the labels that the settings ask for.
+    pub(crate) fn labelled(&self, received: Received) -> Batch {
+        match self.settings().labels {
+            Labels::Hard => received.batch,
+            Labels::Soft => received.softened(self.reader.description().spec.blending.parents as usize),
+        }
+    }
+
     /// Identities of the dataset; later classes are blended.
     pub fn identities(&self) -> usize {
         self.reader.description().identities as usize
@@ -102,10 +115,7 @@ impl BatchSource for StreamSource {
 
     fn next(&mut self) -> Result<Batch, SourceError> {
         let received = self.next_received()?;
-        Ok(match self.settings().labels {
-            Labels::Hard => received.batch,
-            Labels::Soft => received.softened(self.reader.description().spec.blending.parents as usize),
-        })
+        Ok(self.labelled(received))
     }
 
     fn place(&self) -> Value {

@@ -57,6 +57,17 @@ pub enum Sampling {
     },
     /// Each identity with its own probability: one weight for each, in class order.
     Weighted(Vec<f64>),
+    /// As `PerBatch`, in groups of people who look alike.
+    Neighbours {
+        /// P.
+        identities: u32,
+        /// K.
+        images: u32,
+        /// Nearest of each group's first, among whom the others are drawn: 1 to 1024.
+        neighbours: u32,
+        /// People of a group: 2 to P, at most `neighbours` + 1.
+        group: u32,
+    },
 }
 
 /// The invented identities.

@@ -50,6 +50,13 @@ pub const MAX_MIX_POINTS: usize = 64;
 /// when a stream is opened.
 pub const MAX_MIX_INDEX: u64 = 1 << 22;
 
+/// Nearest identities of an anchor, at most.
+pub const MAX_NEIGHBOURS: u32 = 1024;
+
+/// Identities among which neighbours are looked for, at most. To find one anchor's takes a sixth of a
+/// microsecond for each.
+pub const MAX_NEAR_IDENTITIES: u32 = 1 << 17;
+
 /// Classes in one page of a manifest, at most.
 pub const MAX_MANIFEST: u32 = 4096;
 

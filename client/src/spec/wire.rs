@@ -10,6 +10,9 @@ impl From<&Spec> for v1::StreamSpec {
             Sampling::ByIdentity => Rule::ByIdentity(v1::ByIdentity {}),
             &Sampling::PerBatch { identities, images } => Rule::PerBatch(v1::PerBatch { identities, images }),
             Sampling::Weighted(weights) => Rule::Weighted(v1::Weighted { weights: weights.clone() }),
+            &Sampling::Neighbours { identities, images, neighbours, group } => {
+                Rule::Neighbours(v1::Neighbours { identities, images, neighbours, group })
+            }
         };
         let kind = match spec.latent {
             Latent::Prior { truncation } => Kind::Prior(v1::Prior { truncation }),
@@ -103,6 +106,9 @@ impl TryFrom<v1::StreamSpec> for Spec {
                 Rule::ByIdentity(_) => Sampling::ByIdentity,
                 Rule::PerBatch(v1::PerBatch { identities, images }) => Sampling::PerBatch { identities, images },
                 Rule::Weighted(weighted) => Sampling::Weighted(weighted.weights),
+                Rule::Neighbours(v1::Neighbours { identities, images, neighbours, group }) => {
+                    Sampling::Neighbours { identities, images, neighbours, group }
+                }
             },
             blending: Blending {
                 count: Some(blending.count),

@@ -81,7 +81,7 @@ fn every_flag_of_a_spec_reaches_the_stream() {
         client(place.path(), &[&args, more].concat())
     };
     let usual = json(&probe(&[]))["digest"].clone();
-    let specs: [&[&str]; 15] = [
+    let specs: [&[&str]; 17] = [
         &["--seed", "2"],
         &["--mix", "real=1,existing=1"],
         &["--mix-at", "1:blended=1"],
@@ -89,6 +89,8 @@ fn every_flag_of_a_spec_reaches_the_stream() {
         &["--mix-at", "2:real=1;3:blended=1", "--mix-shape", "linear"],
         &["--sampling", "by-identity"],
         &["--sampling", "4x2"],
+        &["--sampling", "4x2~2"],
+        &["--sampling", "4x2~3:2"],
         &["--sampling", "weights:weights"],
         &["--blended-identities", "3"],
         &["--parents", "3"],
@@ -222,6 +224,8 @@ fn what_can_not_be_done_is_refused_in_one_sentence() {
         ["--truncation", "0.01"],
         ["--jitter", "11"],
         ["--sampling", "by-age"],
+        ["--sampling", "4x2~0"],
+        ["--sampling", "4~2"],
         ["--server", "ftp://x"],
         ["--batches", "0"],
         ["--accept", "all"],

@@ -14,6 +14,9 @@ fn sampling() -> impl Strategy<Value = Sampling> {
         Just(Sampling::ByIdentity),
         (1u32.., 1u32..).prop_map(|(identities, images)| Sampling::PerBatch { identities, images }),
         prop::collection::vec(0.0f64..1e9, 1..5).prop_map(Sampling::Weighted),
+        (1u32.., 1u32.., 1u32.., 1u32..).prop_map(|(identities, images, neighbours, group)| {
+            Sampling::Neighbours { identities, images, neighbours, group }
+        }),
     ]
 }
 

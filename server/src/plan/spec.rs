@@ -86,6 +86,29 @@ pub enum Sampling {
     },
     /// By a weight for each identity.
     Weighted(Vec<f64>),
+    /// As `PerBatch`, of people who look alike.
+    Neighbours {
+        /// P.
+        identities: u32,
+        /// K.
+        images: u32,
+        /// Nearest of an anchor, among whom its group is drawn.
+        neighbours: u32,
+        /// People of a group, its anchor among them.
+        group: u32,
+    },
+}
+
+impl Sampling {
+    /// P and K, where a batch has so many identities with so many rows each.
+    pub fn per_batch(&self) -> Option<(u32, u32)> {
+        match *self {
+            Self::PerBatch { identities, images } | Self::Neighbours { identities, images, .. } => {
+                Some((identities, images))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The invented identities.
@@ -191,7 +214,8 @@ impl Spec {
 
     /// Whether it depends on who is near whom, and so on class centres.
     pub fn asks_who_is_near(&self) -> bool {
-        self.has_blended() && self.blending.max_similarity > 0.0
+        let guarded = self.has_blended() && self.blending.max_similarity > 0.0;
+        guarded || matches!(self.sampling, Sampling::Neighbours { .. })
     }
 
     /// Names the spec: equal for equal specs, and for no others.
@@ -222,7 +246,7 @@ impl Spec {
         }
         if self.has_blended() {
             self.blending.check(catalogue)?;
-            if let Sampling::PerBatch { identities, .. } = self.sampling {
+            if let Some((identities, _)) = self.sampling.per_batch() {
                 let count = self.blending.count;
                 require(identities <= count, || {
                     format!(
@@ -279,18 +303,24 @@ impl Spec {
     fn check_sampling(&self, catalogue: &Catalogue) -> Result<(), SpecError> {
         match &self.sampling {
             Sampling::ByImage | Sampling::ByIdentity => Ok(()),
-            &Sampling::PerBatch { identities, images } => {
-                let rows = u64::from(identities) * u64::from(images);
-                require(rows == u64::from(self.batch_size), || {
-                    format!(
-                        "expected identities x images to be the batch size {}, found {identities} x {images}",
-                        self.batch_size
-                    )
+            &Sampling::PerBatch { identities, images } => self.check_per_batch(identities, images, catalogue),
+            &Sampling::Neighbours { identities, images, neighbours, group } => {
+                self.check_per_batch(identities, images, catalogue)?;
+                let most = (catalogue.present().len() as u32).saturating_sub(1).min(limits::MAX_NEIGHBOURS);
+                require((1..=most).contains(&neighbours), || {
+                    format!("expected 1 to {most} neighbours to draw from, found {neighbours}")
                 })?;
-                let present = catalogue.present().len();
-                require(identities as usize <= present, || {
-                    format!("expected at most the dataset's {present} identities in a batch, found {identities}")
-                })
+                let most = identities.min(neighbours + 1);
+                require((2..=most).contains(&group), || {
+                    format!("expected groups of 2 to {most} people, found {group}")
+                })?;
+                let (most, found) = (limits::MAX_NEAR_IDENTITIES, catalogue.identities());
+                if found > most {
+                    return Err(SpecError::Unsuited(format!(
+                        "neighbours are looked for among at most {most} identities, and the dataset served has {found}"
+                    )));
+                }
+                Ok(())
             }
             Sampling::Weighted(weights) => {
                 let (expected, found) = (catalogue.identities() as usize, weights.len());
@@ -313,6 +343,18 @@ impl Spec {
                 })
             }
         }
+    }
+
+    fn check_per_batch(&self, identities: u32, images: u32, catalogue: &Catalogue) -> Result<(), SpecError> {
+        let rows = u64::from(identities) * u64::from(images);
+        require(rows == u64::from(self.batch_size), || {
+            let size = self.batch_size;
+            format!("expected identities x images to be the batch size {size}, found {identities} x {images}")
+        })?;
+        let present = catalogue.present().len();
+        require(identities as usize <= present, || {
+            format!("expected at most the dataset's {present} identities in a batch, found {identities}")
+        })
     }
 
     fn check_latent(&self, encoder: bool) -> Result<(), SpecError> {

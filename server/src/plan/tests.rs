@@ -1,3 +1,4 @@
+mod neighbours;
 mod pinned;
 
 use super::{spec::*, *};
@@ -434,8 +435,11 @@ fn what_no_stream_can_be_made_of_is_refused_with_a_sentence() {
         spec.check(&catalogue, None, 1, false).expect_err("a wrong spec").to_string()
     };
     let at = |index| Point { index, mix: Mix { real: 1.0, existing: 0.0, blended: 0.0 } };
+    // Of batches of eight.
+    let near =
+        |identities, neighbours, group| Sampling::Neighbours { identities, images: 8 / identities, neighbours, group };
     type Change<'a> = &'a dyn Fn(&mut Spec);
-    let cases: [(Change<'_>, &str); 27] = [
+    let cases: [(Change<'_>, &str); 33] = [
         (&|s| s.batch_size = 0, "expected a batch size of 1 to 1024, found 0"),
         (&|s| s.batch_size = 1025, "found 1025"),
         (&|s| s.mix = Mix { real: 0.0, existing: 0.0, blended: 0.0 }, "a finite sum above zero"),
@@ -463,6 +467,12 @@ fn what_no_stream_can_be_made_of_is_refused_with_a_sentence() {
             },
             "at most the 1 blended identities in a batch, found 2",
         ),
+        (&|s| s.sampling = near(4, 1, 2), "at most the dataset's 3"),
+        (&|s| s.sampling = near(2, 3, 2), "expected 1 to 2 neighbours to draw from, found 3"),
+        (&|s| s.sampling = near(2, 0, 2), "found 0"),
+        (&|s| s.sampling = near(2, 1, 3), "expected groups of 2 to 2 people, found 3"),
+        (&|s| s.sampling = near(2, 1, 1), "found 1"),
+        (&|s| s.sampling = near(2, 1, 2), "class centres are needed"),
         (&|s| s.sampling = Sampling::Weighted(vec![1.0]), "each of the 3 identities, found 1"),
         (&|s| s.sampling = Sampling::Weighted(vec![0.0; 3]), "sum above zero"),
         (&|s| s.latent = Latent::Prior { truncation: 0.01 }, "at least 0.1, found 0.01"),

@@ -59,6 +59,9 @@ fn spec(spec: &Spec) -> v1::StreamSpec {
         Sampling::ByIdentity => Rule::ByIdentity(v1::ByIdentity {}),
         &Sampling::PerBatch { identities, images } => Rule::PerBatch(v1::PerBatch { identities, images }),
         Sampling::Weighted(weights) => Rule::Weighted(v1::Weighted { weights: weights.clone() }),
+        &Sampling::Neighbours { identities, images, neighbours, group } => {
+            Rule::Neighbours(v1::Neighbours { identities, images, neighbours, group })
+        }
     };
     let kind = match spec.latent {
         Latent::Prior { truncation } => Kind::Prior(v1::Prior { truncation }),
@@ -210,6 +213,7 @@ pub(super) fn info(served: &Served, request: &v1::GetInfoRequest) -> Result<v1::
             max_mix_points: limits::MAX_MIX_POINTS as u32,
             max_mix_index: limits::MAX_MIX_INDEX,
             max_manifest: limits::MAX_MANIFEST,
+            max_neighbours: limits::MAX_NEIGHBOURS,
         }),
         plan_version: plan::VERSION,
         server_version: env!("CARGO_PKG_VERSION").into(),

@@ -195,6 +195,12 @@ fn sampling(wire: Option<v1::IdentitySampling>) -> Sampling {
             Sampling::PerBatch { identities: per_batch.identities, images: per_batch.images }
         }
         Some(Rule::Weighted(weighted)) => Sampling::Weighted(weighted.weights),
+        Some(Rule::Neighbours(v1::Neighbours { identities, images, neighbours, group })) => Sampling::Neighbours {
+            identities,
+            images,
+            neighbours,
+            group: if group == 0 { 4.min(identities).min(neighbours.saturating_add(1)) } else { group },
+        },
     }
 }
 
