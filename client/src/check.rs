@@ -57,7 +57,7 @@ pub(crate) fn header(header: v1::StreamHeader, asked: &StreamSettings, first: u6
         let (most, found) = (limits::MAX_IDENTITIES, header.identities);
         return Err(format!("expected at most {most} identities, found {found}"));
     }
-    let blended = if spec.mix.blended > 0.0 { spec.blending.count.unwrap_or(0) } else { 0 };
+    let blended = if spec.has_blended() { spec.blending.count.unwrap_or(0) } else { 0 };
     let classes = u64::from(header.identities) + u64::from(blended);
     if u64::from(header.classes) != classes || classes == 0 {
         return Err(format!(
@@ -180,8 +180,10 @@ pub(crate) fn batch(
         return Err(format!("batch {index}: expected at most {rows} replaced rows in the provenance, found {found}"));
     }
     doubts(&provenance, &sources, described.spec.filter).map_err(|reason| format!("batch {index}: {reason}"))?;
-    let (pixels, labels, bundle) = (std::mem::take(&mut wire.pixels), wire.labels.clone(), wire.bundle_digest.clone());
-    let batch = Batch { index, rows, channels: described.channels, pixels, labels, sources };
+    let (pixels, labels, bundle) =
+        (std::mem::take(&mut wire.pixels), wire.labels.clone(), wire.bundle_digest.clone());
+    let mixtures = Vec::new();
+    let batch = Batch { index, rows, channels: described.channels, pixels, labels, sources, mixtures };
     Ok(Received { batch, provenance, rest: wire, bundle, digest, message_bytes })
 }
 

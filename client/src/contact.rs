@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 /// How long a server may take to say what it has: no generation is needed for that.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER: Duration = Duration::from_secs(10);
 
 /// A server that sends this stream.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The flags of a stream, the same in every command that reads one.
 
 use crate::place::Change;
-use crate::spec::{Augmentation, Blending, Channels, Filter, Latent, Mix, Sampling};
+use crate::spec::{Augmentation, Blending, Channels, Filter, Latent, Mix, MixPoint, Sampling, Schedule, Shape};
 use crate::{Access, BundleChoice, Error, Patience, Recipe, Result, ServerUrl, Spec, StreamSettings};
 use clap::Args;
 use command::Settings;
@@ -64,7 +64,20 @@ pub struct StreamFlags {
     /// Shares of real images, new images of existing people, and images of blended people
     #[arg(long, value_name = "SHARES", default_value = "real=0.5,existing=0.3,blended=0.2", help_heading = "Stream")]
     pub mix: Mix,
-    /// Who is shown: by-image, by-identity, 16x4 (16 people with 4 rows each) or weights:FILE (a number a line)
+    /// Other shares from a batch on, as in 1000:real=0.5,blended=0.5; given again, or behind a semicolon, for each change
+    #[arg(long, value_name = "INDEX:SHARES", value_delimiter = ';', help_heading = "Stream")]
+    pub mix_at: Vec<MixPoint>,
+    /// How the shares get there: in steps, each at its batch, or linear, in a straight line from one to the next
+    #[arg(
+        long,
+        value_name = "SHAPE",
+        default_value = "steps",
+        value_enum,
+        hide_possible_values = true,
+        help_heading = "Stream"
+    )]
+    pub mix_shape: Shape,
+    /// Who is shown: by-image, by-identity, 16x4 (16 people with 4 rows each), 16x4~9 (likewise, in groups of 4 who look alike: one and three of its 9 nearest; 16x4~9:8 for groups of 8) or weights:FILE (a number a line)
     #[arg(long, value_name = "RULE", default_value_t = SamplingRule::ByImage, help_heading = "Stream")]
     pub sampling: SamplingRule,
     /// How many blended people there are [default: as many as the dataset has]
@@ -132,6 +145,17 @@ pub enum SamplingRule {
         /// K.
         images: u32,
     },
+    /// `PxK~N`, or `PxK~N:G`.
+    Neighbours {
+        /// P.
+        identities: u32,
+        /// K.
+        images: u32,
+        /// N.
+        neighbours: u32,
+        /// G.
+        group: u32,
+    },
     /// A file with a weight for each identity, in class order.
     Weights(PathBuf),
 }
@@ -173,6 +197,7 @@ impl StreamFlags {
         }
         self.access.check(&self.server)?;
         let spec = Spec {
+            schedule: Schedule::new(self.mix_at.clone(), self.mix_shape).map_err(Error::Settings)?,
             sampling: self.sampling.read()?,
             blending: Blending {
                 count: self.blended_identities,
@@ -219,6 +244,9 @@ impl SamplingRule {
             Self::ByImage => Sampling::ByImage,
             Self::ByIdentity => Sampling::ByIdentity,
             &Self::PerBatch { identities, images } => Sampling::PerBatch { identities, images },
+            &Self::Neighbours { identities, images, neighbours, group } => {
+                Sampling::Neighbours { identities, images, neighbours, group }
+            }
             Self::Weights(path) => {
                 let text = std::fs::read_to_string(path).map_err(command::Error::reading(path))?;
                 let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
@@ -236,6 +264,22 @@ impl SamplingRule {
     }
 }
 
+impl SamplingRule {
+    /// `16x4`, `16x4~9` or `16x4~9:8`, all numbers above 0.
+    fn product(text: &str) -> Option<Self> {
+        let number = |text: &str| text.parse::<u32>().ok().filter(|&number| number > 0);
+        let (product, near) = text.split_once('~').map_or((text, None), |(product, near)| (product, Some(near)));
+        let (identities, images) = product.split_once('x')?;
+        let (identities, images) = (number(identities)?, number(images)?);
+        let Some(near) = near else { return Some(Self::PerBatch { identities, images }) };
+        let (neighbours, group) = near.split_once(':').map_or((near, None), |(near, group)| (near, Some(group)));
+        let neighbours = number(neighbours)?;
+        // As the contract has it.
+        let usual = 4.min(identities).min(neighbours.saturating_add(1));
+        Some(Self::Neighbours { identities, images, neighbours, group: group.map_or(Some(usual), number)? })
+    }
+}
+
 impl FromStr for SamplingRule {
     type Err = String;
 
@@ -243,14 +287,14 @@ impl FromStr for SamplingRule {
         if let Some(path) = text.strip_prefix("weights:").filter(|path| !path.is_empty()) {
             return Ok(Self::Weights(path.into()));
         }
-        let product = |(identities, images): (&str, &str)| Some((identities.parse().ok()?, images.parse().ok()?));
-        match (text, text.split_once('x').and_then(product)) {
-            ("by-image", _) => Ok(Self::ByImage),
-            ("by-identity", _) => Ok(Self::ByIdentity),
-            (_, Some((identities @ 1.., images @ 1..))) => Ok(Self::PerBatch { identities, images }),
-            _ => {
-                Err(format!("expected by-image, by-identity, a product such as 16x4, or weights:FILE, found {text:?}"))
-            }
+        match text {
+            "by-image" => Ok(Self::ByImage),
+            "by-identity" => Ok(Self::ByIdentity),
+            _ => Self::product(text).ok_or_else(|| {
+                format!(
+                    "expected by-image, by-identity, a product such as 16x4 or 16x4~9, or weights:FILE, found {text:?}"
+                )
+            }),
         }
     }
 }
@@ -261,6 +305,9 @@ impl std::fmt::Display for SamplingRule {
             Self::ByImage => f.write_str("by-image"),
             Self::ByIdentity => f.write_str("by-identity"),
             Self::PerBatch { identities, images } => write!(f, "{identities}x{images}"),
+            Self::Neighbours { identities, images, neighbours, group } => {
+                write!(f, "{identities}x{images}~{neighbours}:{group}")
+            }
             Self::Weights(path) => write!(f, "weights:{}", path.display()),
         }
     }

@@ -18,6 +18,7 @@
 //!    they keep of it in their checkpoints.
 //!
 //! [`probe`] reads a stream for its own sake: how fast, how evenly, and what it looks like.
+//! [`manifest`] reads none: who its classes are, and how many.
 //!
 //! What was read once can be had again, and proven: a [`recipe`] says which part of which stream it was,
 //! a [`ledger`] lists the digest of each batch, [`verify`] holds either against what servers make,
@@ -39,6 +40,7 @@ pub mod flags;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod ledger;
+pub mod manifest;
 mod names;
 pub mod place;
 pub mod probe;
@@ -58,7 +60,7 @@ pub use place::{Change, Place, Takeover};
 pub use reader::{Reader, Received};
 pub use recipe::Recipe;
 pub use servers::{Connect, Connecting, Pipe, ServerUrl};
-pub use settings::{BundleChoice, Patience, StreamSettings};
+pub use settings::{BundleChoice, Labels, Patience, StreamSettings};
 pub use source::StreamSource;
 pub use spec::Spec;
 pub use waits::Waits;

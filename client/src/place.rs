@@ -1,7 +1,7 @@
 //! Where a trainer stands in a stream: all that a checkpoint keeps of it, readable there.
 
-use crate::StreamSettings;
 use crate::spec::{Difference, Spec};
+use crate::{Labels, StreamSettings};
 use serde::{Deserialize, Serialize};
 
 /// A place in a stream. Any server with the same dataset and bundle goes on from it.
@@ -11,6 +11,9 @@ pub struct Place {
     pub kind: Kind,
     /// What the batches are made of, every default written out.
     pub spec: Spec,
+    /// What its blended rows are learned as.
+    #[serde(default, skip_serializing_if = "Labels::is_hard")]
+    pub labels: Labels,
     /// Which of the trainers that share each batch.
     pub rank: u32,
     /// Trainers that share each batch.
@@ -141,7 +144,14 @@ impl Place {
         if let Some(Difference { setting, left, right }) = spec.difference(&self.spec) {
             return Err(format!("expected {setting} {right} as the stream began with, found {left}"));
         }
-        let StreamSettings { rank, world_size, accepted, .. } = settings;
+        let StreamSettings { labels, rank, world_size, accepted, .. } = settings;
+        if *labels != self.labels {
+            let (expected, found) = (self.labels.word(), labels.word());
+            return Err(format!(
+                "expected {expected} labels as the stream began with, found {found} ones, which have other classes; \
+                 go on with --labels {expected}"
+            ));
+        }
         if (*rank, *world_size) != (self.rank, self.world_size) && !accepted.contains(&Change::World) {
             return Err(format!(
                 "expected rank {} of {} as the stream began with, found rank {rank} of {world_size}; go on with \

@@ -6,7 +6,7 @@ use crate::fetch::{Fetch, Fetched};
 use crate::place::{Kind, Place, Takeover};
 use crate::waits::WaitLog;
 use crate::{BundleChoice, Error, Result, StreamSettings};
-use recognizer::Batch;
+use recognizer::{Batch, Mixture, Part, Source};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -48,6 +48,23 @@ pub struct Received {
     pub digest: [u8; 32],
     /// Length of its message on the wire.
     pub message_bytes: usize,
+}
+
+impl Received {
+    /// The batch with its blended rows as mixtures of their parents, of whom each has so many.
+    pub(crate) fn softened(self, parents: usize) -> Batch {
+        let Self { mut batch, provenance, .. } = self;
+        let parts = provenance.parents.into_iter().zip(provenance.parent_weights);
+        let mut parts = parts.map(|(class, weight)| Part { class, weight });
+        let blended = (0..).zip(&mut batch.labels).zip(&batch.sources);
+        for ((row, label), _) in blended.filter(|(_, source)| **source == Source::Blended) {
+            let parts: Vec<Part> = parts.by_ref().take(parents).collect();
+            // The heaviest comes first.
+            *label = parts.first().map_or(*label, |part| part.class);
+            batch.mixtures.push(Mixture { row, parts });
+        }
+        batch
+    }
 }
 
 impl Reader {
@@ -114,17 +131,33 @@ impl Reader {
 
     /// Where the stream goes on.
     pub fn place(&self) -> Place {
-        // What is to come yet is the server's to declare anew: it may not be the same for all ranks.
-        let past = self.takeovers.iter().filter(|takeover| takeover.first <= self.next);
-        Place {
-            takeovers: past.cloned().collect(),
-            kind: Kind::Stream,
-            spec: self.description.spec.clone(),
-            rank: self.settings.rank,
-            world_size: self.settings.world_size,
-            origin: self.description.origin.clone(),
-            next: self.next,
+        self.place_later()()
+    }
+
+    /// The same, put together when it is wanted: it holds the spec, which may have a weight for each of
+    /// a million identities.
+    pub fn place_later(&self) -> impl Fn() -> Place + Send + use<> {
+        let (settings, description) = (self.settings.clone(), self.description.clone());
+        let (takeovers, next) = (self.takeovers.clone(), self.next);
+        move || {
+            // What is to come yet is the server's to declare anew: it may not be the same for all ranks.
+            let past = takeovers.iter().filter(|takeover| takeover.first <= next);
+            Place {
+                takeovers: past.cloned().collect(),
+                kind: Kind::Stream,
+                spec: description.spec.clone(),
+                labels: settings.labels,
+                rank: settings.rank,
+                world_size: settings.world_size,
+                origin: description.origin.clone(),
+                next,
+            }
         }
+    }
+
+    /// Index of the next batch.
+    pub(crate) fn next_index(&self) -> u64 {
+        self.next
     }
 
     /// Goes on from a place.

@@ -7,7 +7,7 @@
 
 use crate::ledger::{Entry, Ledger};
 use crate::{Place, Recipe, Result, StreamSource};
-use recognizer::{Batch, BatchSource, CheckpointRecorder, SourceError};
+use recognizer::{Batch, BatchSource, CheckpointRecorder, LatePlace, SourceError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -100,19 +100,26 @@ impl BatchSource for Recorded {
     fn next(&mut self) -> Result<Batch, SourceError> {
         let received = self.source.next_received()?;
         self.write_down(received.batch.index, &received.digest)?;
-        Ok(received.batch)
+        Ok(self.source.labelled(received))
     }
 
     fn place(&self) -> Value {
-        let mut place = self.source.place();
+        self.place_later()()
+    }
+
+    fn place_later(&self) -> LatePlace {
         let ledger = self.ledger();
-        let next = place.get("next").and_then(Value::as_u64);
         // Before the first batch of a session the list may still hold what an earlier one read ahead.
-        if let (Some((first, _)), true) = (ledger.range(), ledger.next() == next) {
-            let trained_on = TrainedOn { first, digest: ledger.digest() };
-            place[TRAINED_ON] = serde_json::to_value(trained_on).unwrap_or_default();
-        }
-        place
+        let range = ledger.range().filter(|_| ledger.next() == Some(self.source.next_index()));
+        let trained_on = range.map(|(first, _)| TrainedOn { first, digest: ledger.digest() });
+        let place = self.source.place_later();
+        Box::new(move || {
+            let mut place = place();
+            if let Some(trained_on) = &trained_on {
+                place[TRAINED_ON] = serde_json::to_value(trained_on).unwrap_or_default();
+            }
+            place
+        })
     }
 
     fn resume(&mut self, place: &Value) -> Result<(), SourceError> {

@@ -2,6 +2,7 @@
 
 use crate::place::{Change, Takeover};
 use crate::{Access, Connect, ServerUrl, Spec};
+use serde::{Deserialize, Serialize};
 use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 /// Everything that decides which batches come, and how they are fetched.
@@ -21,6 +22,8 @@ pub struct StreamSettings {
     pub first: u64,
     /// Index after the last batch; `None` for a stream without end.
     pub end: Option<u64>,
+    /// What blended rows are learned as.
+    pub labels: Labels,
     /// Which weights make the batches.
     pub bundle: BundleChoice,
     /// Batches after which the next server goes on, so that their load evens out; `None` for never.
@@ -37,6 +40,31 @@ pub struct StreamSettings {
     pub connector: Option<Arc<dyn Connect>>,
     /// Whether people are told nothing of servers that are waited for.
     pub silent: bool,
+}
+
+/// What blended rows are learned as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Labels {
+    /// People of their own: a class for each of them
+    #[default]
+    Hard,
+    /// The people they are blended from, each by its weight
+    Soft,
+}
+
+impl Labels {
+    pub(crate) fn is_hard(&self) -> bool {
+        *self == Self::Hard
+    }
+
+    /// As `--labels` names it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Hard => "hard",
+            Self::Soft => "soft",
+        }
+    }
 }
 
 /// Which weights make the batches of a stream.
@@ -87,6 +115,7 @@ impl StreamSettings {
             world_size: 1,
             first: 0,
             end: None,
+            labels: Labels::Hard,
             bundle: BundleChoice::Stay,
             lease: None,
             trainer: String::new(),

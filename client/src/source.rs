@@ -2,9 +2,9 @@
 
 use crate::check::Description;
 use crate::place::{Place, short};
-use crate::{Error, Reader, Received, Result, StreamSettings, Waits};
+use crate::{Error, Labels, Reader, Received, Result, StreamSettings, Waits};
 use command::Interrupt;
-use recognizer::{Batch, BatchSource, SourceError};
+use recognizer::{Batch, BatchSource, LatePlace, SourceError};
 use serde_json::Value;
 use std::pin::pin;
 use std::time::Duration;
@@ -54,6 +54,19 @@ impl StreamSource {
         self.reader.place()
     }
 
+    /// Index of the next batch.
+    pub(crate) fn next_index(&self) -> u64 {
+        self.reader.next_index()
+    }
+
+    /// What a training learns from: the batch with the labels that the settings ask for.
+    pub(crate) fn labelled(&self, received: Received) -> Batch {
+        match self.settings().labels {
+            Labels::Hard => received.batch,
+            Labels::Soft => received.softened(self.reader.description().spec.blending.parents as usize),
+        }
+    }
+
     /// Identities of the dataset; later classes are blended.
     pub fn identities(&self) -> usize {
         self.reader.description().identities as usize
@@ -85,7 +98,11 @@ async fn unless_interrupted<T>(interrupt: &Interrupt, answer: impl Future<Output
 
 impl BatchSource for StreamSource {
     fn classes(&self) -> usize {
-        self.reader.description().classes as usize
+        let description = self.reader.description();
+        match self.settings().labels {
+            Labels::Hard => description.classes as usize,
+            Labels::Soft => description.identities as usize,
+        }
     }
 
     fn channels(&self) -> usize {
@@ -97,12 +114,18 @@ impl BatchSource for StreamSource {
     }
 
     fn next(&mut self) -> Result<Batch, SourceError> {
-        Ok(self.next_received()?.batch)
+        let received = self.next_received()?;
+        Ok(self.labelled(received))
     }
 
     fn place(&self) -> Value {
+        self.place_later()()
+    }
+
+    fn place_later(&self) -> LatePlace {
+        let place = self.reader.place_later();
         // Plain structs of numbers and texts always have a JSON form.
-        serde_json::to_value(self.current_place()).unwrap_or_default()
+        Box::new(move || serde_json::to_value(place()).unwrap_or_default())
     }
 
     fn resume(&mut self, place: &Value) -> Result<(), SourceError> {
@@ -114,11 +137,13 @@ impl BatchSource for StreamSource {
 
     /// Names no server, so that a training's checkpoints don't depend on who sent its batches.
     fn describe(&self) -> String {
-        let Description { spec, origin, identities, classes, .. } = self.reader.description();
+        let Description { spec, origin, identities, .. } = self.reader.description();
+        let soft = if self.settings().labels.is_hard() { "" } else { ", soft labels" };
         format!(
-            "a stream of {} ({} classes from {identities} identities, dataset {}, bundle {})",
+            "a stream of {}{} ({} classes from {identities} identities{soft}, dataset {}, bundle {})",
             spec.mix,
-            classes,
+            spec.schedule,
+            self.classes(),
             short(&origin.dataset),
             short(&origin.bundle)
         )

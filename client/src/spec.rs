@@ -1,10 +1,12 @@
 //! What the batches of a stream are made of, as a trainer writes it and its checkpoint keeps it.
 
+mod mix;
 mod wire;
+
+pub use mix::{Mix, MixPoint, Schedule, Shape};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::str::FromStr;
 
 /// A stream's spec. Two streams with equal specs over the same dataset and bundle are equal
 /// batch by batch.
@@ -14,8 +16,11 @@ pub struct Spec {
     pub seed: u64,
     /// Rows of a batch, over all ranks: 1 to 1024.
     pub batch_size: u32,
-    /// Shares of the sources.
+    /// Shares of the sources: of all batches, or of the first one.
     pub mix: Mix,
+    /// Other shares from later batches on.
+    #[serde(default)]
+    pub schedule: Schedule,
     /// How identities are chosen for real and existing rows.
     pub sampling: Sampling,
     /// The invented identities.
@@ -35,17 +40,6 @@ pub struct Spec {
     pub filter: Option<Filter>,
 }
 
-/// Shares of the sources by weight; only their ratios count.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Mix {
-    /// Images of the dataset.
-    pub real: f64,
-    /// New images of its identities.
-    pub existing: f64,
-    /// Images of identities blended from several.
-    pub blended: f64,
-}
-
 /// How identities are chosen for real and existing rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -63,6 +57,17 @@ pub enum Sampling {
     },
     /// Each identity with its own probability: one weight for each, in class order.
     Weighted(Vec<f64>),
+    /// As `PerBatch`, in groups of people who look alike.
+    Neighbours {
+        /// P.
+        identities: u32,
+        /// K.
+        images: u32,
+        /// Nearest of each group's first, among whom the others are drawn: 1 to 1024.
+        neighbours: u32,
+        /// People of a group: 2 to P, at most `neighbours` + 1.
+        group: u32,
+    },
 }
 
 /// The invented identities.
@@ -137,6 +142,7 @@ impl Spec {
             seed,
             batch_size,
             mix,
+            schedule: Schedule::default(),
             sampling: Sampling::ByImage,
             blending: Blending::default(),
             latent: Latent::Prior { truncation: 0.0 },
@@ -145,6 +151,11 @@ impl Spec {
             centres: None,
             filter: None,
         }
+    }
+
+    /// Whether any batch has blended rows.
+    pub fn has_blended(&self) -> bool {
+        self.mix.blended > 0.0 || self.schedule.points().iter().any(|point| point.mix.blended > 0.0)
     }
 
     /// Whether `echo`, the spec with defaults written out, is this one: the first setting in which
@@ -212,41 +223,4 @@ fn first_difference(path: &str, left: &Value, right: &Value) -> Option<Differenc
         });
     }
     Some(Difference { setting: path.to_owned(), left: left.clone(), right: right.clone() })
-}
-
-impl FromStr for Mix {
-    type Err = String;
-
-    /// `real=0.5,existing=0.3,blended=0.2`; a source that is left out has weight 0.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut weights = [("real", None), ("existing", None), ("blended", None)];
-        for part in text.split(',') {
-            let Some((name, weight)) = part.split_once('=') else {
-                return Err(format!("expected SOURCE=WEIGHT[,SOURCE=WEIGHT], found {part:?}"));
-            };
-            let Some((name, slot)) = weights.iter_mut().find(|(known, _)| *known == name.trim()) else {
-                return Err(format!("expected real, existing or blended, found {name:?}"));
-            };
-            let weight = match weight.trim().parse::<f64>() {
-                Ok(weight) if weight.is_finite() && weight >= 0.0 => weight,
-                _ => return Err(format!("expected a weight of at least 0 for {name}, found {weight:?}")),
-            };
-            if slot.replace(weight).is_some() {
-                return Err(format!("expected each source once, found {name} twice"));
-            }
-        }
-        let [real, existing, blended] = weights.map(|(_, weight)| weight.unwrap_or(0.0));
-        let sum = real + existing + blended;
-        if sum > 0.0 && sum.is_finite() {
-            Ok(Self { real, existing, blended })
-        } else {
-            Err(format!("expected weights with a sum above 0, found {sum}"))
-        }
-    }
-}
-
-impl std::fmt::Display for Mix {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "real={},existing={},blended={}", self.real, self.existing, self.blended)
-    }
 }

@@ -43,6 +43,23 @@ pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 /// Entries of a table of bundles, at most: those to come and the one before them.
 pub const MAX_TAKEOVERS: usize = 1024;
 
+/// Points of the longest schedule of a mix.
+pub const MAX_MIX_POINTS: usize = 64;
+
+/// The largest index of a point of a schedule. What lies before the last point is walked through
+/// when a stream is opened.
+pub const MAX_MIX_INDEX: u64 = 1 << 22;
+
+/// Nearest identities of an anchor, at most.
+pub const MAX_NEIGHBOURS: u32 = 1024;
+
+/// Identities among which neighbours are looked for, at most. To find one anchor's takes a sixth of a
+/// microsecond for each.
+pub const MAX_NEAR_IDENTITIES: u32 = 1 << 17;
+
+/// Classes in one page of a manifest, at most.
+pub const MAX_MANIFEST: u32 = 4096;
+
 /// HTTP/2 flow-control window that a receiver of batches should open, in bytes, for the stream
 /// and for the connection. The default of 64 KiB halves the throughput on loopback and does worse
 /// on a long line.

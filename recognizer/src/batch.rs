@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Labelled images for one training step, in a fixed order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Place in the stream: batch 0 is the first of a source that was never resumed.
     pub index: u64,
@@ -16,11 +16,34 @@ pub struct Batch {
     pub channels: usize,
     /// `rows * 128 * 128 * channels` bytes, NHWC.
     pub pixels: Bytes,
-    /// One class per row, each below [`BatchSource::classes`].
+    /// One class per row, each below [`BatchSource::classes`]; of a row in `mixtures`, the heaviest.
     pub labels: Vec<u32>,
     /// One per row.
     pub sources: Vec<Source>,
+    /// Rows that are learned as several classes at once, by ascending row; all others as their label.
+    pub mixtures: Vec<Mixture>,
 }
+
+/// A row that is of several classes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mixture {
+    /// Which row of the batch.
+    pub row: u32,
+    /// Its classes.
+    pub parts: Vec<Part>,
+}
+
+/// A class's part in a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Part {
+    /// Which class.
+    pub class: u32,
+    /// How much of the row; the parts of a row sum to 1.
+    pub weight: f32,
+}
+
+/// Weights are rounded to 32 bits.
+const SUM_TOLERANCE: f64 = 1e-4;
 
 impl Batch {
     /// Refuses a batch that does not keep what its fields promise.
@@ -46,10 +69,27 @@ impl Batch {
                 self.sources.len()
             ));
         }
-        match self.labels.iter().find(|&&label| label as usize >= classes) {
-            Some(label) => refuse(format!("expected labels below {classes}, found {label}")),
-            None => Ok(()),
+        if let Some(label) = self.labels.iter().find(|&&label| label as usize >= classes) {
+            return refuse(format!("expected labels below {classes}, found {label}"));
         }
+        let mut least = 0;
+        for Mixture { row, parts } in &self.mixtures {
+            if !(least..self.rows).contains(&(*row as usize)) {
+                return refuse(format!("expected mixtures of ascending rows below {}, found row {row}", self.rows));
+            }
+            if let Some(part) = parts.iter().find(|part| part.class as usize >= classes) {
+                return refuse(format!("row {row}: expected classes below {classes}, found {}", part.class));
+            }
+            let sum: f64 = parts.iter().map(|part| f64::from(part.weight)).sum();
+            // A sum that is not a number is no better.
+            if !((sum - 1.0).abs() <= SUM_TOLERANCE && parts.iter().all(|part| part.weight >= 0.0)) {
+                return refuse(format!(
+                    "row {row}: expected weights of at least 0 that sum to 1, found a sum of {sum}"
+                ));
+            }
+            least = *row as usize + 1;
+        }
+        Ok(())
     }
 }
 
@@ -64,6 +104,9 @@ pub enum Source {
     /// A generated image of an identity blended from several of the data set.
     Blended,
 }
+
+/// A place in a stream that is not written out yet.
+pub type LatePlace = Box<dyn Fn() -> serde_json::Value + Send>;
 
 /// An endless, resumable sequence of batches.
 ///
@@ -86,6 +129,13 @@ pub trait BatchSource: Send {
     /// Where [`BatchSource::next`] goes on, with whatever tells this stream from another. Kept in
     /// checkpoints, and readable there.
     fn place(&self) -> serde_json::Value;
+
+    /// [`BatchSource::place`] as it is now, written out whenever it is wanted: it is taken after every
+    /// batch and kept once in a checkpoint. For a source whose places are long.
+    fn place_later(&self) -> LatePlace {
+        let place = self.place();
+        Box::new(move || place.clone())
+    }
 
     /// Goes on at a place that an equal source gave. A place of another stream is refused.
     fn resume(&mut self, place: &serde_json::Value) -> Result<(), SourceError>;

@@ -140,6 +140,7 @@ impl BatchSource for FolderSource {
             pixels: pixels.into(),
             labels: rows.iter().map(|&image| self.dataset.image_identity(image) as u32).collect(),
             sources: vec![Source::Real; rows.len()],
+            mixtures: Vec::new(),
         })
     }
 

@@ -1,7 +1,6 @@
 //! The next batches are made while the network works on this one.
 
-use crate::batch::{Batch, BatchSource, SourceError};
-use serde_json::Value;
+use crate::batch::{Batch, BatchSource, LatePlace, SourceError};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,7 @@ pub(crate) struct Prefetched {
 pub(crate) struct Fetched {
     pub(crate) batch: Batch,
     /// Where the source stood right after this batch, however far it has run ahead since.
-    pub(crate) place: Value,
+    pub(crate) place: LatePlace,
 }
 
 /// Runs `consume` while another thread asks `source` for batches.
@@ -33,7 +32,7 @@ pub(crate) fn prefetch<T>(source: &mut dyn BatchSource, consume: impl FnOnce(Pre
             loop {
                 let fetched = source.next().and_then(|batch| {
                     batch.check(classes)?;
-                    Ok(Fetched { batch, place: source.place() })
+                    Ok(Fetched { batch, place: source.place_later() })
                 });
                 let last = fetched.is_err();
                 // The channel closes when `consume` has enough.

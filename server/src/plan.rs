@@ -8,10 +8,10 @@
 //! - a row's random numbers come from `(seed, purpose, index, row)`, where `row` counts within the
 //!   global batch, so a rank's slice is a slice of the same rows.
 //!
-//! In order: [`catalogue`] (who there is), [`centres`] (who is near whom), [`spec`] (what is asked for, checked), [`mix`] (how many
-//! rows of each source), [`identities`] and [`blending`] (who is in them), [`guard`] (who of the blended
-//! is too near somebody real), [`latent`] (the vector
-//! that a generated row's counter stands for).
+//! In order: [`catalogue`] (who there is), [`centres`] (who is near whom), [`spec`] (what is asked for,
+//! checked), [`mix`] (how many rows of each source, the same throughout or scheduled), [`identities`],
+//! [`neighbours`] and [`blending`] (who is in them), [`guard`] (who of the blended is too near somebody
+//! real), [`latent`] (the vector that a generated row's counter stands for).
 
 pub mod blending;
 pub mod catalogue;
@@ -20,6 +20,7 @@ pub mod guard;
 pub mod identities;
 pub mod latent;
 pub mod mix;
+pub mod neighbours;
 pub mod spec;
 
 use blending::{Blending, Parent};
@@ -88,8 +89,8 @@ impl Planner {
     /// it names, if any.
     pub fn new(spec: Arc<Spec>, catalogue: Arc<Catalogue>, centres: Option<Arc<Centres>>) -> Self {
         Self {
-            mixer: Mixer::new(&spec.mix, spec.batch_size),
-            identities: Identities::new(&spec, catalogue.clone()),
+            mixer: Mixer::new(&spec.mix, &spec.schedule, spec.batch_size),
+            identities: Identities::new(&spec, catalogue.clone(), centres.clone()),
             blending: Blending::new(&spec, catalogue.clone(), centres),
             order: Chance::new(spec.seed, "row order"),
             bases: Chance::new(spec.seed, "encoded images"),
@@ -103,7 +104,7 @@ impl Planner {
         &self.spec
     }
 
-    /// Classes of the stream: the identities, and the blended ones when the mix has any.
+    /// Classes of the stream: the identities, and the blended ones when the mix has any in some batch.
     pub fn classes(&self) -> u32 {
         self.spec.classes(self.catalogue.identities())
     }

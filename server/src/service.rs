@@ -212,6 +212,17 @@ impl Augment for Service {
         answer(&self.served, "lookalike.v1.Augment/Encode", self.encode_images(request)).await
     }
 
+    async fn get_manifest(
+        &self,
+        request: Request<v1::ManifestRequest>,
+    ) -> Result<Response<v1::ManifestResponse>, Status> {
+        let request = request.into_inner();
+        // Of a page of blended people, each is worked out.
+        let served = self.served.clone();
+        let page = self.served.makers.run(move || Ok(reply::manifest(&served, &request::classes(&served, request)?)));
+        answer(&self.served, "lookalike.v1.Augment/GetManifest", page).await
+    }
+
     async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
         let taken = async {

@@ -1,6 +1,6 @@
 //! Specs as the messages that servers read and echo.
 
-use super::{Augmentation, Blending, Channels, Filter, Latent, Mix, Sampling, Spec};
+use super::{Augmentation, Blending, Channels, Filter, Latent, Mix, MixPoint, Sampling, Schedule, Shape, Spec};
 use proto::v1::{self, identity_sampling::Rule, latent::Kind};
 
 impl From<&Spec> for v1::StreamSpec {
@@ -10,6 +10,9 @@ impl From<&Spec> for v1::StreamSpec {
             Sampling::ByIdentity => Rule::ByIdentity(v1::ByIdentity {}),
             &Sampling::PerBatch { identities, images } => Rule::PerBatch(v1::PerBatch { identities, images }),
             Sampling::Weighted(weights) => Rule::Weighted(v1::Weighted { weights: weights.clone() }),
+            &Sampling::Neighbours { identities, images, neighbours, group } => {
+                Rule::Neighbours(v1::Neighbours { identities, images, neighbours, group })
+            }
         };
         let kind = match spec.latent {
             Latent::Prior { truncation } => Kind::Prior(v1::Prior { truncation }),
@@ -25,10 +28,11 @@ impl From<&Spec> for v1::StreamSpec {
             Some(Channels::Rgb) => v1::PixelFormat::Rgb,
         };
         let Mix { real, existing, blended } = spec.mix;
+        let schedule = (!spec.schedule.points().is_empty()).then(|| (&spec.schedule).into());
         Self {
             seed: spec.seed,
             batch_size: spec.batch_size,
-            mix: Some(v1::Mix { real, existing, blended }),
+            mix: Some(v1::Mix { real, existing, blended, schedule }),
             identities: Some(v1::IdentitySampling { rule: Some(rule) }),
             blending: Some(v1::Blending {
                 count: spec.blending.count.unwrap_or(0),
@@ -50,6 +54,38 @@ impl From<&Spec> for v1::StreamSpec {
     }
 }
 
+impl From<&Schedule> for v1::MixSchedule {
+    fn from(schedule: &Schedule) -> Self {
+        let point = |point: &MixPoint| {
+            let Mix { real, existing, blended } = point.mix;
+            v1::MixPoint { index: point.index, real, existing, blended }
+        };
+        let shape = match schedule.shape() {
+            Shape::Steps => v1::mix_schedule::Shape::Steps,
+            Shape::Linear => v1::mix_schedule::Shape::Linear,
+        };
+        Self { points: schedule.points().iter().map(point).collect(), shape: shape.into() }
+    }
+}
+
+impl TryFrom<v1::MixSchedule> for Schedule {
+    type Error = String;
+
+    fn try_from(schedule: v1::MixSchedule) -> Result<Self, String> {
+        let point = |point: v1::MixPoint| {
+            let v1::MixPoint { index, real, existing, blended } = point;
+            MixPoint { index, mix: Mix { real, existing, blended } }
+        };
+        let shape = match v1::mix_schedule::Shape::try_from(schedule.shape) {
+            Ok(v1::mix_schedule::Shape::Linear) => Shape::Linear,
+            Ok(v1::mix_schedule::Shape::Steps) => Shape::Steps,
+            _ if schedule.points.is_empty() => Shape::default(),
+            _ => return Err("expected a shape of the mix's schedule, found none".to_owned()),
+        };
+        Self::new(schedule.points.into_iter().map(point).collect(), shape)
+    }
+}
+
 impl TryFrom<v1::StreamSpec> for Spec {
     type Error = String;
 
@@ -64,11 +100,15 @@ impl TryFrom<v1::StreamSpec> for Spec {
             seed: spec.seed,
             batch_size: spec.batch_size,
             mix: Mix { real: mix.real, existing: mix.existing, blended: mix.blended },
+            schedule: mix.schedule.unwrap_or_default().try_into()?,
             sampling: match rule.ok_or_else(|| missing("identity sampling"))? {
                 Rule::ByImage(_) => Sampling::ByImage,
                 Rule::ByIdentity(_) => Sampling::ByIdentity,
                 Rule::PerBatch(v1::PerBatch { identities, images }) => Sampling::PerBatch { identities, images },
                 Rule::Weighted(weighted) => Sampling::Weighted(weighted.weights),
+                Rule::Neighbours(v1::Neighbours { identities, images, neighbours, group }) => {
+                    Sampling::Neighbours { identities, images, neighbours, group }
+                }
             },
             blending: Blending {
                 count: Some(blending.count),

@@ -97,6 +97,13 @@ impl Augment for Passing {
         self.server.clone().encode(request).await
     }
 
+    async fn get_manifest(
+        &self,
+        request: Request<v1::ManifestRequest>,
+    ) -> Result<Response<v1::ManifestResponse>, Status> {
+        self.server.clone().get_manifest(request).await
+    }
+
     async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportResponse>, Status> {
         self.server.clone().report(request).await
     }

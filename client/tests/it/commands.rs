@@ -81,11 +81,16 @@ fn every_flag_of_a_spec_reaches_the_stream() {
         client(place.path(), &[&args, more].concat())
     };
     let usual = json(&probe(&[]))["digest"].clone();
-    let specs: [&[&str]; 15] = [
+    let specs: [&[&str]; 17] = [
         &["--seed", "2"],
         &["--mix", "real=1,existing=1"],
+        &["--mix-at", "1:blended=1"],
+        &["--mix-at", "1:real=1", "--mix-at", "2:blended=1"],
+        &["--mix-at", "2:real=1;3:blended=1", "--mix-shape", "linear"],
         &["--sampling", "by-identity"],
         &["--sampling", "4x2"],
+        &["--sampling", "4x2~2"],
+        &["--sampling", "4x2~3:2"],
         &["--sampling", "weights:weights"],
         &["--blended-identities", "3"],
         &["--parents", "3"],
@@ -103,6 +108,45 @@ fn every_flag_of_a_spec_reaches_the_stream() {
     for (nth, digest) in digests.iter().enumerate() {
         assert!(*digest != usual && !digests[..nth].contains(digest), "{nth}");
     }
+}
+
+#[test]
+fn a_manifest_tells_the_size_of_the_head_and_who_each_class_is() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Running::ordinary();
+    let url = server.url();
+    let manifest = |more: &[&str]| {
+        let args = ["manifest", "--server", &url, "--blended-identities", "5000", "--parents", "3", "--quiet"];
+        client(place.path(), &[&args, more].concat())
+    };
+    let figures = json(&manifest(&["--json", "--out", "list.jsonl"]));
+    let number = |name: &str| figures[name].as_u64().unwrap();
+    assert_eq!(
+        ["classes", "identities", "blended", "identities_shown", "blended_shown"].map(number),
+        [5006, 6, 5000, 6, 5000]
+    );
+    assert_eq!((&figures["dataset"], &figures["bundle"]), (&Value::from("d0"), &Value::from("b0")));
+    // More than one page, in order.
+    let list = std::fs::read_to_string(place.path().join("list.jsonl")).unwrap();
+    let classes: Vec<Value> = list.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(classes.len(), 5006);
+    assert!(classes.iter().enumerate().all(|(nth, class)| class["class"] == nth));
+    assert_eq!((&classes[2]["name"], &classes[2]["images"]), (&Value::from("person 2"), &Value::from(4)));
+    let heaviest = classes[4500]["parents"][0]["weight"].as_f64().unwrap();
+    assert!(classes[4500]["parents"].as_array().unwrap().len() == 3 && heaviest >= 1.0 / 3.0, "{}", classes[4500]);
+
+    let table = String::from_utf8(manifest(&["--out", "list.csv"]).stdout).unwrap();
+    assert!(table.contains("5,006 classes") && table.contains("5,000, of whom rows can show 5,000"), "{table}");
+    let list = std::fs::read_to_string(place.path().join("list.csv")).unwrap();
+    assert_eq!(list.lines().take(2).collect::<Vec<_>>(), ["class,shown,name,images,parents", "0,true,person 0,4,"]);
+    assert_eq!(list.lines().count(), 5007);
+    // Without blended rows nobody is invented.
+    assert_eq!(json(&manifest(&["--json", "--mix", "real=1"]))["classes"], 6);
+    let (code, sentence) = refusal(&manifest(&["--out", "absent/list.csv"]));
+    assert!(code == Some(1) && sentence.contains("absent/list.csv"), "{sentence}");
+    let (code, sentence) = refusal(&manifest(&["--sampling", "7x7", "--out", "never.csv"]));
+    assert!(code == Some(1) && sentence.contains("expected identities x images to be the batch size 64"), "{sentence}");
+    assert!(!place.path().join("never.csv").exists());
 }
 
 #[test]
@@ -167,6 +211,9 @@ fn what_can_not_be_done_is_refused_in_one_sentence() {
         ["--batch", "1025"],
         ["--mix", "real=0"],
         ["--mix", "new=1"],
+        ["--mix-at", "real=1"],
+        ["--mix-at", "0:real=1"],
+        ["--mix-shape", "round"],
         ["--parents", "1"],
         ["--parents", "6"],
         ["--alpha", "0"],
@@ -177,6 +224,8 @@ fn what_can_not_be_done_is_refused_in_one_sentence() {
         ["--truncation", "0.01"],
         ["--jitter", "11"],
         ["--sampling", "by-age"],
+        ["--sampling", "4x2~0"],
+        ["--sampling", "4~2"],
         ["--server", "ftp://x"],
         ["--batches", "0"],
         ["--accept", "all"],

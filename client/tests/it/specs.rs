@@ -1,7 +1,12 @@
-use client::spec::{Augmentation, Blending, Channels, Filter, Latent, Mix, Sampling, Spec};
+use crate::fixture::{Running, read, settings, try_connect};
+use client::StreamSettings;
+use client::spec::{
+    Augmentation, Blending, Channels, Filter, Latent, Mix, MixPoint, Sampling, Schedule, Shape, Spec,
+};
 use proptest::option;
 use proptest::prelude::*;
 use proto::v1;
+use recognizer::{Batch, BatchSource, Source};
 
 fn sampling() -> impl Strategy<Value = Sampling> {
     prop_oneof![
@@ -9,6 +14,9 @@ fn sampling() -> impl Strategy<Value = Sampling> {
         Just(Sampling::ByIdentity),
         (1u32.., 1u32..).prop_map(|(identities, images)| Sampling::PerBatch { identities, images }),
         prop::collection::vec(0.0f64..1e9, 1..5).prop_map(Sampling::Weighted),
+        (1u32.., 1u32.., 1u32.., 1u32..).prop_map(|(identities, images, neighbours, group)| {
+            Sampling::Neighbours { identities, images, neighbours, group }
+        }),
     ]
 }
 
@@ -26,10 +34,18 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn schedule()(points in prop::collection::btree_map(1u64..1 << 22, mix(), 0..5), linear: bool) -> Schedule {
+        let points = points.into_iter().map(|(index, mix)| MixPoint { index, mix }).collect();
+        Schedule::new(points, if linear { Shape::Linear } else { Shape::Steps }).unwrap()
+    }
+}
+
+prop_compose! {
     /// With every default written out, as a header has it.
     pub(crate) fn spec()(
         (seed, batch_size) in (any::<u64>(), 1u32..1024),
         mix in mix(),
+        schedule in schedule(),
         sampling in sampling(),
         (count, parents, alpha, max_weight, blending_seed) in
             (1u32.., 2u32..6, 0.01f64..1000.0, 0.01f64..1.0, any::<u64>()),
@@ -40,6 +56,7 @@ prop_compose! {
         filter in option::of((-1.0f64..1.0, 0u32..5)),
     ) -> Spec {
         Spec {
+            schedule,
             sampling,
             blending: Blending { count: Some(count), parents, alpha, max_weight, seed: Some(blending_seed), max_similarity: guarded },
             latent,
@@ -72,7 +89,63 @@ proptest! {
     #[test]
     fn a_mix_is_read_as_it_is_written(mix in mix()) {
         prop_assert_eq!(mix.to_string().parse(), Ok(mix));
+        let point = MixPoint { index: 7, mix };
+        prop_assert_eq!(point.to_string().parse(), Ok(point));
     }
+
+    #[test]
+    fn a_spec_of_a_time_without_schedules_is_that_of_a_mix_that_stays(spec in spec()) {
+        let mut old = serde_json::to_value(&spec).unwrap();
+        old.as_object_mut().unwrap().remove("schedule");
+        let read: Spec = serde_json::from_value(old).unwrap();
+        prop_assert_eq!(read, Spec { schedule: Schedule::default(), ..spec });
+    }
+}
+
+#[test]
+fn a_change_of_the_mix_that_no_stream_can_have_is_refused() {
+    let refusal = |text: &str| text.parse::<MixPoint>().unwrap_err();
+    assert_eq!(refusal("real=1"), r#"expected INDEX:SOURCE=WEIGHT[,SOURCE=WEIGHT], found "real=1""#);
+    assert_eq!(refusal("0:real=1"), r#"expected the index of a batch from 1 to 4194304, found "0""#);
+    assert_eq!(refusal("5:real=0"), "expected weights with a sum above 0, found 0");
+    let at = |index| MixPoint { index, mix: Mix { real: 1.0, existing: 0.0, blended: 0.0 } };
+    let refusal = |points| Schedule::new(points, Shape::Steps).unwrap_err();
+    let expected = "expected changes of the mix in order of batches, found one at 5, then one at 5";
+    assert_eq!(refusal(vec![at(5), at(5)]), expected);
+    assert_eq!(refusal((1..=65).map(at).collect()), "expected at most 64 changes of the mix, found 65");
+}
+
+#[test]
+fn a_scheduled_stream_is_sent_as_asked_and_goes_on_from_any_of_its_places() {
+    let server = Running::ordinary();
+    let at = |index, real, blended| MixPoint { index, mix: Mix { real, existing: 0.0, blended } };
+    let schedule = Schedule::new(vec![at(4, 0.5, 0.5), at(6, 0.0, 1.0)], Shape::Linear).unwrap();
+    let settings = || {
+        let usual = settings(&[server.url()], 7);
+        let mix = Mix { real: 1.0, existing: 0.0, blended: 0.0 };
+        StreamSettings { spec: Spec { mix, schedule: schedule.clone(), ..usual.spec.clone() }, ..usual }
+    };
+    let mut source = try_connect(settings()).unwrap();
+    assert_eq!(source.classes(), 6 + 6);
+    let (mut places, mut later) = (Vec::new(), Vec::new());
+    let batches: Vec<_> = (0..10)
+        .map(|_| {
+            places.push(source.place());
+            later.push(source.place_later());
+            read(&mut source, 1).remove(0)
+        })
+        .collect();
+    let blended = |batch: &Batch| batch.sources.iter().filter(|&&source| source == Source::Blended).count();
+    assert_eq!(batches.iter().map(blended).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 6, 8, 8, 8, 8]);
+    assert_eq!(later.iter().map(|place| place()).collect::<Vec<_>>(), places);
+    for (nth, place) in places.iter().enumerate() {
+        let mut again = try_connect(settings()).unwrap();
+        again.resume(place).unwrap();
+        assert_eq!(read(&mut again, 1)[0], batches[nth]);
+    }
+    let mut without = try_connect(StreamSettings { spec: crate::fixture::spec(7), ..settings() }).unwrap();
+    let error = without.resume(&places[3]).unwrap_err().to_string();
+    assert!(error.contains("expected mix"), "{error}");
 }
 
 #[test]

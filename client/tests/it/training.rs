@@ -1,9 +1,9 @@
 use crate::fixture::*;
 use candle_core::Device;
-use client::{StreamSettings, StreamSource};
+use client::{Labels, StreamSettings, StreamSource};
 use command::{Interrupt, RunDirectory};
 use nets::{LightCnnKind, Width};
-use recognizer::{Error, Outcome, Rhythm, Session, TrainConfig};
+use recognizer::{BatchSource, Error, Outcome, Rhythm, Session, Source, TrainConfig};
 use std::path::Path;
 
 const BATCHES: u64 = 12;
@@ -62,6 +62,42 @@ fn a_training_ends_with_the_same_bits_whatever_crashed_on_the_way() {
     });
     same_bits(train(&restarted, &mut source, false).unwrap(), &restarted);
     drop(again.join().unwrap());
+}
+
+#[test]
+fn with_soft_labels_blended_rows_are_learned_as_their_parents_and_a_training_keeps_to_it() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Running::ordinary();
+    let of =
+        |labels, end| try_connect(StreamSettings { labels, end: Some(end), ..settings(&[server.url()], 7) }).unwrap();
+    let (mut hard, mut soft, mut plain) = (of(Labels::Hard, 4), of(Labels::Soft, 4), of(Labels::Hard, 4));
+    // Six identities, six blended ones.
+    assert_eq!((hard.classes(), soft.classes()), (12, 6));
+    for _ in 0..4 {
+        let (hard, soft, plain) = (hard.next().unwrap(), soft.next().unwrap(), plain.next_received().unwrap());
+        assert_eq!((&hard.pixels, &hard.sources, &hard.mixtures), (&soft.pixels, &soft.sources, &Vec::new()));
+        soft.check(6).unwrap();
+        let provenance = plain.provenance.parents.chunks(2).zip(plain.provenance.parent_weights.chunks(2));
+        let mut mixtures = soft.mixtures.iter().zip(provenance);
+        for (row, &source) in hard.sources.iter().enumerate() {
+            if source != Source::Blended {
+                assert_eq!(soft.labels[row], hard.labels[row]);
+                continue;
+            }
+            let (mixture, (parents, weights)) = mixtures.next().unwrap();
+            assert_eq!((mixture.row as usize, soft.labels[row]), (row, parents[0]));
+            let found: Vec<(u32, f32)> = mixture.parts.iter().map(|part| (part.class, part.weight)).collect();
+            assert_eq!(found, parents.iter().copied().zip(weights.iter().copied()).collect::<Vec<_>>());
+        }
+        assert!(mixtures.next().is_none());
+    }
+
+    let run = place.path().join("run");
+    train(&run, &mut of(Labels::Soft, 5), false).unwrap_err();
+    let error = train(&run, &mut of(Labels::Hard, BATCHES), true).unwrap_err().to_string();
+    assert!(error.contains("expected soft labels as the stream began with, found hard ones"), "{error}");
+    let outcome = train(&run, &mut of(Labels::Soft, BATCHES), true).unwrap();
+    assert_eq!(recognizer::load(&outcome.checkpoint, &Device::Cpu).unwrap().card.config.classes, 6);
 }
 
 #[test]

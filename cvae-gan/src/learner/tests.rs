@@ -22,6 +22,7 @@ fn batch(channels: usize) -> Result<Batch> {
         pixels: pixels.into(),
         labels: (0..faces.len()).map(|image| faces.image_identity(image) as u32).collect(),
         sources: vec![recognizer::Source::Real; faces.len()],
+        mixtures: Vec::new(),
     })
 }
 

@@ -4,7 +4,12 @@
 //! Both draw the features of a class together, and any loss that does so quadratically is the same
 //! thing but for how it estimates the centre: within a class
 //! `(1/n^2) sum_ij |f_i - f_j|^2 = 2 (1/n) sum_i |f_i - mean|^2`.
+//!
+//! A row that is a mixture of classes is drawn to the same mixture of their centres, and moves each of
+//! them by its part, which is the way that the gradient of the distance between the two points.
 
+use super::targets::Targets;
+use crate::batch::Part;
 use candle_core::{Result, Tensor, bail};
 
 /// How the loss is named wherever a person reads it.
@@ -35,30 +40,33 @@ impl Centres {
         Tensor::from_slice(&self.values, (classes, self.dimension), &candle_core::Device::Cpu)
     }
 
-    /// `(1 / 2B) sum_i |f_i - m_(y_i)|^2` over features `(B, dimension)`, a scalar through which
-    /// gradients reach the features only.
-    pub fn loss(&self, features: &Tensor, labels: &[u32]) -> Result<Tensor> {
-        let mut own = Vec::with_capacity(labels.len() * self.dimension);
-        for &label in labels {
-            own.extend_from_slice(self.centre(label)?);
+    /// `(1 / 2B) sum_i |f_i - sum_c w_ic m_c|^2` over features `(B, dimension)`, a scalar through which
+    /// gradients reach the features only. `w_ic` is the part of class c in row i.
+    pub fn loss(&self, features: &Tensor, targets: &Targets) -> Result<Tensor> {
+        let mut own = Vec::with_capacity(targets.len() * self.dimension);
+        for row in targets.rows() {
+            own.extend(self.mixed(row)?.into_iter().map(|value| value as f32));
         }
-        let own = Tensor::from_vec(own, (labels.len(), self.dimension), features.device())?;
+        let own = Tensor::from_vec(own, (targets.len(), self.dimension), features.device())?;
         let distance = (features - own.to_dtype(features.dtype())?)?;
-        distance.sqr()?.sum_all()?.affine(0.5 / labels.len() as f64, 0.0)
+        distance.sqr()?.sum_all()?.affine(0.5 / targets.len() as f64, 0.0)
     }
 
     /// Moves each centre of the batch towards its features:
-    /// `m_j -= rate * sum_i (m_j - f_i) / (1 + n_j)` over the `n_j` rows of class j.
-    pub fn update(&mut self, features: &Tensor, labels: &[u32], rate: f64) -> Result<()> {
+    /// `m_j -= rate * sum_i w_ij (sum_c w_ic m_c - f_i) / (1 + sum_i w_ij)`.
+    pub fn update(&mut self, features: &Tensor, targets: &Targets, rate: f64) -> Result<()> {
         let features = features.to_dtype(candle_core::DType::F32)?.to_vec2::<f32>()?;
         // Rows are added in batch order, class by class: the same bits on every run.
         let mut moves = std::collections::BTreeMap::<u32, (f64, Vec<f64>)>::new();
-        for (feature, &label) in features.iter().zip(labels) {
-            let centre = self.centre(label)?;
-            let (count, sum) = moves.entry(label).or_insert_with(|| (0.0, vec![0.0; centre.len()]));
-            *count += 1.0;
-            for ((sum, &centre), &value) in sum.iter_mut().zip(centre).zip(feature) {
-                *sum += f64::from(centre) - f64::from(value);
+        for (feature, row) in features.iter().zip(targets.rows()) {
+            let own = self.mixed(row)?;
+            for part in row {
+                let weight = f64::from(part.weight);
+                let (count, sum) = moves.entry(part.class).or_insert_with(|| (0.0, vec![0.0; own.len()]));
+                *count += weight;
+                for ((sum, &own), &value) in sum.iter_mut().zip(&own).zip(feature) {
+                    *sum += weight * (own - f64::from(value));
+                }
             }
         }
         for (label, (count, sum)) in moves {
@@ -68,6 +76,17 @@ impl Centres {
             }
         }
         Ok(())
+    }
+
+    /// The centres of a row's classes, mixed as they are in it.
+    fn mixed(&self, row: &[Part]) -> Result<Vec<f64>> {
+        let mut mixed = vec![0.0; self.dimension];
+        for part in row {
+            for (mixed, &centre) in mixed.iter_mut().zip(self.centre(part.class)?) {
+                *mixed += f64::from(part.weight) * f64::from(centre);
+            }
+        }
+        Ok(mixed)
     }
 
     fn centre(&self, label: u32) -> Result<&[f32]> {

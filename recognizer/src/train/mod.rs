@@ -15,13 +15,14 @@ mod curves;
 mod dropout;
 mod gathered;
 mod state;
+pub mod targets;
 mod trainer;
 
 pub use command::training::Rhythm;
 pub use config::{Loss, Schedule, TrainConfig};
 pub use trainer::{Step, Trainer};
 
-use crate::batch::{BatchSource, CheckpointRecorder, SourceError};
+use crate::batch::{BatchSource, CheckpointRecorder, LatePlace, SourceError};
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluation, PairSet};
 use crate::prefetch::{Prefetched, prefetch};
@@ -72,7 +73,7 @@ pub fn train(config: &TrainConfig, source: &mut dyn BatchSource, session: &Sessi
     progress.start_at(trainer.images_seen());
     let training = Training {
         about: state::About::of(config, source),
-        place: source.place(),
+        place: source.place_later(),
         record: source.checkpoint_recorder(),
         rows: source.batch_size() as u64,
         trainer,
@@ -92,7 +93,7 @@ struct Training<'a> {
     /// Since the last line of figures.
     gathered: Gathered,
     /// Where the source stood after the last batch.
-    place: serde_json::Value,
+    place: LatePlace,
     /// Told where each checkpoint is.
     record: Option<CheckpointRecorder>,
     /// Of a batch.
@@ -194,8 +195,9 @@ impl Training<'_> {
 
     fn save(&self) -> Result<PathBuf> {
         let Session { run, rhythm, .. } = self.session;
-        let path = state::save(&self.trainer, &self.gathered, &self.place, &self.about, run, rhythm.keep)?;
-        self.record.as_ref().map_or(Ok(()), |record| record(&self.place))?;
+        let place = (self.place)();
+        let path = state::save(&self.trainer, &self.gathered, &place, &self.about, run, rhythm.keep)?;
+        self.record.as_ref().map_or(Ok(()), |record| record(&place))?;
         Ok(path)
     }
 

@@ -83,12 +83,6 @@ pub(super) fn resume(
     let read = |found: &command::run_directory::Checkpoint| Checkpoint::read(&found.path, KIND, trainer.device());
     let (_, mut checkpoint) = run.checkpoints().newest(read)?;
     let card: Card = checkpoint.get(CARD)?;
-    if card.config.classes != source.classes() {
-        return Err(Error::OtherTraining {
-            expected: format!("a checkpoint of {} classes, as the source has", source.classes()),
-            found: format!("one of {}", card.config.classes),
-        });
-    }
     let changes = differences(config, &checkpoint.get(CONFIG)?);
     if let Some((setting, asked, found)) = changes.iter().find(|(setting, ..)| !MAY_CHANGE.contains(&&**setting)) {
         return Err(Error::OtherTraining {
@@ -99,7 +93,14 @@ pub(super) fn resume(
     if let Some(sums) = checkpoint.take(GATHERED).remove(GATHERED) {
         *gathered = Gathered::from_tensor(&sums)?;
     }
+    // First, because a source knows better what makes it another.
     source.resume(&checkpoint.get(PLACE)?)?;
+    if card.config.classes != source.classes() {
+        return Err(Error::OtherTraining {
+            expected: format!("a checkpoint of {} classes, as the source has", source.classes()),
+            found: format!("one of {}", card.config.classes),
+        });
+    }
     trainer.restore_from(&mut checkpoint)?;
     let seen = trainer.images_seen();
     run.resume_at(seen)?;

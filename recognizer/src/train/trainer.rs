@@ -3,6 +3,7 @@
 use super::centre_loss::Centres;
 use super::config::{Loss, TrainConfig};
 use super::dropout;
+use super::targets::Targets;
 use crate::batch::Batch;
 use crate::card::NETWORK;
 use crate::error::{Error, Result};
@@ -41,7 +42,7 @@ pub struct Step {
     pub softmax: f64,
     /// Mean centre loss before its weight; 0 without it.
     pub centre: f64,
-    /// Share of rows classified rightly, with dropout.
+    /// Share of rows classified rightly, with dropout; a mixture's as far as it is of the class found.
     pub accuracy: f64,
     /// Norm of the whole gradient before clipping.
     pub gradient_norm: f64,
@@ -94,11 +95,11 @@ impl Trainer {
         let logits = self.network.classify(&dropped)?;
 
         // Loss.
-        let labels = Tensor::from_slice(&batch.labels, batch.rows, &self.device)?;
-        let softmax = candle_nn::loss::cross_entropy(&logits, &labels)?;
+        let targets = Targets::of(batch);
+        let softmax = targets.cross_entropy(&logits)?;
         let (total, centre) = match (&self.centres, self.config.loss) {
             (Some(centres), Loss::Centre { weight, .. }) => {
-                let centre = centres.loss(&features, &batch.labels)?;
+                let centre = centres.loss(&features, &targets)?;
                 ((&softmax + centre.affine(weight, 0.0)?)?, self.finite("centre loss", scalar(&centre)?)?)
             }
             _ => (softmax.clone(), 0.0),
@@ -113,12 +114,12 @@ impl Trainer {
         self.torn = true;
         self.optimizer.step(&gradients, learning_rate, factor)?;
         if let (Some(centres), Loss::Centre { rate, .. }) = (&mut self.centres, self.config.loss) {
-            centres.update(&features.detach(), &batch.labels, rate)?;
+            centres.update(&features.detach(), &targets, rate)?;
         }
         self.steps += 1;
         self.images_seen += batch.rows as u64;
         self.torn = false;
-        let accuracy = accuracy(&logits, &batch.labels)?;
+        let accuracy = targets.accuracy(&logits)?;
         Ok(Step { softmax, centre, accuracy, gradient_norm: norm, learning_rate, rows: batch.rows })
     }
 
@@ -217,12 +218,6 @@ fn multipliers(name: &str, classifier_rate: f64) -> Multipliers {
 
 fn scalar(tensor: &Tensor) -> Result<f64> {
     Ok(tensor.to_dtype(DType::F64)?.to_scalar::<f64>()?)
-}
-
-fn accuracy(logits: &Tensor, labels: &[u32]) -> Result<f64> {
-    let best = logits.argmax(1)?.to_vec1::<u32>()?;
-    let hits = best.iter().zip(labels).filter(|(best, label)| best == label).count();
-    Ok(hits as f64 / labels.len() as f64)
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@ use candle_core::{Device, Tensor};
 use nets::gradient_check::{check_gradients, random};
 use proptest::prelude::*;
 use recognizer::train::centre_loss::Centres;
-use recognizer::{Schedule, TrainConfig};
+use recognizer::train::targets::Targets;
+use recognizer::{Batch, Mixture, Part, Schedule, TrainConfig};
 
 fn tensor(rows: &[[f32; 2]]) -> Tensor {
     Tensor::from_slice(rows.as_flattened(), (rows.len(), 2), &Device::Cpu).unwrap()
@@ -16,40 +17,91 @@ fn values(centres: &Centres) -> Vec<Vec<f32>> {
 fn centre_loss_of_known_features_is_as_expected() {
     let mut centres = Centres::new(2, 2);
     let feature = candle_core::Var::from_tensor(&tensor(&[[1.0, 0.0]])).unwrap();
-    let loss = centres.loss(&feature, &[0]).unwrap();
+    let loss = centres.loss(&feature, &Targets::hard(&[0])).unwrap();
     assert_eq!(loss.to_scalar::<f32>().unwrap(), 0.5);
     let gradient = loss.backward().unwrap().get(&feature).unwrap().to_vec2::<f32>().unwrap();
     assert_eq!(gradient, [[1.0, 0.0]]);
-    centres.update(&feature, &[0], 0.5).unwrap();
+    centres.update(&feature, &Targets::hard(&[0]), 0.5).unwrap();
     assert_eq!(values(&centres), [[0.25, 0.0], [0.0, 0.0]]);
 }
 
 #[test]
 fn the_gradient_of_centre_loss_is_that_of_differences() {
     let mut centres = Centres::new(3, 5);
-    centres.update(&random(&[4, 5], 1).unwrap(), &[0, 1, 1, 2], 0.5).unwrap();
-    let labels = [2, 0, 1, 1, 0];
+    centres.update(&random(&[4, 5], 1).unwrap(), &Targets::hard(&[0, 1, 1, 2]), 0.5).unwrap();
+    let labels = Targets::hard(&[2, 0, 1, 1, 0]);
     check_gradients(&[random(&[5, 5], 2).unwrap()], |inputs| centres.loss(&inputs[0], &labels)).unwrap();
 }
 
 #[test]
 fn the_gradient_of_softmax_loss_is_that_of_differences() {
-    let labels = Tensor::new(&[2u32, 0, 1, 1], &Device::Cpu).unwrap();
-    check_gradients(&[random(&[4, 3], 3).unwrap()], |inputs| candle_nn::loss::cross_entropy(&inputs[0], &labels))
-        .unwrap();
+    for targets in [Targets::hard(&[2, 0, 1, 1]), mixed()] {
+        check_gradients(&[random(&[4, 3], 3).unwrap()], |inputs| targets.cross_entropy(&inputs[0])).unwrap();
+    }
+}
+
+/// Rows 1 and 3 of four are of several of three classes.
+fn mixed() -> Targets {
+    of(&[(1, &[(0, 0.625), (2, 0.375)]), (3, &[(1, 0.5), (0, 0.25), (2, 0.25)])])
+}
+
+/// Labels 2, 0, 1, 1 but for the rows that are of several classes.
+fn of(mixtures: &[(u32, &[(u32, f32)])]) -> Targets {
+    let part = |&(class, weight): &(u32, f32)| Part { class, weight };
+    let mixture = |&(row, parts): &(u32, &[(u32, f32)])| Mixture { row, parts: parts.iter().map(part).collect() };
+    let mixtures = mixtures.iter().map(mixture).collect();
+    Targets::of(&Batch { rows: 4, labels: vec![2, 0, 1, 1], mixtures, ..Batch::default() })
+}
+
+#[test]
+fn the_loss_of_a_mixture_is_the_mixture_of_the_losses() {
+    let logits = random(&[4, 3], 5).unwrap();
+    let loss = |targets: &Targets| targets.cross_entropy(&logits).unwrap().to_scalar::<f64>().unwrap();
+    let hard = |labels: [u32; 4]| loss(&Targets::hard(&labels));
+    let two = of(&[(1, &[(0, 0.625), (2, 0.375)])]);
+    assert!((loss(&two) - 0.625 * hard([2, 0, 1, 1]) - 0.375 * hard([2, 2, 1, 1])).abs() < 1e-12);
+    // One class whole is no mixture, beside others or alone.
+    let one = of(&[(1, &[(0, 1.0), (2, 0.0)]), (3, &[(2, 0.0), (1, 1.0)])]);
+    assert!((loss(&one) - hard([2, 0, 1, 1])).abs() < 1e-12);
+    assert_eq!(of(&[(1, &[(0, 1.0)]), (3, &[(1, 1.0)])]), Targets::hard(&[2, 0, 1, 1]));
+}
+
+#[test]
+fn a_mixture_is_right_as_far_as_it_is_of_the_class_that_is_found() {
+    let logits = tensor(&[[0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]);
+    assert_eq!(Targets::hard(&[1, 1, 0, 1]).accuracy(&logits).unwrap(), 0.75);
+    let mixed = of(&[(0, &[(1, 1.0)]), (1, &[(0, 0.75), (1, 0.25)]), (2, &[(0, 1.0)])]);
+    assert_eq!(mixed.accuracy(&logits).unwrap(), (1.0 + 0.75 + 1.0 + 1.0) / 4.0);
+}
+
+#[test]
+fn a_mixture_is_drawn_to_the_mixture_of_centres_and_moves_each_by_its_part() {
+    let mut centres = Centres::new(3, 5);
+    centres.update(&random(&[4, 5], 1).unwrap(), &Targets::hard(&[0, 1, 1, 2]), 0.5).unwrap();
+    let features = random(&[4, 5], 2).unwrap();
+    check_gradients(&[features.clone()], |inputs| centres.loss(&inputs[0], &mixed())).unwrap();
+    let loss = |targets: &Targets| centres.loss(&features, targets).unwrap().to_scalar::<f64>().unwrap();
+    let one = of(&[(1, &[(0, 1.0), (2, 0.0)]), (3, &[(1, 1.0)])]);
+    assert!((loss(&one) - loss(&Targets::hard(&[2, 0, 1, 1]))).abs() < 1e-12);
+
+    let mut centres = Centres::new(3, 2);
+    let half = of(&[(0, &[(0, 0.5), (2, 0.5)])]);
+    centres.update(&tensor(&[[3.0, -6.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]), &half, 0.5).unwrap();
+    // 0.5 * 0.5 * f / (1 + 0.5) for class 2, and class 0, whose own row 1 lies at its centre, a half more.
+    assert_eq!(values(&centres), [[0.3, -0.6], [0.0, 0.0], [0.5, -1.0]]);
 }
 
 #[test]
 fn several_rows_of_a_class_move_its_centre_together() {
     let mut centres = Centres::new(1, 2);
-    centres.update(&tensor(&[[3.0, 0.0], [0.0, 3.0]]), &[0, 0], 0.5).unwrap();
+    centres.update(&tensor(&[[3.0, 0.0], [0.0, 3.0]]), &Targets::hard(&[0, 0]), 0.5).unwrap();
     // Half of (3, 3) / (1 + 2).
     assert_eq!(values(&centres), [[0.5, 0.5]]);
 }
 
 #[test]
 fn a_class_without_a_centre_is_refused() {
-    let error = Centres::new(2, 2).loss(&tensor(&[[1.0, 0.0]]), &[2]).unwrap_err();
+    let error = Centres::new(2, 2).loss(&tensor(&[[1.0, 0.0]]), &Targets::hard(&[2])).unwrap_err();
     assert!(error.to_string().contains("expected a class below 2, found 2"), "{error}");
 }
 

@@ -65,6 +65,7 @@ impl BatchSource for Gratings {
             pixels: pixels.into(),
             labels: images.iter().map(|image| (image % self.classes) as u32).collect(),
             sources: vec![Source::Real; images.len()],
+            mixtures: Vec::new(),
         })
     }
 

@@ -11,7 +11,7 @@ use super::{
     centres::Centres,
     guard::Guard,
     identities::BatchShares,
-    spec::{BlendingSpec, Sampling, Spec},
+    spec::{BlendingSpec, Spec},
 };
 use nets::chance::{Chance, Draws, Permutation};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub struct Parent {
 pub struct Blending {
     spec: BlendingSpec,
     stream_seed: u64,
-    /// P and K of [`Sampling::PerBatch`].
+    /// P and K, where a batch has so many people with so many rows each.
     per_batch: Option<(u32, u32)>,
     catalogue: Arc<Catalogue>,
     people: Chance,
@@ -56,10 +56,7 @@ impl Blending {
         Self {
             spec: spec.blending,
             stream_seed: spec.seed,
-            per_batch: match spec.sampling {
-                Sampling::PerBatch { identities, images } => Some((identities, images)),
-                _ => None,
-            },
+            per_batch: spec.sampling.per_batch(),
             catalogue,
             people: Chance::new(spec.blending.seed, "blended identities"),
             guard: centres
@@ -169,7 +166,7 @@ impl Blending {
 pub struct BatchBlended<'a> {
     all: &'a Blending,
     batch: BatchShares,
-    /// The blended identities of this batch, under [`Sampling::PerBatch`].
+    /// The blended identities of this batch, where so many have so many rows each.
     dealt: Option<Vec<u32>>,
 }
 

@@ -3,7 +3,7 @@
 //! A stream that asks who is near whom keeps to the centres it began with, whatever bundles make its
 //! batches: so they are an object of their own, found by digest.
 
-use super::{blending::Parent, guard::Verdicts, spec::BlendingSpec};
+use super::{blending::Parent, catalogue::Catalogue, guard::Verdicts, neighbours::Found, spec::BlendingSpec};
 use lru::LruCache;
 use nets::FEATURE;
 use proto::digest;
@@ -13,7 +13,7 @@ use std::{
 };
 
 /// Blendings whose verdicts are kept: of 4 MiB for the most blended identities there can be, and mostly
-/// of a few KiB.
+/// of a few KiB; and numbers of nearest whose finds are kept.
 const KEPT: NonZeroUsize = NonZeroUsize::new(8).expect("above zero");
 
 /// The centre of each identity in class order: 256 numbers of length 1.
@@ -23,6 +23,8 @@ pub struct Centres {
     digest: String,
     /// What the guard found out by these centres. It changes how soon an answer is there, and no answer.
     verdicts: Mutex<LruCache<String, Arc<Verdicts>>>,
+    /// Whose neighbours were found by them: likewise.
+    neighbours: Mutex<LruCache<(usize, [u8; 32]), Arc<Found>>>,
 }
 
 impl Centres {
@@ -37,7 +39,8 @@ impl Centres {
         }
         let digest = digest::centres(values.len() / FEATURE, &values);
         let digest = blake3::Hash::from_bytes(digest).to_hex().to_string();
-        Self { values, digest, verdicts: Mutex::new(LruCache::new(KEPT)) }
+        let (verdicts, neighbours) = (Mutex::new(LruCache::new(KEPT)), Mutex::new(LruCache::new(KEPT)));
+        Self { values, digest, verdicts, neighbours }
     }
 
     /// BLAKE3 over all of them, as 64 hexadecimal digits.
@@ -65,6 +68,17 @@ impl Centres {
         let mut kept = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
         // Debug writes floating-point numbers so that they read back the same.
         kept.get_or_insert(format!("{spec:?}"), || Arc::new(Verdicts::new(spec.count))).clone()
+    }
+
+    /// The nearest so many of each of those who have images, as far as they are found.
+    pub(super) fn neighbours(&self, count: usize, catalogue: &Catalogue) -> Arc<Found> {
+        let mut present = blake3::Hasher::new();
+        for identity in catalogue.present() {
+            present.update(&identity.to_le_bytes());
+        }
+        let key = (count, *present.finalize().as_bytes());
+        let mut kept = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get_or_insert(key, || Arc::new(Found::new(count))).clone()
     }
 
     /// Where somebody blended lies: the weighted sum of its parents' centres, scaled to length 1. For

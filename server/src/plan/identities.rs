@@ -5,7 +5,9 @@
 
 use super::{
     catalogue::Catalogue,
+    centres::Centres,
     mix::Shares,
+    neighbours::Neighbours,
     spec::{Sampling, Spec},
 };
 use nets::chance::{Chance, Permutation};
@@ -18,6 +20,8 @@ pub struct Identities {
     sampling: Arc<Sampling>,
     /// Running sums of the weights of [`Sampling::Weighted`].
     cumulative: Arc<[f64]>,
+    /// Of [`Sampling::Neighbours`].
+    neighbours: Option<Neighbours>,
     catalogue: Arc<Catalogue>,
 }
 
@@ -31,8 +35,8 @@ pub struct BatchShares {
 }
 
 impl Identities {
-    /// For a spec that fits the catalogue.
-    pub fn new(spec: &Spec, catalogue: Arc<Catalogue>) -> Self {
+    /// For a spec that fits the catalogue, and the centres that it names, if any.
+    pub fn new(spec: &Spec, catalogue: Arc<Catalogue>, centres: Option<Arc<Centres>>) -> Self {
         let cumulative = match &spec.sampling {
             Sampling::Weighted(weights) => weights
                 .iter()
@@ -43,21 +47,28 @@ impl Identities {
                 .collect(),
             _ => Arc::default(),
         };
-        Self { seed: spec.seed, sampling: Arc::new(spec.sampling.clone()), cumulative, catalogue }
+        let neighbours = match (&spec.sampling, centres) {
+            (&Sampling::Neighbours { identities, neighbours, group, .. }, Some(centres)) => {
+                Some(Neighbours::new(spec.seed, (identities, group, neighbours), catalogue.clone(), centres))
+            }
+            _ => None,
+        };
+        Self { seed: spec.seed, sampling: Arc::new(spec.sampling.clone()), cumulative, neighbours, catalogue }
     }
 
     /// The chooser for one batch.
     pub fn batch(&self, batch: BatchShares) -> BatchIdentities<'_> {
         let [real, existing, _] = batch.shares.rows;
-        let dealt = match *self.sampling {
-            Sampling::PerBatch { images, .. } => {
+        let people = self.sampling.per_batch().map(|(_, images)| (real + existing).div_ceil(images.max(1)) as usize);
+        let dealt = match (people, &self.neighbours) {
+            (None, _) => Vec::new(),
+            (Some(people), Some(neighbours)) => neighbours.deal(batch.index, people),
+            (Some(people), None) => {
                 let present = self.catalogue.present();
-                let groups = (real + existing).div_ceil(images.max(1));
                 let mut draws = Chance::new(self.seed, "identities of a batch").at(batch.index, 0);
-                let chosen = draws.distinct(groups as usize, present.len() as u64);
+                let chosen = draws.distinct(people, present.len() as u64);
                 chosen.into_iter().filter_map(|nth| present.get(nth as usize).copied()).collect()
             }
-            _ => Vec::new(),
         };
         BatchIdentities { all: self, batch, dealt, rounds: BTreeMap::new() }
     }
@@ -68,7 +79,7 @@ impl Identities {
 pub struct BatchIdentities<'a> {
     all: &'a Identities,
     batch: BatchShares,
-    /// The identities of this batch, under [`Sampling::PerBatch`].
+    /// The identities of this batch, where so many have so many rows each.
     dealt: Vec<u32>,
     /// Permutations in use, by purpose: rows of one batch mostly share a round.
     rounds: BTreeMap<String, Permutation>,
@@ -105,7 +116,7 @@ impl BatchIdentities<'_> {
                 let identity = self.all.catalogue.present()[nth as usize];
                 self.visited(source, identity, visit)
             }
-            Sampling::PerBatch { .. } => {
+            Sampling::PerBatch { .. } | Sampling::Neighbours { .. } => {
                 // Dealt in turn, so that an identity's rows come from both sources.
                 let groups = self.dealt.len() as u32;
                 let identity = self.dealt[(slot % groups) as usize];

@@ -11,8 +11,10 @@ pub struct Spec {
     pub seed: u64,
     /// Rows of a global batch.
     pub batch_size: u32,
-    /// Shares of the sources.
+    /// Shares of the sources: of all batches, or of the first one.
     pub mix: Mix,
+    /// Other shares from later batches on.
+    pub schedule: Schedule,
     /// How identities are chosen for real and existing rows.
     pub sampling: Sampling,
     /// The invented identities.
@@ -40,6 +42,34 @@ pub struct Mix {
     pub blended: f64,
 }
 
+/// Shares that change over the index.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Schedule {
+    /// By ascending index. None: the mix stays as it is.
+    pub points: Vec<Point>,
+    /// What the shares are between them.
+    pub shape: Shape,
+}
+
+/// Shares at an index.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Which batch has them.
+    pub index: u64,
+    /// The shares.
+    pub mix: Mix,
+}
+
+/// What shares are between the points of a schedule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// Those of the point before.
+    #[default]
+    Steps,
+    /// On the straight line to the next point.
+    Linear,
+}
+
 /// How identities are chosen for real and existing rows.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sampling {
@@ -56,6 +86,29 @@ pub enum Sampling {
     },
     /// By a weight for each identity.
     Weighted(Vec<f64>),
+    /// As `PerBatch`, of people who look alike.
+    Neighbours {
+        /// P.
+        identities: u32,
+        /// K.
+        images: u32,
+        /// Nearest of an anchor, among whom its group is drawn.
+        neighbours: u32,
+        /// People of a group, its anchor among them.
+        group: u32,
+    },
+}
+
+impl Sampling {
+    /// P and K, where a batch has so many identities with so many rows each.
+    pub fn per_batch(&self) -> Option<(u32, u32)> {
+        match *self {
+            Self::PerBatch { identities, images } | Self::Neighbours { identities, images, .. } => {
+                Some((identities, images))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The invented identities.
@@ -134,14 +187,35 @@ pub enum SpecError {
 
 impl Spec {
     /// Classes of the stream over a dataset of so many identities: those, and the blended ones
-    /// when the mix has any.
+    /// when the mix has any in some batch.
     pub fn classes(&self, identities: u32) -> u32 {
-        identities + if self.mix.blended > 0.0 { self.blending.count } else { 0 }
+        identities + if self.has_blended() { self.blending.count } else { 0 }
+    }
+
+    /// Whether any batch has blended rows.
+    pub fn has_blended(&self) -> bool {
+        self.mixes().any(|mix| mix.blended > 0.0)
+    }
+
+    /// Whether real or existing rows can be of an identity.
+    pub fn shows(&self, identity: u32, catalogue: &Catalogue) -> bool {
+        let given = match &self.sampling {
+            Sampling::Weighted(weights) => weights.get(identity as usize).is_some_and(|&weight| weight > 0.0),
+            _ => true,
+        };
+        let shown = self.mixes().any(|mix| mix.real > 0.0 || mix.existing > 0.0);
+        shown && given && !catalogue.images_of(identity).is_empty()
+    }
+
+    /// The mix of batch 0, then those of the schedule's points.
+    pub fn mixes(&self) -> impl Iterator<Item = &Mix> {
+        std::iter::once(&self.mix).chain(self.schedule.points.iter().map(|point| &point.mix))
     }
 
     /// Whether it depends on who is near whom, and so on class centres.
     pub fn asks_who_is_near(&self) -> bool {
-        self.mix.blended > 0.0 && self.blending.max_similarity > 0.0
+        let guarded = self.has_blended() && self.blending.max_similarity > 0.0;
+        guarded || matches!(self.sampling, Sampling::Neighbours { .. })
     }
 
     /// Names the spec: equal for equal specs, and for no others.
@@ -162,14 +236,17 @@ impl Spec {
         encoder: bool,
     ) -> Result<(), SpecError> {
         self.check_batch()?;
-        self.check_mix(catalogue)?;
+        self.check_schedule()?;
+        for mix in self.mixes() {
+            mix.check(catalogue)?;
+        }
         self.check_sampling(catalogue)?;
         if self.asks_who_is_near() && centres.is_none() {
             return Err(SpecError::Unsuited("class centres are needed, and the spec names none".into()));
         }
-        if self.mix.blended > 0.0 {
+        if self.has_blended() {
             self.blending.check(catalogue)?;
-            if let Sampling::PerBatch { identities, .. } = self.sampling {
+            if let Some((identities, _)) = self.sampling.per_batch() {
                 let count = self.blending.count;
                 require(identities <= count, || {
                     format!(
@@ -209,19 +286,16 @@ impl Spec {
         require((1..=max).contains(&size), || format!("expected a batch size of 1 to {max}, found {size}"))
     }
 
-    fn check_mix(&self, catalogue: &Catalogue) -> Result<(), SpecError> {
-        let Mix { real, existing, blended } = self.mix;
-        for (name, weight) in [("real", real), ("existing", existing), ("blended", blended)] {
-            require(weight.is_finite() && weight >= 0.0, || {
-                format!("expected mix weights that are finite and not negative, found {name}={weight}")
+    fn check_schedule(&self) -> Result<(), SpecError> {
+        let (found, most, last) = (self.schedule.points.len(), limits::MAX_MIX_POINTS, limits::MAX_MIX_INDEX);
+        require(found <= most, || format!("expected at most {most} points in the schedule of a mix, found {found}"))?;
+        let mut least = 1;
+        for point in &self.schedule.points {
+            let index = point.index;
+            require((least..=last).contains(&index), || {
+                format!("expected points of a mix at ascending indices from 1 to {last}, found {index}")
             })?;
-        }
-        let sum = real + existing + blended;
-        require(sum > 0.0 && sum.is_finite(), || format!("expected a mix with a finite sum above zero, found {sum}"))?;
-        if (real > 0.0 || existing > 0.0) && catalogue.present().is_empty() {
-            return Err(SpecError::Unsuited(
-                "real or existing rows are asked for, but the dataset served has no images".into(),
-            ));
+            least = index + 1;
         }
         Ok(())
     }
@@ -229,18 +303,24 @@ impl Spec {
     fn check_sampling(&self, catalogue: &Catalogue) -> Result<(), SpecError> {
         match &self.sampling {
             Sampling::ByImage | Sampling::ByIdentity => Ok(()),
-            &Sampling::PerBatch { identities, images } => {
-                let rows = u64::from(identities) * u64::from(images);
-                require(rows == u64::from(self.batch_size), || {
-                    format!(
-                        "expected identities x images to be the batch size {}, found {identities} x {images}",
-                        self.batch_size
-                    )
+            &Sampling::PerBatch { identities, images } => self.check_per_batch(identities, images, catalogue),
+            &Sampling::Neighbours { identities, images, neighbours, group } => {
+                self.check_per_batch(identities, images, catalogue)?;
+                let most = (catalogue.present().len() as u32).saturating_sub(1).min(limits::MAX_NEIGHBOURS);
+                require((1..=most).contains(&neighbours), || {
+                    format!("expected 1 to {most} neighbours to draw from, found {neighbours}")
                 })?;
-                let present = catalogue.present().len();
-                require(identities as usize <= present, || {
-                    format!("expected at most the dataset's {present} identities in a batch, found {identities}")
-                })
+                let most = identities.min(neighbours + 1);
+                require((2..=most).contains(&group), || {
+                    format!("expected groups of 2 to {most} people, found {group}")
+                })?;
+                let (most, found) = (limits::MAX_NEAR_IDENTITIES, catalogue.identities());
+                if found > most {
+                    return Err(SpecError::Unsuited(format!(
+                        "neighbours are looked for among at most {most} identities, and the dataset served has {found}"
+                    )));
+                }
+                Ok(())
             }
             Sampling::Weighted(weights) => {
                 let (expected, found) = (catalogue.identities() as usize, weights.len());
@@ -265,6 +345,18 @@ impl Spec {
         }
     }
 
+    fn check_per_batch(&self, identities: u32, images: u32, catalogue: &Catalogue) -> Result<(), SpecError> {
+        let rows = u64::from(identities) * u64::from(images);
+        require(rows == u64::from(self.batch_size), || {
+            let size = self.batch_size;
+            format!("expected identities x images to be the batch size {size}, found {identities} x {images}")
+        })?;
+        let present = catalogue.present().len();
+        require(identities as usize <= present, || {
+            format!("expected at most the dataset's {present} identities in a batch, found {identities}")
+        })
+    }
+
     fn check_latent(&self, encoder: bool) -> Result<(), SpecError> {
         match self.latent {
             Latent::Prior { truncation } => check_truncation(truncation),
@@ -280,6 +372,26 @@ impl Spec {
                 ))
             }
         }
+    }
+}
+
+impl Mix {
+    /// Checks the weights by themselves and against what is there.
+    fn check(&self, catalogue: &Catalogue) -> Result<(), SpecError> {
+        let Self { real, existing, blended } = *self;
+        for (name, weight) in [("real", real), ("existing", existing), ("blended", blended)] {
+            require(weight.is_finite() && weight >= 0.0, || {
+                format!("expected mix weights that are finite and not negative, found {name}={weight}")
+            })?;
+        }
+        let sum = real + existing + blended;
+        require(sum > 0.0 && sum.is_finite(), || format!("expected a mix with a finite sum above zero, found {sum}"))?;
+        if (real > 0.0 || existing > 0.0) && catalogue.present().is_empty() {
+            return Err(SpecError::Unsuited(
+                "real or existing rows are asked for, but the dataset served has no images".into(),
+            ));
+        }
+        Ok(())
     }
 }
 

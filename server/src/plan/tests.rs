@@ -1,3 +1,4 @@
+mod neighbours;
 mod pinned;
 
 use super::{spec::*, *};
@@ -10,6 +11,7 @@ fn spec(batch_size: u32, mix: [f64; 3]) -> Spec {
         seed: 7,
         batch_size,
         mix: Mix { real, existing, blended },
+        schedule: Schedule::default(),
         sampling: Sampling::ByImage,
         blending: BlendingSpec { count: 10, parents: 2, alpha: 1.0, max_weight: 0.8, seed: 7, max_similarity: 0.0 },
         latent: Latent::Prior { truncation: 0.0 },
@@ -291,6 +293,77 @@ proptest! {
     }
 }
 
+/// Real rows alone, then half and half, then blended rows alone.
+fn schedule(shape: Shape) -> Schedule {
+    let at = |index, [real, existing, blended]: [f64; 3]| Point { index, mix: Mix { real, existing, blended } };
+    Schedule { points: vec![at(10, [1.0, 1.0, 0.0]), at(20, [0.0, 0.0, 2.0])], shape }
+}
+
+proptest! {
+    #[test]
+    fn each_image_is_shown_once_in_every_round_whatever_the_schedule(
+        counts in catalogues(), batch_size in 1u32..20, linear: bool,
+    ) {
+        let images: u32 = counts.iter().sum();
+        let mut spec = spec(batch_size, [1.0, 0.0, 0.0]);
+        spec.schedule = schedule(if linear { Shape::Linear } else { Shape::Steps });
+        // Real rows to the end, so that rounds go on.
+        spec.schedule.points[1].mix.real = 1.0;
+        let catalogue = Arc::new(Catalogue::new(counts.iter().copied()));
+        prop_assume!(spec.check(&catalogue, None, 1, true).is_ok());
+        let planner = Planner::new(Arc::new(spec), catalogue, None);
+        let shown = rows_of(&planner, Source::Real, 40);
+        let counted = counts_of(shown.iter().filter_map(|row| row.image));
+        let seen = |image| counted.get(&image).copied().unwrap_or(0);
+        let (most, least) = ((0..images).map(seen).max().unwrap(), (0..images).map(seen).min().unwrap());
+        prop_assert!(most - least <= 1, "{counted:?}");
+    }
+
+    #[test]
+    fn a_class_is_the_same_person_whatever_the_mix_the_schedule_and_the_sampling(
+        kind in samplings(), real in 0u32..3, existing in 0u32..3, scheduled: bool, withheld: bool, index in 0u64..40,
+    ) {
+        // Identity i is class i, blended identity j is class C + j, holes or not.
+        let mut counts = [3; 9];
+        counts[4] = if withheld { 0 } else { 3 };
+        let mut spec = spec(12, [real.into(), existing.into(), 1.0]);
+        spec.blending.count = 40;
+        spec.sampling = sampling(kind, &counts, 12);
+        if scheduled {
+            spec.schedule = schedule(Shape::Linear);
+        }
+        let planner = planner(spec, &counts);
+        prop_assert_eq!(planner.classes(), 9 + 40);
+        let catalogue = Catalogue::new(counts);
+        for row in planner.rows(index, 0..12) {
+            match row.source {
+                Source::Real => prop_assert_eq!(row.label, catalogue.identity_of(row.image.unwrap())),
+                Source::Existing => prop_assert_eq!(&row.parents, &[Parent { identity: row.label, weight: 1.0 }]),
+                Source::Blended => prop_assert_eq!(&row.parents, &planner.blending.parents(row.label - 9)),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_schedule_leads_from_one_mix_to_another() {
+    let of = |shape, index| {
+        let mut spec = spec(16, [1.0, 0.0, 0.0]);
+        spec.schedule = schedule(shape);
+        let planner = planner(spec, &[3; 9]);
+        assert_eq!(planner.classes(), 9 + 10);
+        let rows = planner.rows(index, 0..16);
+        [Source::Real, Source::Existing, Source::Blended].map(|s| rows.iter().filter(|row| row.source == s).count())
+    };
+    for (index, expected) in [(0, [16, 0, 0]), (9, [16, 0, 0]), (10, [8, 8, 0]), (19, [8, 8, 0]), (20, [0, 0, 16])] {
+        assert_eq!(of(Shape::Steps, index), expected);
+    }
+    for (index, expected) in [(0, [16, 0, 0]), (5, [12, 4, 0]), (10, [8, 8, 0]), (15, [4, 4, 8]), (1 << 60, [0, 0, 16])]
+    {
+        assert_eq!(of(Shape::Linear, index), expected);
+    }
+}
+
 #[test]
 fn a_guard_that_leaves_too_few_is_refused_and_what_it_passes_over_is_counted() {
     let catalogue = Arc::new(Catalogue::new([2; 40]));
@@ -361,14 +434,23 @@ fn what_no_stream_can_be_made_of_is_refused_with_a_sentence() {
         change(&mut spec);
         spec.check(&catalogue, None, 1, false).expect_err("a wrong spec").to_string()
     };
+    let at = |index| Point { index, mix: Mix { real: 1.0, existing: 0.0, blended: 0.0 } };
+    // Of batches of eight.
+    let near =
+        |identities, neighbours, group| Sampling::Neighbours { identities, images: 8 / identities, neighbours, group };
     type Change<'a> = &'a dyn Fn(&mut Spec);
-    let cases: [(Change<'_>, &str); 22] = [
+    let cases: [(Change<'_>, &str); 33] = [
         (&|s| s.batch_size = 0, "expected a batch size of 1 to 1024, found 0"),
         (&|s| s.batch_size = 1025, "found 1025"),
         (&|s| s.mix = Mix { real: 0.0, existing: 0.0, blended: 0.0 }, "a finite sum above zero"),
         (&|s| s.mix.real = -1.0, "found real=-1"),
         (&|s| s.mix.blended = f64::NAN, "found blended=NaN"),
         (&|s| s.mix = Mix { real: f64::MAX, existing: f64::MAX, blended: 0.0 }, "found inf"),
+        (&|s| s.schedule.points = vec![at(0)], "at ascending indices from 1 to 4194304, found 0"),
+        (&|s| s.schedule.points = vec![at(5), at(5)], "from 1 to 4194304, found 5"),
+        (&|s| s.schedule.points = vec![at((1 << 22) + 1)], "found 4194305"),
+        (&|s| s.schedule.points = (1..=65).map(at).collect(), "at most 64 points in the schedule of a mix, found 65"),
+        (&|s| s.schedule.points = vec![Point { mix: Mix { real: -1.0, ..s.mix }, ..at(5) }], "found real=-1"),
         (&|s| s.blending.count = 0, "blended identities, found 0"),
         (&|s| s.blending.parents = 1, "expected 2 to 5 parents, found 1"),
         (&|s| s.blending.parents = 6, "expected 2 to 5 parents, found 6"),
@@ -385,6 +467,12 @@ fn what_no_stream_can_be_made_of_is_refused_with_a_sentence() {
             },
             "at most the 1 blended identities in a batch, found 2",
         ),
+        (&|s| s.sampling = near(4, 1, 2), "at most the dataset's 3"),
+        (&|s| s.sampling = near(2, 3, 2), "expected 1 to 2 neighbours to draw from, found 3"),
+        (&|s| s.sampling = near(2, 0, 2), "found 0"),
+        (&|s| s.sampling = near(2, 1, 3), "expected groups of 2 to 2 people, found 3"),
+        (&|s| s.sampling = near(2, 1, 1), "found 1"),
+        (&|s| s.sampling = near(2, 1, 2), "class centres are needed"),
         (&|s| s.sampling = Sampling::Weighted(vec![1.0]), "each of the 3 identities, found 1"),
         (&|s| s.sampling = Sampling::Weighted(vec![0.0; 3]), "sum above zero"),
         (&|s| s.latent = Latent::Prior { truncation: 0.01 }, "at least 0.1, found 0.01"),

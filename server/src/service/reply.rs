@@ -1,13 +1,13 @@
 //! Answers as wire messages.
 
-use super::request::Place;
+use super::request::{Classes, Place};
 use crate::{
     assemble::Batch,
     bundles::{BundleFacts, declared::Declared},
     error::{Error, Result},
     plan::{
         self, Planner,
-        spec::{Latent, Sampling, Spec},
+        spec::{Latent, Sampling, Schedule, Shape, Spec},
     },
     served::Served,
     session::Parting,
@@ -59,6 +59,9 @@ fn spec(spec: &Spec) -> v1::StreamSpec {
         Sampling::ByIdentity => Rule::ByIdentity(v1::ByIdentity {}),
         &Sampling::PerBatch { identities, images } => Rule::PerBatch(v1::PerBatch { identities, images }),
         Sampling::Weighted(weights) => Rule::Weighted(v1::Weighted { weights: weights.clone() }),
+        &Sampling::Neighbours { identities, images, neighbours, group } => {
+            Rule::Neighbours(v1::Neighbours { identities, images, neighbours, group })
+        }
     };
     let kind = match spec.latent {
         Latent::Prior { truncation } => Kind::Prior(v1::Prior { truncation }),
@@ -69,7 +72,12 @@ fn spec(spec: &Spec) -> v1::StreamSpec {
     v1::StreamSpec {
         seed: spec.seed,
         batch_size: spec.batch_size,
-        mix: Some(v1::Mix { real: spec.mix.real, existing: spec.mix.existing, blended: spec.mix.blended }),
+        mix: Some(v1::Mix {
+            real: spec.mix.real,
+            existing: spec.mix.existing,
+            blended: spec.mix.blended,
+            schedule: schedule(&spec.schedule),
+        }),
         identities: Some(v1::IdentitySampling { rule: Some(rule) }),
         blending: Some(v1::Blending {
             count: spec.blending.count,
@@ -87,6 +95,57 @@ fn spec(spec: &Spec) -> v1::StreamSpec {
             min_similarity: filter.min_similarity,
             max_retries: Some(filter.max_retries),
         }),
+    }
+}
+
+fn schedule(schedule: &Schedule) -> Option<v1::MixSchedule> {
+    let shape = match schedule.shape {
+        Shape::Steps => v1::mix_schedule::Shape::Steps,
+        Shape::Linear => v1::mix_schedule::Shape::Linear,
+    };
+    let point = |point: &plan::spec::Point| v1::MixPoint {
+        index: point.index,
+        real: point.mix.real,
+        existing: point.mix.existing,
+        blended: point.mix.blended,
+    };
+    let points: Vec<_> = schedule.points.iter().map(point).collect();
+    (!points.is_empty()).then(|| v1::MixSchedule { points, shape: shape.into() })
+}
+
+/// A page of classes.
+pub(super) fn manifest(served: &Served, asked: &Classes) -> v1::ManifestResponse {
+    let Classes { spec, blending, page, bundle } = asked;
+    let identities = served.catalogue.identities();
+    let classes = spec.classes(identities);
+    let entry = |class: u32| match class.checked_sub(identities) {
+        None => v1::ManifestEntry {
+            class,
+            shown: spec.shows(class, &served.catalogue),
+            name: served.names.get(class as usize).cloned().unwrap_or_default(),
+            images: served.catalogue.images_of(class).len() as u32,
+            ..v1::ManifestEntry::default()
+        },
+        Some(j) => {
+            let parents = blending.parents(j);
+            v1::ManifestEntry {
+                class,
+                shown: blending.can_show(j),
+                parents: parents.iter().map(|parent| parent.identity).collect(),
+                weights: parents.iter().map(|parent| parent.weight).collect(),
+                ..v1::ManifestEntry::default()
+            }
+        }
+    };
+    v1::ManifestResponse {
+        identities,
+        blended: classes - identities,
+        classes,
+        entries: page.clone().map(entry).collect(),
+        dataset_digest: served.dataset_digest.clone(),
+        bundle_digest: bundle.digest().to_owned(),
+        plan_version: plan::VERSION,
+        spec: Some(self::spec(spec)),
     }
 }
 
@@ -151,6 +210,10 @@ pub(super) fn info(served: &Served, request: &v1::GetInfoRequest) -> Result<v1::
             max_streams: u32::try_from(served.config.max_streams).unwrap_or(u32::MAX),
             max_request_bytes: limits::MAX_REQUEST_BYTES as u64,
             max_takeovers: limits::MAX_TAKEOVERS as u32,
+            max_mix_points: limits::MAX_MIX_POINTS as u32,
+            max_mix_index: limits::MAX_MIX_INDEX,
+            max_manifest: limits::MAX_MANIFEST,
+            max_neighbours: limits::MAX_NEIGHBOURS,
         }),
         plan_version: plan::VERSION,
         server_version: env!("CARGO_PKG_VERSION").into(),

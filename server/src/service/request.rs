@@ -9,9 +9,9 @@ use crate::{
     error::{Error, Result, quoted},
     plan::{
         self, Planner,
-        blending::Parent,
+        blending::{Blending, Parent},
         centres::Centres,
-        spec::{BlendingSpec, Filter, Latent, Mix, Sampling, Spec, check_truncation},
+        spec::{BlendingSpec, Filter, Latent, Mix, Point, Sampling, Schedule, Shape, Spec, check_truncation},
     },
     served::Served,
 };
@@ -67,21 +67,14 @@ pub(super) fn stream(served: &Served, request: v1::StreamRequest) -> Result<Aske
         let remedy = "run the server's version that the stream was begun with";
         return Err(Error::Expectation { what: "plan version", expected, found, remedy });
     }
-    let wire = request.spec.ok_or_else(|| Error::Request("expected a spec, found none".into()))?;
-    let mut spec = spec(served, wire)?;
+    let mut spec = spec(served, request.spec)?;
     // Before the place, which is within a batch.
     spec.check_batch()?;
     let place = place(request.place.unwrap_or_default(), spec.batch_size)?;
     let wanted = wanted(served, request.bundle, place.indices.start)?;
-    let encoder = match &wanted {
-        Wanted::Closed(table) | Wanted::Follow(Some(table)) => {
-            table.entries().iter().all(|entry| entry.bundle.facts.encoder)
-        }
-        Wanted::Follow(None) => served.bundles.newest().facts.encoder,
-    };
     let centres = centres(served, &spec, &wanted, place.indices.start)?;
     spec.centres = centres.as_ref().map(|centres| centres.digest().to_owned());
-    spec.check(&served.catalogue, centres.as_ref(), served.channels, encoder)?;
+    spec.check(&served.catalogue, centres.as_ref(), served.channels, wanted.can_encode(served))?;
     let spec_digest = spec.digest();
     let planner = Planner::new(Arc::new(spec), served.catalogue.clone(), centres);
     Ok(Asked { planner, spec_digest, place, wanted })
@@ -92,23 +85,68 @@ fn centres(served: &Served, spec: &Spec, wanted: &Wanted, first: u64) -> Result<
     if !spec.asks_who_is_near() {
         return Ok(None);
     }
-    let begun_with = match wanted {
-        Wanted::Closed(table) | Wanted::Follow(Some(table)) => table.at(first).clone(),
-        Wanted::Follow(None) => served.bundles.newest(),
-    };
+    let begun_with = wanted.at(first, served);
     let digest = spec.centres.as_deref().unwrap_or(begun_with.centres.digest());
     served.bundles.centres(digest).map(Some)
 }
 
+/// What the classes of a stream are asked for.
+pub(super) struct Classes {
+    pub(super) spec: Spec,
+    pub(super) blending: Blending,
+    /// Classes of the page, all of which there are.
+    pub(super) page: Range<u32>,
+    /// Makes the first batch.
+    pub(super) bundle: Arc<Loaded>,
+}
+
+/// A page of classes.
+pub(super) fn classes(served: &Served, request: v1::ManifestRequest) -> Result<Classes> {
+    let mut spec = spec(served, request.spec)?;
+    let wanted = wanted(served, request.bundle, 0)?;
+    let centres = centres(served, &spec, &wanted, 0)?;
+    spec.centres = centres.as_ref().map(|centres| centres.digest().to_owned());
+    spec.check(&served.catalogue, centres.as_ref(), served.channels, wanted.can_encode(served))?;
+    let (first, all) = (request.first_class, spec.classes(served.catalogue.identities()));
+    if first > all {
+        return Err(Error::OutOfRange(format!("expected a first class of at most {all}, found {first}")));
+    }
+    let count = request.count.min(limits::MAX_MANIFEST).min(all - first);
+    let blending = Blending::new(&spec, served.catalogue.clone(), centres);
+    Ok(Classes { spec, blending, page: first..first + count, bundle: wanted.at(0, served) })
+}
+
+impl Wanted {
+    /// Those that make batch `first`.
+    fn at(&self, first: u64, served: &Served) -> Arc<Loaded> {
+        match self {
+            Self::Closed(table) | Self::Follow(Some(table)) => table.at(first).clone(),
+            Self::Follow(None) => served.bundles.newest(),
+        }
+    }
+
+    /// Whether all of these weights can encode.
+    fn can_encode(&self, served: &Served) -> bool {
+        match self {
+            Self::Closed(table) | Self::Follow(Some(table)) => {
+                table.entries().iter().all(|entry| entry.bundle.facts.encoder)
+            }
+            Self::Follow(None) => served.bundles.newest().facts.encoder,
+        }
+    }
+}
+
 /// A spec with its defaults written out, not yet checked.
-fn spec(served: &Served, wire: v1::StreamSpec) -> Result<Spec> {
-    let mix = wire.mix.unwrap_or(v1::Mix { real: 1.0, existing: 0.0, blended: 0.0 });
+fn spec(served: &Served, wire: Option<v1::StreamSpec>) -> Result<Spec> {
+    let wire = wire.ok_or_else(|| Error::Request("expected a spec, found none".into()))?;
+    let mix = wire.mix.unwrap_or(v1::Mix { real: 1.0, ..v1::Mix::default() });
     let blending = wire.blending.unwrap_or_default();
     let or = |value: f64, default: f64| if value == 0.0 { default } else { value };
     Ok(Spec {
         seed: wire.seed,
         batch_size: wire.batch_size,
         mix: Mix { real: mix.real, existing: mix.existing, blended: mix.blended },
+        schedule: schedule(mix.schedule.unwrap_or_default())?,
         sampling: sampling(wire.identities),
         blending: BlendingSpec {
             count: if blending.count == 0 { served.catalogue.identities() } else { blending.count },
@@ -133,6 +171,21 @@ fn spec(served: &Served, wire: v1::StreamSpec) -> Result<Spec> {
     })
 }
 
+fn schedule(wire: v1::MixSchedule) -> Result<Schedule> {
+    let point = |point: v1::MixPoint| {
+        let v1::MixPoint { index, real, existing, blended } = point;
+        Point { index, mix: Mix { real, existing, blended } }
+    };
+    Ok(Schedule {
+        points: wire.points.into_iter().map(point).collect(),
+        shape: match v1::mix_schedule::Shape::try_from(wire.shape) {
+            Ok(v1::mix_schedule::Shape::Unspecified | v1::mix_schedule::Shape::Steps) => Shape::Steps,
+            Ok(v1::mix_schedule::Shape::Linear) => Shape::Linear,
+            Err(_) => return Err(unknown("a shape of schedules", wire.shape)),
+        },
+    })
+}
+
 fn sampling(wire: Option<v1::IdentitySampling>) -> Sampling {
     use v1::identity_sampling::Rule;
     match wire.and_then(|sampling| sampling.rule) {
@@ -142,6 +195,12 @@ fn sampling(wire: Option<v1::IdentitySampling>) -> Sampling {
             Sampling::PerBatch { identities: per_batch.identities, images: per_batch.images }
         }
         Some(Rule::Weighted(weighted)) => Sampling::Weighted(weighted.weights),
+        Some(Rule::Neighbours(v1::Neighbours { identities, images, neighbours, group })) => Sampling::Neighbours {
+            identities,
+            images,
+            neighbours,
+            group: if group == 0 { 4.min(identities).min(neighbours.saturating_add(1)) } else { group },
+        },
     }
 }
 

@@ -281,7 +281,7 @@ pub(crate) fn request(seed: u64, batch_size: u32, count: u64) -> v1::StreamReque
         spec: Some(v1::StreamSpec {
             seed,
             batch_size,
-            mix: Some(v1::Mix { real: 0.5, existing: 0.3, blended: 0.2 }),
+            mix: Some(v1::Mix { real: 0.5, existing: 0.3, blended: 0.2, schedule: None }),
             ..Default::default()
         }),
         place: Some(v1::Place { count, ..Default::default() }),

@@ -15,6 +15,7 @@ mod failures;
 mod filtering;
 mod guarding;
 mod listeners;
+mod manifest;
 mod operations;
 mod partings;
 mod refusals;

@@ -24,6 +24,13 @@ async fn every_wrong_stream_is_refused_with_its_status_and_a_sentence() {
     fn place(request: &mut v1::StreamRequest) -> &mut v1::Place {
         request.place.as_mut().unwrap()
     }
+    fn schedule(request: &mut v1::StreamRequest) -> &mut v1::MixSchedule {
+        spec(request).mix.as_mut().unwrap().schedule.get_or_insert_default()
+    }
+    fn scheduled(request: &mut v1::StreamRequest, indices: Vec<u64>) {
+        let point = |index| v1::MixPoint { index, real: 1.0, ..Default::default() };
+        schedule(request).points = indices.into_iter().map(point).collect();
+    }
     let blending = |change: fn(&mut v1::Blending)| {
         let mut blending = v1::Blending::default();
         change(&mut blending);
@@ -34,8 +41,12 @@ async fn every_wrong_stream_is_refused_with_its_status_and_a_sentence() {
         (|r| spec(r).batch_size = 0, "expected a batch size of 1 to 1024, found 0"),
         (|r| spec(r).batch_size = 5000, "found 5000"),
         (|r| spec(r).mix = Some(v1::Mix::default()), "a mix with a finite sum above zero"),
-        (|r| spec(r).mix = Some(v1::Mix { real: f64::NAN, existing: 1.0, blended: 0.0 }), "real=NaN"),
-        (|r| spec(r).mix = Some(v1::Mix { real: -0.5, existing: 1.0, blended: 0.0 }), "real=-0.5"),
+        (|r| spec(r).mix = Some(v1::Mix { real: f64::NAN, existing: 1.0, blended: 0.0, schedule: None }), "real=NaN"),
+        (|r| spec(r).mix = Some(v1::Mix { real: -0.5, existing: 1.0, blended: 0.0, schedule: None }), "real=-0.5"),
+        (|r| scheduled(r, vec![0]), "points of a mix at ascending indices from 1 to 4194304, found 0"),
+        (|r| scheduled(r, vec![7, 7]), "from 1 to 4194304, found 7"),
+        (|r| scheduled(r, (1..=65).collect()), "at most 64 points in the schedule of a mix, found 65"),
+        (|r| schedule(r).shape = 9, "a shape of schedules that this server knows"),
         (|r| spec(r).augmentation = 9, "an augmentation that this server knows"),
         (|r| spec(r).pixel_format = -1, "a pixel format that this server knows"),
         (|r| place(r).world_size = 17, "a world size of at most the batch size 16, found 17"),

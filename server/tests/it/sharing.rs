@@ -9,7 +9,7 @@ use tonic::Code;
 /// An endless stream of generated rows for a trainer.
 fn generated(trainer: &str, seed: u64, batch_size: u32) -> v1::StreamRequest {
     let mut asked = request(seed, batch_size, 0);
-    asked.spec.as_mut().unwrap().mix = Some(v1::Mix { real: 0.0, existing: 1.0, blended: 0.0 });
+    asked.spec.as_mut().unwrap().mix = Some(v1::Mix { real: 0.0, existing: 1.0, blended: 0.0, schedule: None });
     asked.trainer = trainer.into();
     asked
 }

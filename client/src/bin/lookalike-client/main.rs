@@ -1,6 +1,7 @@
-//! `lookalike-client train|probe|export`.
+//! `lookalike-client train|probe|export|manifest`.
 
 mod export;
+mod manifest;
 mod probe;
 mod range;
 mod train;
@@ -25,6 +26,8 @@ enum Verb {
     Train(Box<train::Train>),
     Probe(Box<probe::Probe>),
     Export(Box<export::Export>),
+    #[command(name = "manifest")]
+    ListClasses(Box<manifest::ListClasses>),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
             Verb::Train(train) => return train::run(train, cli.common.json, &context),
             Verb::Probe(probe) => probe::run(probe, cli.common.json, &context)?,
             Verb::Export(export) => return export::run(export, cli.common.json, &context),
+            Verb::ListClasses(classes) => manifest::run(classes, cli.common.json, &context)?,
         }
         Ok(Ending::Done)
     })

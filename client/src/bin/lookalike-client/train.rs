@@ -5,7 +5,7 @@ use clap::Args;
 use client::flags::StreamFlags;
 use client::recorded::Recorded;
 use client::spec::Channels;
-use client::{Error, Patience, Recipe, StreamSource};
+use client::{Error, Labels, Patience, Recipe, StreamSource};
 use command::{Context, Ending};
 use recognizer::flags::TrainFlags;
 use recognizer::{BatchSource, Session};
@@ -18,6 +18,16 @@ pub(crate) struct Train {
     /// Seed of the stream alone, to train other weights on the same batches [default: --seed]
     #[arg(long, value_name = "SEED", help_heading = "Stream")]
     stream_seed: Option<u64>,
+    /// What blended rows are learned as: hard, people with a class of their own, or soft, the people they are blended from, each by its weight
+    #[arg(
+        long,
+        value_name = "KIND",
+        default_value = "hard",
+        value_enum,
+        hide_possible_values = true,
+        help_heading = "Stream"
+    )]
+    labels: Labels,
     #[command(flatten)]
     flags: TrainFlags,
 }
@@ -29,6 +39,7 @@ pub(crate) fn run(train: &Train, json: bool, context: &Context) -> Result<Ending
     if let Some(recipe) = &recipe {
         settings = recipe.settings(settings);
     }
+    settings.labels = train.labels;
     let rows = settings.rows();
     let config = flags.config(rows)?;
     // LightCNN sees grey, so more would be sent for nothing.

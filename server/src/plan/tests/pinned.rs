@@ -32,6 +32,9 @@ fn the_plan_never_changes() {
         let rows: Vec<Row> = [0, 1, 1000].into_iter().flat_map(|index| planner.rows(index, 0..12)).collect();
         digest(&rows)
     };
+    let near = |spec: &mut Spec| {
+        spec.sampling = Sampling::Neighbours { identities: 4, images: 3, neighbours: 3, group: 2 };
+    };
     let per_batch = |spec: &mut Spec| spec.sampling = Sampling::PerBatch { identities: 4, images: 3 };
     let found = [
         ("by image", of(&COUNTS, &|_| {})),
@@ -43,12 +46,23 @@ fn the_plan_never_changes() {
         ("holes", of(&[4, 1, 0, 2, 5, 2], &|_| {})),
         ("holes, per batch", of(&[4, 1, 0, 2, 5, 2], &per_batch)),
         ("guard", of(&COUNTS, &|spec| (spec.blending.count, spec.blending.max_similarity) = (50, 0.8))),
+        ("steps, ended", of(&COUNTS, &|spec| spec.schedule = odd_schedule(Shape::Steps, 999))),
+        ("linear", of(&COUNTS, &|spec| spec.schedule = odd_schedule(Shape::Linear, 5000))),
+        ("neighbours", of(&COUNTS, &near)),
+        ("holes, neighbours", of(&[4, 1, 0, 2, 5, 2], &near)),
     ];
     let found: Vec<(&str, &str)> = found.iter().map(|(rule, digest)| (*rule, digest.as_str())).collect();
     assert_eq!((VERSION, &found[..]), (2, &PINNED[..]), "the plan changed: raise VERSION if this is meant");
 }
 
-const PINNED: [(&str, &str); 9] = [
+/// To and fro, up to an index before or after those that are recorded.
+fn odd_schedule(shape: Shape, last: u64) -> Schedule {
+    let at = |index, [real, existing, blended]: [f64; 3]| Point { index, mix: Mix { real, existing, blended } };
+    let points = vec![at(1, [0.3, 0.3, 0.7]), at(500, [1.0, 0.0, 0.1]), at(last, [0.1, 0.7, 0.2])];
+    Schedule { points, shape }
+}
+
+const PINNED: [(&str, &str); 13] = [
     ("by image", "69f28d0a97b99b8f"),
     ("by identity", "fd63406bae121e15"),
     ("per batch", "45c56234cda3fe3c"),
@@ -58,4 +72,8 @@ const PINNED: [(&str, &str); 9] = [
     ("holes", "f83030308f29de0e"),
     ("holes, per batch", "a8d8adbfe6ad4ac4"),
     ("guard", "d39feec83c0cdd1e"),
+    ("steps, ended", "367456d59a6189e0"),
+    ("linear", "20a35b6529eaa822"),
+    ("neighbours", ""),
+    ("holes, neighbours", ""),
 ];
