@@ -30,8 +30,8 @@ fn asked(server: &str) -> StreamSettings {
 
 /// The messages of a stream, each behind its length in two bytes. Short pixels stand for a batch of
 /// them. A first byte of 1 leaves digests as they are; else each batch gets the one that it has.
-pub fn answers(input: &[u8]) {
-    let Some((&kept, rest)) = input.split_first() else { return };
+pub fn answers(input: &[u8]) -> bool {
+    let Some((&kept, rest)) = input.split_first() else { return false };
     let mut rest = rest;
     let messages = std::iter::from_fn(|| {
         let (len, after) = rest.split_first_chunk()?;
@@ -55,6 +55,7 @@ pub fn answers(input: &[u8]) {
         assert_eq!((batch.labels.len(), batch.sources.len()), (batch.rows, batch.rows));
         assert_eq!(batch.pixels.len(), batch.rows * IMAGE * batch.channels);
     }
+    !received.is_empty()
 }
 
 /// A stream as the server of stand-ins sends it, and as none would: cut, and with a takeover.
@@ -140,12 +141,14 @@ static SOURCE: LazyLock<Mutex<StreamSource>> = LazyLock::new(|| {
 });
 
 /// The place that a checkpoint holds, in JSON. Where it is gone on from, the stream stands there.
-pub fn place(input: &[u8]) {
-    let Ok(place) = serde_json::from_slice::<serde_json::Value>(input) else { return };
+pub fn place(input: &[u8]) -> bool {
+    let Ok(place) = serde_json::from_slice::<serde_json::Value>(input) else { return false };
     let mut source = SOURCE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if source.resume(&place).is_ok() {
-        assert_eq!(source.place()["next"], place["next"], "the stream stands where it is gone on from");
+    if source.resume(&place).is_err() {
+        return false;
     }
+    assert_eq!(source.place()["next"], place["next"], "the stream stands where it is gone on from");
+    true
 }
 
 /// A place as a trainer wrote it, and one after a takeover.

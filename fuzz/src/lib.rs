@@ -34,9 +34,9 @@ pub mod weights;
 pub struct Target {
     /// As `fuzz/run` and the folders of the corpus name it.
     pub name: &'static str,
-    /// Decodes, and checks what was accepted.
-    pub run: fn(&[u8]),
-    /// Valid inputs, made by code.
+    /// Decodes, checks what was accepted, and says whether anything was.
+    pub run: fn(&[u8]) -> bool,
+    /// Inputs made by code, the first of them valid.
     pub seeds: fn() -> Vec<Vec<u8>>,
     /// Bytes of memory that it may take for each byte of input,
     pub per_byte: usize,

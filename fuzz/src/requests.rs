@@ -31,51 +31,42 @@ static ASKED: LazyLock<Asked> = LazyLock::new(|| {
 
 /// A message, its first byte saying which one and whom it is for. What is accepted of a stream is
 /// planned, and a plan is held against its own header.
-pub fn request(input: &[u8]) {
-    let Some((&kind, message)) = input.split_first() else { return };
+pub fn request(input: &[u8]) -> bool {
+    let Some((&kind, message)) = input.split_first() else { return false };
     let (served, service) = &ASKED.servers[usize::from(kind >> 7)];
     ASKED.runtime.block_on(async {
-        match kind % 5 {
-            0 => {
-                if let Ok(asked) = v1::StreamRequest::decode(message) {
-                    plan(service, asked).await;
-                }
-            }
-            1 => {
-                if let Ok(asked) = v1::SynthesizeRequest::decode(message) {
-                    let faces = asked.faces.len();
-                    if let Ok(answer) = service.synthesize(Request::new(asked)).await {
-                        let answer = answer.into_inner();
-                        assert_eq!((answer.rows as usize, answer.pixels.len() % (128 * 128 * faces)), (faces, 0));
-                    }
-                }
-            }
-            2 => {
-                if let Ok(asked) = v1::ReportRequest::decode(message) {
-                    let _ = service.report(Request::new(asked)).await;
-                }
-            }
-            3 => {
-                if let Ok(asked) = v1::ReloadRequest::decode(message) {
-                    let _ = server::reload::reload(served, &asked.bundle_digest).await;
-                }
-            }
-            _ => {
-                if let Ok(asked) = v1::GetInfoRequest::decode(message) {
-                    let _ = service.get_info(Request::new(asked)).await;
-                }
-            }
-        }
+        let answered = answer(kind % 5, message, served, service).await;
         // What a trainer that left had under way ends.
         for _ in 0..4 {
             tokio::task::yield_now().await;
         }
-    });
+        answered.is_some()
+    })
 }
 
-async fn plan(service: &Service, asked: v1::StreamRequest) {
+async fn answer(kind: u8, message: &[u8], served: &Arc<Served>, service: &Service) -> Option<()> {
+    match kind {
+        0 => plan(service, v1::StreamRequest::decode(message).ok()?).await?,
+        1 => {
+            let asked = v1::SynthesizeRequest::decode(message).ok()?;
+            let faces = asked.faces.len();
+            let answer = service.synthesize(Request::new(asked)).await.ok()?.into_inner();
+            assert_eq!((answer.rows as usize, answer.pixels.len() % (128 * 128 * faces)), (faces, 0));
+        }
+        2 => drop(service.report(Request::new(v1::ReportRequest::decode(message).ok()?)).await.ok()?),
+        3 => {
+            let asked = v1::ReloadRequest::decode(message).ok()?;
+            server::reload::reload(served, &asked.bundle_digest).await.ok()?;
+        }
+        _ => drop(service.get_info(Request::new(v1::GetInfoRequest::decode(message).ok()?)).await.ok()?),
+    }
+    Some(())
+}
+
+/// Whether a batch was planned.
+async fn plan(service: &Service, asked: v1::StreamRequest) -> Option<()> {
     let first = asked.place.unwrap_or_default().first_index;
-    let Ok(stream) = service.plan(Request::new(asked)).await else { return };
+    let stream = service.plan(Request::new(asked)).await.ok()?;
     let mut messages = stream.into_inner().take(3);
     let mut header = None;
     let mut index = first;
@@ -90,6 +81,7 @@ async fn plan(service: &Service, asked: v1::StreamRequest) {
             _ => {}
         }
     }
+    (index > first).then_some(())
 }
 
 fn check(header: &v1::StreamHeader, batch: &v1::Batch, index: u64) {

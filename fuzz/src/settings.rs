@@ -49,30 +49,29 @@ fn parse(verb: &str, flag: &str, path: &Path) -> command::Result<command::settin
 
 /// A settings file, for the verb that the first byte says; or a file of identity weights. What was
 /// accepted is printed and read back as the same.
-pub fn settings(input: &[u8]) {
-    let Some((&verb, text)) = input.split_first() else { return };
+pub fn settings(input: &[u8]) -> bool {
+    let Some((&verb, text)) = input.split_first() else { return false };
     let folder = scratch::folder();
     let (file, again) = (folder.path().join("settings.toml"), folder.path().join("again.toml"));
     std::fs::write(&file, text).expect("a file can be written");
     if verb % 3 == 2 {
         let rule = format!("sampling = \"weights:{}\"", file.display());
         std::fs::write(&again, rule).expect("a file can be written");
-        if let Ok(Verb::Train(train)) = parse("train", "--config", &again).map(|parsed| parsed.cli.verb) {
-            let _ = train.stream.settings(1);
-        }
-        return;
+        let parsed = parse("train", "--config", &again).map(|parsed| parsed.cli.verb);
+        return matches!(parsed, Ok(Verb::Train(train)) if train.stream.settings(1).is_ok());
     }
     let verb = ["serve", "train"][usize::from(verb % 3)];
-    let Ok(parsed) = parse(verb, "--config", &file) else { return };
+    let Ok(parsed) = parse(verb, "--config", &file) else { return false };
     let printed = parsed.settings.to_toml();
     std::fs::write(&again, &printed).expect("a file can be written");
     let reread = parse(verb, "--config", &again).unwrap_or_else(|error| panic!("{error} of {printed}"));
     let values = |text: &str| text.parse::<Table>().map(|table| format!("{table:?}"));
     assert_eq!(values(&printed), values(&reread.settings.to_toml()), "the settings printed are the settings read");
+    true
 }
 
 /// `config.toml`, a zero byte and `stats.jsonl`, of a run that is gone on with.
-pub fn run(input: &[u8]) {
+pub fn run(input: &[u8]) -> bool {
     let folder = scratch::folder();
     let end = input.iter().position(|&byte| byte == 0).unwrap_or(input.len());
     let (config, stats) = (&input[..end], input.get(end + 1..).unwrap_or_default());
@@ -82,7 +81,7 @@ pub fn run(input: &[u8]) {
     if let Ok(Verb::Train(train)) = parsed.map(|parsed| parsed.cli.verb) {
         assert_eq!(train.resume.as_deref(), Some(folder.path()), "the flag wins");
     }
-    let Ok(run) = RunDirectory::open(folder.path()) else { return };
+    let Ok(run) = RunDirectory::open(folder.path()) else { return false };
     let before = read_stats(folder.path()).expect("figures that a run opened with");
     let place = before.get(before.len() / 2).map_or(0, |(seen, _)| *seen);
     run.resume_at(place).expect("a run that was opened goes on");
@@ -92,7 +91,7 @@ pub fn run(input: &[u8]) {
         let last = read_stats(folder.path()).expect("figures that were added to");
         assert_eq!(last.len(), after.len() + 1);
     }
-    let _ = run.change_setting("images", "12", "more than before");
+    run.change_setting("images", "12", "more than before").is_ok()
 }
 
 /// Settings of both verbs, as people and programs write them.

@@ -21,25 +21,27 @@ const MOST_WEIGHTS: usize = 8 << 20;
 
 /// A checkpoint as it is, and once more with the digest that its contents have. What was accepted
 /// is written and read back.
-pub fn checkpoint(input: &[u8]) {
+pub fn checkpoint(input: &[u8]) -> bool {
     let read = |bytes: &[u8]| Checkpoint::from_bytes(bytes, "the input", RECOGNIZER, &Device::Cpu);
     let _ = read(input);
-    let Ok(mut file) = read(&signed::signed(input).unwrap_or_default()) else { return };
+    let Ok(mut file) = read(&signed::signed(input).unwrap_or_default()) else { return false };
     let written = file.to_bytes().expect("what was read can be written");
     assert_eq!(read(&written).expect("what was written can be read").to_bytes().expect("and again"), written);
     let _ = (file.get::<Card>("card"), file.get::<u64>("images_seen"));
     file.take("network");
+    true
 }
 
 /// The description of a bundle or a recognizer, in JSON as the file has it. The weights that it
 /// promises are made here, so that a corpus stays small.
-pub fn bundle(input: &[u8]) {
-    let Some(file) = signed::with_weights(input, MOST_WEIGHTS) else { return };
-    let _ = Bundle::from_bytes(&file, "the input", &Device::Cpu);
-    let Ok(mut file) = Checkpoint::from_bytes(&file, "the input", RECOGNIZER, &Device::Cpu) else { return };
-    if let Ok(card) = file.get::<Card>("card") {
-        let _ = Recognizer::new(card, file.take("network"), &Device::Cpu);
+pub fn bundle(input: &[u8]) -> bool {
+    let Some(file) = signed::with_weights(input, MOST_WEIGHTS) else { return false };
+    if Bundle::from_bytes(&file, "the input", &Device::Cpu).is_ok() {
+        return true;
     }
+    let Ok(mut file) = Checkpoint::from_bytes(&file, "the input", RECOGNIZER, &Device::Cpu) else { return false };
+    let Ok(card) = file.get::<Card>("card") else { return false };
+    Recognizer::new(card, file.take("network"), &Device::Cpu).is_ok()
 }
 
 /// Small ones: with fields and tensors, without, and of number types that no network has.

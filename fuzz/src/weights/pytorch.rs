@@ -5,16 +5,16 @@ use std::io::{Cursor, Write};
 use zip::write::SimpleFileOptions;
 
 /// A file, whichever container it is.
-pub fn legacy(input: &[u8]) {
-    if let Ok(tensors) = from_bytes(input, "the input") {
-        let _ = import_light_cnn(&tensors, Classifier::Keep);
-    }
+pub fn legacy(input: &[u8]) -> bool {
+    let Ok(tensors) = from_bytes(input, "the input") else { return false };
+    let _ = import_light_cnn(&tensors, Classifier::Keep);
+    true
 }
 
 /// A pickle, as the object of a file in either container, with one storage of sixteen numbers beside it.
-pub fn pickle(input: &[u8]) {
-    legacy(&zipped(input));
-    legacy(&row(input));
+pub fn pickle(input: &[u8]) -> bool {
+    let (zipped, row) = (legacy(&zipped(input)), legacy(&row(input)));
+    zipped && row
 }
 
 /// Files as PyTorch itself wrote them (`nets/reference/make.py`), and as the functions below do.
