@@ -186,6 +186,11 @@ impl Served {
         })
     }
 
+    /// The page of metrics, as Prometheus reads it.
+    pub fn metrics(&self) -> String {
+        self.telemetry.render()
+    }
+
     /// What is in use at this moment.
     pub fn usage(&self) -> Usage {
         let (streams, trainers) = self.streams.usage();

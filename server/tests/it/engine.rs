@@ -88,7 +88,7 @@ async fn a_row_that_cannot_be_packed_ends_the_engine_and_leaves_nobody_waiting()
     );
     assert!(matches!(one, Err(Error::Engine(_))), "{one:?}");
     assert!(other.is_ok() || matches!(other, Err(Error::Engine(_))));
-    assert!(scheduler.failure().unwrap().contains("packer thread ended early"));
+    assert!(scheduler.failure().unwrap().contains("packer ended early"));
     in_time(scheduler.failed()).await;
     let late = in_time(weights.generate(Turn::Stream(1), faces())).await;
     assert!(matches!(late, Err(Error::Engine(_))), "{late:?}");
