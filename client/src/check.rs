@@ -180,8 +180,7 @@ pub(crate) fn batch(
         return Err(format!("batch {index}: expected at most {rows} replaced rows in the provenance, found {found}"));
     }
     doubts(&provenance, &sources, described.spec.filter).map_err(|reason| format!("batch {index}: {reason}"))?;
-    let (pixels, labels, bundle) =
-        (std::mem::take(&mut wire.pixels), wire.labels.clone(), wire.bundle_digest.clone());
+    let (pixels, labels, bundle) = (std::mem::take(&mut wire.pixels), wire.labels.clone(), wire.bundle_digest.clone());
     let mixtures = Vec::new();
     let batch = Batch { index, rows, channels: described.channels, pixels, labels, sources, mixtures };
     Ok(Received { batch, provenance, rest: wire, bundle, digest, message_bytes })

@@ -200,6 +200,7 @@ fn recipe_place(recipe: &Recipe) -> Place {
     Place {
         kind: crate::place::Kind::Stream,
         spec: recipe.spec.clone(),
+        labels: crate::Labels::Hard,
         rank: recipe.range.rank,
         world_size: recipe.range.world_size,
         origin: recipe.origin.clone(),

@@ -128,7 +128,7 @@ async fn ask(
     let centres = begun.and_then(|begun| begun.centres.as_deref());
     let v1::StreamRequest { spec, bundle, .. } = request(settings, None, centres, 0, 1);
     let asked = v1::ManifestRequest { spec, bundle, first_class, count: limits::MAX_MANIFEST };
-    let mut client = url.connect(settings.connector.as_ref()).await?;
+    let mut client = url.connect(&settings.access, settings.connector.as_ref()).await?;
     let answer = within(ANSWER, client.get_manifest(asked)).await?.into_inner();
     let (manifest, classes) = checked(answer, settings, first_class).map_err(Failure::Lasting)?;
     if let Some(begun) = begun {

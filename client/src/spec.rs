@@ -19,7 +19,7 @@ pub struct Spec {
     /// Shares of the sources: of all batches, or of the first one.
     pub mix: Mix,
     /// Other shares from later batches on.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Schedule::is_empty")]
     pub schedule: Schedule,
     /// How identities are chosen for real and existing rows.
     pub sampling: Sampling,
@@ -206,7 +206,10 @@ pub struct Difference {
 
 fn to_value(spec: &Spec) -> Value {
     // Plain structs of numbers and names always have a JSON form.
-    serde_json::to_value(spec).unwrap_or_default()
+    let mut value = serde_json::to_value(spec).unwrap_or_default();
+    // Compared even where there is none.
+    value["schedule"] = serde_json::to_value(&spec.schedule).unwrap_or_default();
+    value
 }
 
 /// Goes down to the innermost setting, so that the sentence about it is short.

@@ -102,13 +102,13 @@ fn check(header: &v1::StreamHeader, batch: &v1::Batch, index: u64) {
 /// One of every message, and streams of every kind of identities and latents.
 pub fn seeds() -> Vec<Vec<u8>> {
     use v1::{bundle_policy::Policy, face, identity_sampling::Rule, latent::Kind};
-    let mix = v1::Mix { real: 0.5, existing: 0.3, blended: 0.2 };
+    let mix = v1::Mix { real: 0.5, existing: 0.3, blended: 0.2, schedule: None };
     let blending =
         v1::Blending { count: 40, parents: 3, alpha: 0.5, max_weight: 0.6, seed: Some(5), max_similarity: 0.0 };
     let spec = |rule, kind| v1::StreamSpec {
         seed: 7,
         batch_size: 8,
-        mix: Some(mix),
+        mix: Some(mix.clone()),
         identities: Some(v1::IdentitySampling { rule: Some(rule) }),
         blending: Some(blending),
         latent: Some(v1::Latent { kind: Some(kind) }),

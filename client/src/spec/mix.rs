@@ -64,6 +64,11 @@ impl Schedule {
         Ok(Self { points, shape })
     }
 
+    /// Whether the mix stays as it is.
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty()
+    }
+
     /// At ascending indices.
     pub fn points(&self) -> &[MixPoint] {
         &self.points

@@ -28,7 +28,7 @@ impl From<&Spec> for v1::StreamSpec {
             Some(Channels::Rgb) => v1::PixelFormat::Rgb,
         };
         let Mix { real, existing, blended } = spec.mix;
-        let schedule = (!spec.schedule.points().is_empty()).then(|| (&spec.schedule).into());
+        let schedule = (!spec.schedule.is_empty()).then(|| (&spec.schedule).into());
         Self {
             seed: spec.seed,
             batch_size: spec.batch_size,

@@ -1,8 +1,6 @@
 use crate::fixture::{Running, read, settings, try_connect};
 use client::StreamSettings;
-use client::spec::{
-    Augmentation, Blending, Channels, Filter, Latent, Mix, MixPoint, Sampling, Schedule, Shape, Spec,
-};
+use client::spec::{Augmentation, Blending, Channels, Filter, Latent, Mix, MixPoint, Sampling, Schedule, Shape, Spec};
 use proptest::option;
 use proptest::prelude::*;
 use proto::v1;

@@ -1,7 +1,7 @@
 //! How many rows of each source a batch has, and how many the batches before it had.
 //!
-//! Shares that don't change have a closed form ([`constant`]). Those of a schedule are walked through
-//! once, up to its last point ([`scheduled`]); from there on they don't change any more.
+//! Shares that don't change have a closed form (`constant`). Those of a schedule are walked through
+//! once, up to its last point (`scheduled`); from there on they don't change any more.
 
 mod constant;
 mod scheduled;

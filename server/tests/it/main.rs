@@ -16,6 +16,7 @@ mod filtering;
 mod guarding;
 mod listeners;
 mod manifest;
+mod neighbours;
 mod operations;
 mod partings;
 mod refusals;

@@ -23,6 +23,10 @@ pub(crate) struct ListClasses {
 
 pub(crate) fn run(args: &ListClasses, json: bool, context: &Context) -> Result<(), Error> {
     let settings = args.stream.settings(args.seed)?;
+    let settings = match args.stream.recipe(&context.settings)? {
+        Some(recipe) => recipe.settings(settings),
+        None => settings,
+    };
     let found = match &args.out {
         None => manifest::read(&settings, &context.interrupt, |_| true)?,
         Some(path) => list(path, &settings, context)?,

@@ -25,7 +25,7 @@ pub(crate) struct Train {
         default_value = "hard",
         value_enum,
         hide_possible_values = true,
-        help_heading = "Stream"
+        help_heading = "Training"
     )]
     labels: Labels,
     #[command(flatten)]
