@@ -47,7 +47,7 @@ pub async fn garbage(world: &World, ledger: &Ledger, network: &Network, replica:
 fn wrong_requests() -> Vec<(v1::StreamRequest, &'static [Code])> {
     let spec = |batch_size, real| v1::StreamSpec {
         batch_size,
-        mix: Some(v1::Mix { real, existing: 0.0, blended: 0.0 }),
+        mix: Some(v1::Mix { real, existing: 0.0, blended: 0.0, schedule: None }),
         ..Default::default()
     };
     let request = |spec, place, policy: Option<v1::bundle_policy::Policy>| v1::StreamRequest {
@@ -123,7 +123,7 @@ pub async fn greed(world: &World, ledger: &Ledger, network: &Network, replica: &
             spec: Some(v1::StreamSpec {
                 seed: 1,
                 batch_size: 2,
-                mix: Some(v1::Mix { real: 0.0, existing: 1.0, blended: 0.0 }),
+                mix: Some(v1::Mix { real: 0.0, existing: 1.0, blended: 0.0, schedule: None }),
                 ..Default::default()
             }),
             trainer: "greedy".into(),

@@ -43,6 +43,7 @@ proptest! {
     fn a_recipe_comes_back_from_its_file_to_the_last_bit(spec in crate::specs::spec(), json: bool, follows: bool) {
         let place = client::Place {
             kind: client::place::Kind::Stream,
+            labels: client::Labels::Hard,
             rank: 0,
             world_size: 1,
             origin: client::place::Origin {

@@ -135,6 +135,6 @@ async fn a_decoder_that_panics_ends_the_stream_that_needs_it_and_no_other() {
     assert_eq!(status.code(), Code::Internal, "{status}");
     assert!(status.message().ends_with("this is a bug"), "{status}");
     let mut generated = request(1, 24, 3);
-    generated.spec.as_mut().unwrap().mix = Some(v1::Mix { real: 0.0, existing: 1.0, blended: 1.0 });
+    generated.spec.as_mut().unwrap().mix = Some(v1::Mix { real: 0.0, existing: 1.0, blended: 1.0, schedule: None });
     assert_eq!(server.read(generated).await.unwrap().1.len(), 3);
 }
