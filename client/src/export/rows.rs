@@ -36,6 +36,11 @@ struct Provenance<'a> {
     latent_row: Option<u32>,
     #[serde(skip_serializing_if = "is_false")]
     replaced: bool,
+    /// How much a generated row looks like whom it should show, where a filter measured it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    similarity: Option<f32>,
+    #[serde(skip_serializing_if = "is_false")]
+    doubtful: bool,
     bundle: &'a str,
 }
 
@@ -115,6 +120,8 @@ pub(super) fn provenance(columns: &v1::Batch, names: &ClassNames) -> Vec<String>
                 .unwrap_or_default(),
             latent_row: some(&provenance.latent_rows, row),
             replaced: provenance.replaced_rows.contains(&(row as u32)),
+            similarity: provenance.similarities.get(row).copied().filter(|_| *source != v1::Source::Real as i32),
+            doubtful: provenance.doubtful_rows.contains(&(row as u32)),
             bundle: &columns.bundle_digest,
         };
         // A struct of numbers and texts always has a JSON form.
