@@ -5,7 +5,7 @@ use crate::contact::contact;
 use crate::fetch::{Fetch, Fetched};
 use crate::place::{Kind, Place, Takeover};
 use crate::waits::WaitLog;
-use crate::{BundleChoice, Error, Result, StreamSettings};
+use crate::{BundleChoice, Error, Result, Spec, StreamSettings};
 use recognizer::{Batch, Mixture, Part, Source};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -166,7 +166,9 @@ impl Reader {
     /// [`Error::OtherPlace`] when it is not one in this stream; those of [`connect`](Self::connect).
     pub async fn resume(&mut self, place: Place) -> Result<()> {
         // Before a server is asked, which would read a place of another spec as its own.
-        place.refuse_settings(&self.description.spec, &self.settings).map_err(Error::OtherPlace)?;
+        // The centres are the place's own: those that a server named just now may be newer ones.
+        let asked = Spec { centres: self.settings.spec.centres.clone(), ..self.description.spec.clone() };
+        place.refuse_settings(&asked, &self.settings).map_err(Error::OtherPlace)?;
         let (next, takeovers, begun_with) = (place.next, place.takeovers.clone(), place.origin.bundle.clone());
         let expected = place.origin_of_next().bundle;
         let mut found = contact(&self.settings, Some(&place)).await?;

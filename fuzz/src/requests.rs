@@ -104,7 +104,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     use v1::{bundle_policy::Policy, face, identity_sampling::Rule, latent::Kind};
     let mix = v1::Mix { real: 0.5, existing: 0.3, blended: 0.2, schedule: None };
     let blending =
-        v1::Blending { count: 40, parents: 3, alpha: 0.5, max_weight: 0.6, seed: Some(5), max_similarity: 0.0 };
+        v1::Blending { count: 40, parents: 3, alpha: 0.5, max_weight: 0.6, seed: Some(5), max_similarity: 0.9 };
     let spec = |rule, kind| v1::StreamSpec {
         seed: 7,
         batch_size: 8,
@@ -114,6 +114,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         latent: Some(v1::Latent { kind: Some(kind) }),
         augmentation: v1::Augmentation::Standard.into(),
         pixel_format: v1::PixelFormat::Grey.into(),
+        filter: Some(v1::IdentityFilter { min_similarity: 0.5, max_retries: Some(1) }),
         ..Default::default()
     };
     let prior = |truncation| Kind::Prior(v1::Prior { truncation });

@@ -36,7 +36,7 @@ struct Provenance<'a> {
     latent_row: Option<u32>,
     #[serde(skip_serializing_if = "is_false")]
     replaced: bool,
-    /// To the person that a generated row is of, where a filter looked.
+    /// How much a generated row looks like whom it should show, where a filter measured it.
     #[serde(skip_serializing_if = "Option::is_none")]
     similarity: Option<f32>,
     #[serde(skip_serializing_if = "is_false")]
@@ -119,9 +119,9 @@ pub(super) fn provenance(columns: &v1::Batch, names: &ClassNames) -> Vec<String>
                 .map(|(parents, weights)| parents.iter().zip(weights).map(parent).collect())
                 .unwrap_or_default(),
             latent_row: some(&provenance.latent_rows, row),
-            similarity: if *source == v1::Source::Real as i32 { None } else { provenance.similarities.get(row).copied() },
-            doubtful: provenance.doubtful_rows.contains(&(row as u32)),
             replaced: provenance.replaced_rows.contains(&(row as u32)),
+            similarity: provenance.similarities.get(row).copied().filter(|_| *source != v1::Source::Real as i32),
+            doubtful: provenance.doubtful_rows.contains(&(row as u32)),
             bundle: &columns.bundle_digest,
         };
         // A struct of numbers and texts always has a JSON form.

@@ -2,6 +2,7 @@
 
 use crate::between::Between;
 use crate::fixture::*;
+use client::spec::Blending;
 use client::{BundleChoice, Change, Place, StreamSettings, StreamSource, Takeover};
 use proto::v1::stream_response::Message;
 use recognizer::BatchSource;
@@ -53,6 +54,37 @@ fn a_stream_that_follows_goes_on_from_its_place_and_is_replayed_from_it() {
     let replay = BundleChoice::Replay(end.origin.bundle.clone(), end.takeovers.clone());
     let mut again = try_connect(StreamSettings { bundle: replay, ..settings(&urls, 7) }).unwrap();
     assert_eq!(digests(&mut again, all.len()), all);
+}
+
+#[test]
+fn a_guarded_stream_keeps_its_centres_when_a_newer_bundle_has_others() {
+    let guarded = |urls: &[String]| {
+        let mut settings = following(urls);
+        settings.spec.blending = Blending { count: Some(60), max_similarity: 0.8, ..Blending::default() };
+        settings
+    };
+    let labels = |source: &mut StreamSource, count| {
+        read(source, count).into_iter().map(|batch| batch.labels).collect::<Vec<_>>()
+    };
+    let undisturbed = labels(&mut try_connect(guarded(&[Running::ordinary().url()])).unwrap(), 40);
+    let server = Running::ordinary();
+    let urls = [server.url()];
+    let mut source = try_connect(guarded(&urls)).unwrap();
+    let mut all = labels(&mut source, 2);
+    server.swap("turn=1").unwrap();
+    while source.current_place().takeovers.is_empty() {
+        all.extend(labels(&mut source, 1));
+    }
+    let place = source.current_place();
+    assert_eq!(place.spec.centres.as_ref().map(String::len), Some(64));
+    drop(source);
+    // A server that is asked anew would name the newer bundle's.
+    let fresh = try_connect(guarded(&urls)).unwrap();
+    assert_ne!(fresh.current_place().spec.centres, place.spec.centres);
+    let mut later = resumed(guarded(&urls), &place);
+    assert_eq!(later.current_place().spec, place.spec);
+    all.extend(labels(&mut later, 4));
+    assert_eq!(all, undisturbed[..all.len()]);
 }
 
 #[test]

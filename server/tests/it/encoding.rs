@@ -24,6 +24,8 @@ async fn images_are_encoded_in_order_however_many_at_once() {
         assert!(feature[usize::from(byte / 20)] > 0.5);
         assert!((feature.iter().map(|value| value * value).sum::<f32>() - 1.0).abs() < 1e-5);
     }
+    let started = r#"grpc_server_call_started_total{grpc_method="lookalike.v1.Augment/Encode"}"#;
+    assert_eq!(server.metric(started).await, 1.0);
     // A mean is the latent that makes the face again.
     let vector = v1::LatentVector { values: answer.mu[..LATENT].to_vec() };
     let face = v1::Face {
