@@ -181,6 +181,11 @@ impl Fetch {
     fn compare(&mut self, mut found: Description) -> Result<(), Failure> {
         let begun = self.description.clone();
         let follows = self.settings.bundle == BundleChoice::Follow;
+        let declared = std::mem::take(&mut found.takeovers);
+        if follows {
+            // A rank that comes after others may hear by the header of what takes over with its next batch.
+            self.learn(&declared)?;
+        }
         let bundle = bundle_at(&begun.origin.bundle, &self.takeovers, self.next).to_owned();
         if self.begun || !follows {
             let expected = Origin { bundle: bundle.clone(), ..begun.origin.clone() };
@@ -192,25 +197,29 @@ impl Fetch {
                 begun.identities, begun.classes, found.identities, found.classes
             )));
         }
-        let declared = std::mem::take(&mut found.takeovers);
         if self.begun {
             let takeovers = Arc::make_mut(&mut self.takeovers);
             if found.origin.bundle != bundle {
                 // Accepted, above: what was to come is not what comes.
                 takeovers.retain(|takeover| takeover.first < self.next);
                 takeovers.push(Takeover { first: self.next, bundle: found.origin.bundle.clone() });
+                if follows {
+                    self.learn(&declared)?;
+                }
             }
             found.origin.bundle.clone_from(&begun.origin.bundle);
         }
-        if follows {
-            let takeovers = Arc::make_mut(&mut self.takeovers);
-            for Takeover { first, bundle } in declared {
-                let announced = v1::Takeover { first_index: first, bundle_digest: bundle };
-                check::take_over(takeovers, announced, self.next).map_err(Failure::Lasting)?;
-            }
-        }
         self.description = Arc::new(found);
         Ok(())
+    }
+
+    /// Adds what a header declares to what is known.
+    fn learn(&mut self, declared: &[Takeover]) -> Result<(), Failure> {
+        let takeovers = Arc::make_mut(&mut self.takeovers);
+        declared.iter().try_for_each(|Takeover { first, bundle }| {
+            let announced = v1::Takeover { first_index: *first, bundle_digest: bundle.clone() };
+            check::take_over(takeovers, announced, self.next).map_err(Failure::Lasting)
+        })
     }
 }
 

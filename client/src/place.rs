@@ -21,7 +21,8 @@ pub struct Place {
     /// What they are made from.
     #[serde(flatten)]
     pub origin: Origin,
-    /// Bundles that took over from the first one, up to the next batch.
+    /// Bundles that took over from the first one, up to the next batch; where ranks share batches, up to
+    /// the last one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub takeovers: Vec<Takeover>,
     /// Index of the next batch.

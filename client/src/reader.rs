@@ -140,8 +140,10 @@ impl Reader {
         let (settings, description) = (self.settings.clone(), self.description.clone());
         let (takeovers, next) = (self.takeovers.clone(), self.next);
         move || {
-            // What is to come yet is the server's to declare anew: it may not be the same for all ranks.
-            let past = takeovers.iter().filter(|takeover| takeover.first <= next);
+            // What is to come yet is the server's to declare anew. What comes with the next batch is
+            // known to a rank alone, but perhaps not to all ranks.
+            let known = if settings.world_size > 1 { next } else { next.saturating_add(1) };
+            let past = takeovers.iter().filter(|takeover| takeover.first < known);
             Place {
                 takeovers: past.cloned().collect(),
                 kind: Kind::Stream,

@@ -90,7 +90,8 @@ impl Service {
             let served = self.served.clone();
             let request::Asked { planner, spec_digest, place, wanted } =
                 self.served.makers.run(move || request::stream(&served, request)).await?;
-            let policy = self.policy(wanted, content, GroupKey { turn: turn.clone(), spec: spec_digest }, &place);
+            let group = GroupKey { turn: turn.clone(), spec: spec_digest, world_size: place.world_size };
+            let policy = self.policy(wanted, content, group, &place);
             let header = reply::header(&self.served, &planner, &place, policy.table());
             let stream = session::Stream {
                 planner,
@@ -120,7 +121,7 @@ impl Service {
         match wanted {
             Wanted::Closed(table) => Policy::Closed(table),
             Wanted::Follow(table) if content == Content::Whole => {
-                Policy::Following(self.served.followers.join(key, first, table, newest))
+                Policy::Following(self.served.followers.join(key, place.rank, first, table, newest))
             }
             Wanted::Follow(table) => Policy::Closed(table.unwrap_or_else(|| Declared::new(first, newest))),
         }

@@ -3,7 +3,7 @@
 use crate::faults::Asking;
 use crate::ledger::Ledger;
 use crate::network::Network;
-use crate::stand_ins::{Device, Machine, Weights};
+use crate::stand_ins::{Device, Machine, PLANNED, Weights};
 use crate::world::{World, millis};
 use server::workers::Work;
 use server::{Served, Usage, Workers};
@@ -118,7 +118,9 @@ impl Replica {
                         | server::Error::ShuttingDown
                         | server::Error::Engine(_)
                 );
-                let known = !matches!(weights, Weights::Good(_)) || transient || self.changed_since(weights);
+                let text = error.to_string();
+                let broken = text.contains("the device is lost") || text.contains(PLANNED);
+                let known = !matches!(weights, Weights::Good(_)) || transient || broken || self.changed_since(weights);
                 self.ledger.check(known, || format!("replica {number} refuses {weights:?}: {error}"));
             }
         }

@@ -107,6 +107,10 @@ impl Training {
         if index >= self.plan.batches {
             return Ok(());
         }
+        if saved.is_none() {
+            // From the beginning, as if for the first time.
+            self.stays = None;
+        }
         let accepts = self.refusals >= 2;
         let mut readers = Vec::new();
         let mut pinned = None;
@@ -204,7 +208,11 @@ impl Training {
             let first = bundle.get_or_insert_with(|| received.bundle.clone());
             // Whoever accepts other weights accepts that they differ between ranks.
             ledger.check(*first == received.bundle || accepts, || {
-                format!("training {number}: batch {index} has one bundle for rank 0 and another for rank {rank}")
+                let (other, by) = (&first[..6], &received.bundle[..6]);
+                format!(
+                    "training {number}: batch {index} is by {other} for rank 0 and by {by} for rank {rank}: {:?}",
+                    place.takeovers
+                )
             });
             if self.plan.bundle != Choice::Follow && !accepts {
                 let stays = self.stays.get_or_insert_with(|| received.bundle.clone());
@@ -243,11 +251,11 @@ impl Training {
 
     fn resize(&mut self) {
         let ranks = 1 + self.draws.below(3) as u32;
-        // Ranks that follow need one server and a name.
-        let follows = self.plan.bundle == Choice::Follow;
-        if follows && (self.plan.servers.len() > 1 || self.plan.name.is_empty()) {
+        // Ranks that follow need one server and a name of their own.
+        if self.plan.bundle == Choice::Follow && self.plan.servers.len() > 1 {
             return;
         }
+        self.plan.name = format!("world-{}", self.number);
         self.plan.world_size = ranks.min(self.plan.spec.batch_size);
         self.ledger.event("world resized", format!("training {} to {}", self.number, self.plan.world_size));
     }

@@ -226,11 +226,10 @@ fn plan(d: &mut Draws, number: u64, replicas: usize, specs: &[Spec]) -> Plan {
     let deaths = if d.chance(0.3) { (0..1 + d.below(2)).map(|_| millis(d, 100, 10_000)).collect() } else { Vec::new() };
     let names = ["", "one", "two", "three"];
     Plan {
-        // Ranks need a name to change together.
+        // Ranks need a name of their own to change together.
         name: match names[d.below(4) as usize] {
-            "" if world_size == 1 => String::new(),
-            "" => format!("world-{number}"),
-            name => name.to_owned(),
+            name if world_size == 1 => name.to_owned(),
+            _ => format!("world-{number}"),
         },
         spec,
         world_size,

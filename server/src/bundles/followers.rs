@@ -1,9 +1,10 @@
 //! Streams that follow the newest bundle, changing together.
 //!
 //! The streams of one spec and one trainer's name may be the ranks that share each batch, so a newer
-//! bundle takes over at one index for all of them: the first that none has begun. What was declared is
-//! kept for as long as one of them is there, so that a rank that joins late, or comes back, changes
-//! where the others did.
+//! bundle takes over at one index for all of them: the first that none has begun, and only while all
+//! ranks are there. Where one is missing, nobody here knows how far it came with the bundle they have,
+//! with another server or before this one started. What was declared is kept for as long as one of them
+//! is there, so that a rank that joins late, or comes back, changes where the others did.
 
 use super::{
     Loaded,
@@ -25,6 +26,8 @@ pub(crate) struct GroupKey {
     pub(crate) turn: Turn,
     /// Digest of the spec.
     pub(crate) spec: [u8; 32],
+    /// Ranks that share each batch.
+    pub(crate) world_size: u32,
 }
 
 /// All groups.
@@ -37,9 +40,10 @@ struct Group {
     /// Who makes the batches up to the first entry of `declared`.
     begun_with: Weak<Loaded>,
     declared: Vec<(u64, Weak<Loaded>)>,
-    /// The last batch that any member has begun, whether or not it is still there.
+    /// The last batch that any member has begun, here or before it came, whether or not it is still there.
     furthest: Option<u64>,
-    members: u64,
+    /// Members of each rank; none of none.
+    members: BTreeMap<u32, u64>,
 }
 
 /// One stream's membership, and its table.
@@ -47,24 +51,33 @@ struct Group {
 pub(crate) struct Follower {
     followers: Followers,
     key: GroupKey,
+    rank: u32,
     table: Declared,
 }
 
 impl Followers {
     /// A stream that begins at `index`, with the table it brings. Without one it has the bundle that
     /// the others of its group have at that index, or `newest` when it is the first.
-    pub(crate) fn join(&self, key: GroupKey, index: u64, table: Option<Declared>, newest: Arc<Loaded>) -> Follower {
+    pub(crate) fn join(
+        &self,
+        key: GroupKey,
+        rank: u32,
+        index: u64,
+        table: Option<Declared>,
+        newest: Arc<Loaded>,
+    ) -> Follower {
         let mut groups = self.groups();
         let first = table.as_ref().map_or(&newest, |table| table.at(index));
         let group = groups.entry(key.clone()).or_insert_with(|| Group::new(first));
         let mut table = table.unwrap_or_else(|| Declared::new(index, group.at(index).unwrap_or(newest)));
         table.forget_before(index);
         // What it brings may be news to others, and the other way round.
-        table.entries().iter().filter(|entry| entry.first > index).for_each(|entry| group.declare(entry));
+        table.entries().iter().filter(|entry| entry.first > 0).for_each(|entry| group.declare(entry));
         group.tell(&mut table, index);
-        group.members += 1;
+        group.furthest = group.furthest.max(index.checked_sub(1));
+        *group.members.entry(rank).or_default() += 1;
         drop(groups);
-        Follower { followers: self.clone(), key, table }
+        Follower { followers: self.clone(), key, rank, table }
     }
 
     /// Groups of streams that change together.
@@ -90,7 +103,8 @@ impl Follower {
         // A member's group is there until it leaves.
         let Some(group) = groups.get_mut(&self.key) else { return Vec::new() };
         let mut news = group.tell(&mut self.table, index);
-        if !same(&self.table.last().bundle, newest) {
+        let complete = group.members.len() == self.key.world_size as usize;
+        if complete && !same(&self.table.last().bundle, newest) {
             let after = |last: Option<u64>| last.map_or(0, |last| last + 1);
             let declared = after(group.declared.last().map(|(last, _)| *last)).max(self.table.last().first + 1);
             let first = index.max(after(group.furthest)).max(declared);
@@ -106,8 +120,11 @@ impl Drop for Follower {
     fn drop(&mut self) {
         let mut groups = self.followers.groups();
         if let Some(group) = groups.get_mut(&self.key) {
-            group.members -= 1;
-            if group.members == 0 {
+            if let Some(members) = group.members.get_mut(&self.rank) {
+                *members -= 1;
+            }
+            group.members.retain(|_, members| *members > 0);
+            if group.members.is_empty() {
                 groups.remove(&self.key);
             }
         }
@@ -117,7 +134,7 @@ impl Drop for Follower {
 impl Group {
     fn new(begun_with: &Arc<Loaded>) -> Self {
         let begun_with = Arc::downgrade(begun_with);
-        Self { begun_with, declared: Vec::new(), furthest: None, members: 0 }
+        Self { begun_with, declared: Vec::new(), furthest: None, members: BTreeMap::new() }
     }
 
     fn at(&self, index: u64) -> Option<Arc<Loaded>> {
@@ -244,7 +261,7 @@ mod tests {
         fn ranks_that_come_and_go_make_each_batch_with_one_bundle(events in proptest::collection::vec(event(), 1..200)) {
             let shop = Shop::new();
             let followers = Followers::default();
-            let key = GroupKey { turn: Turn::Trainer("one".into()), spec: [0; 32] };
+            let key = GroupKey { turn: Turn::Trainer("one".into()), spec: [0; 32], world_size: 3 };
             let mut bundles = vec![shop.bundle(0)];
             let mut made = BTreeMap::<u64, String>::new();
             let mut ranks: Vec<Rank> = (0..3).map(|_| Rank { next: 0, table: None, follower: None }).collect();
@@ -256,9 +273,9 @@ mod tests {
                     // When the last one goes, so does what was declared.
                     Event::Leave(rank) if present > 1 => ranks[rank].follower = None,
                     Event::Leave(_) => {}
-                    Event::Step(rank) => {
-                        let rank = &mut ranks[rank];
-                        let join = || followers.join(key.clone(), rank.next, rank.table.clone(), newest.clone());
+                    Event::Step(number) => {
+                        let rank = &mut ranks[number];
+                        let join = || followers.join(key.clone(), number as u32, rank.next, rank.table.clone(), newest.clone());
                         let follower = rank.follower.get_or_insert_with(join);
                         for entry in follower.advance(rank.next, &newest) {
                             prop_assert!(entry.first >= rank.next, "declared too late");
@@ -274,14 +291,37 @@ mod tests {
             // Left alone, everybody comes to the newest.
             let newest = bundles[bundles.len() - 1].clone();
             let end = ranks.iter().map(|rank| rank.next).max().unwrap_or(0) + 2;
+            for (number, rank) in ranks.iter_mut().enumerate() {
+                let join = || followers.join(key.clone(), number as u32, rank.next, rank.table.clone(), newest.clone());
+                rank.follower.get_or_insert_with(join);
+            }
             for rank in &mut ranks {
-                let join = || followers.join(key.clone(), rank.next, rank.table.clone(), newest.clone());
-                let follower = rank.follower.get_or_insert_with(join);
+                let Some(follower) = &mut rank.follower else { unreachable!("all have joined") };
                 (rank.next..=end).for_each(|index| drop(follower.advance(index, &newest)));
                 prop_assert_eq!(follower.table().at(end).digest(), newest.digest());
             }
             drop(ranks);
             prop_assert!(followers.groups().is_empty());
         }
+    }
+
+    #[test]
+    fn nothing_takes_over_while_a_rank_is_missing() {
+        let shop = Shop::new();
+        let followers = Followers::default();
+        let key = GroupKey { turn: Turn::Trainer("one".into()), spec: [0; 32], world_size: 2 };
+        let [old, new] = [shop.bundle(0), shop.bundle(1)];
+        let join = |rank, index| {
+            let table = Declared::new(0, old.clone());
+            followers.join(key.clone(), rank, index, Some(table), new.clone())
+        };
+        let mut first = join(0, 17);
+        // The other one may have come further with the old bundle, before this server started.
+        assert!(first.advance(17, &new).is_empty());
+        let mut second = join(1, 21);
+        let news = first.advance(18, &new);
+        assert_eq!(news.iter().map(|entry| entry.first).collect::<Vec<_>>(), [21]);
+        assert_eq!(second.advance(21, &new).len(), 1, "it is told what was declared");
+        assert_eq!(second.table().at(21).digest(), new.digest());
     }
 }
