@@ -97,7 +97,9 @@ fn listed(lines: &mut Lines<std::fs::File>, index: u64) -> Result<String> {
             Some(entry) if entry.index < index => {}
             Some(entry) if entry.index == index => return Ok(entry.digest),
             _ => {
-                return Err(Error::Differs(format!("expected batch {index} in the list beside the recipe, found none")));
+                return Err(Error::Differs(format!(
+                    "expected batch {index} in the list beside the recipe, found none"
+                )));
             }
         }
     }
