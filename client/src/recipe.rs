@@ -137,7 +137,8 @@ impl Recipe {
 
     fn from_toml(text: &str) -> Result<Self, String> {
         let sentence = |error: toml::de::Error| {
-            let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            let line =
+                error.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|&byte| byte == b'\n').count());
             format!("expected a recipe, found a mistake at line {line}: {}", first_line(error.message()))
         };
         let Form { recipe } = toml::from_str(text).map_err(sentence)?;

@@ -1,8 +1,9 @@
 //! Everything that a server can tell a trainer, and what a trainer's checkpoint says of its stream.
 
+use crate::scratch;
 use crate::stand_ins::{IDENTITIES, IMAGE, StandIns};
 use client::spec::Channels;
-use client::{BundleChoice, Patience, Spec, StreamSettings, StreamSource};
+use client::{BundleChoice, Patience, Place, Recipe, Spec, StreamSettings, StreamSource};
 use command::Interrupt;
 use prost::Message;
 use proto::{digest, v1};
@@ -159,4 +160,34 @@ pub fn places() -> Vec<Vec<u8>> {
     later["takeovers"] = serde_json::json!([{"first": 4, "bundle": place["bundle"]}]);
     later["next"] = 9.into();
     [place, later].map(|place| place.to_string().into_bytes()).into()
+}
+
+/// A recipe, in JSON or TOML as its first byte says. What was accepted is written in both forms and read
+/// back as the same.
+pub fn recipe(input: &[u8]) -> bool {
+    let folder = scratch::folder();
+    let forms = ["recipe.toml", "recipe.json"].map(|name| folder.path().join(name));
+    let form = &forms[usize::from(input.first() == Some(&b'{'))];
+    std::fs::write(form, input).expect("a file can be written");
+    let Ok(recipe) = Recipe::read(form) else { return false };
+    for form in &forms {
+        recipe.write(form).expect("what was read can be written");
+        let again = Recipe::read(form).expect("what was written can be read");
+        assert_eq!(format!("{again:?}"), format!("{recipe:?}"));
+    }
+    assert!(recipe.settings(ASKED.clone()).end.is_some_and(|end| end > recipe.range.first));
+    true
+}
+
+/// A recipe in both forms, of a stream that another bundle takes over in.
+pub fn recipes() -> Vec<Vec<u8>> {
+    let later = places().swap_remove(1);
+    let place: Place = serde_json::from_slice(&later).expect("a place");
+    let folder = scratch::folder();
+    let written = |name: &str| {
+        let form = folder.path().join(name);
+        Recipe::of(&place, 3, 6, "0".repeat(64)).write(&form).expect("a file can be written");
+        std::fs::read(&form).expect("it is there")
+    };
+    vec![written("recipe.toml"), written("recipe.json")]
 }

@@ -7,7 +7,7 @@
 //! - [`weights`]: checkpoints, recognizers and bundles; PyTorch's two containers and their pickles;
 //! - [`faces`]: tar archives, JPEG and PNG images, pairs;
 //! - [`requests`]: everything that a trainer can ask a server;
-//! - [`answers`]: everything that a server can tell a trainer, and the place in a checkpoint;
+//! - [`answers`]: everything that a server can tell a trainer, the place in a checkpoint, and recipes;
 //! - [`settings`]: settings files, and the files of a run directory.
 //!
 //! Where a checksum would turn every change away, the function puts it right again, so that what lies
@@ -58,6 +58,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "request", run: requests::request, seeds: requests::seeds, per_byte: 256, fixed: 16 * MIB },
     Target { name: "answers", run: answers::answers, seeds: answers::seeds, per_byte: 128, fixed: MIB },
     Target { name: "place", run: answers::place, seeds: answers::places, per_byte: 128, fixed: 4 * MIB },
+    Target { name: "recipe", run: answers::recipe, seeds: answers::recipes, per_byte: 512, fixed: MIB },
     Target { name: "settings", run: settings::settings, seeds: settings::seeds, per_byte: 512, fixed: 4 * MIB },
     Target { name: "run", run: settings::run, seeds: settings::runs, per_byte: 512, fixed: 4 * MIB },
 ];

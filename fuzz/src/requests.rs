@@ -35,7 +35,7 @@ pub fn request(input: &[u8]) -> bool {
     let Some((&kind, message)) = input.split_first() else { return false };
     let (served, service) = &ASKED.servers[usize::from(kind >> 7)];
     ASKED.runtime.block_on(async {
-        let answered = answer(kind % 5, message, served, service).await;
+        let answered = answer(kind % 6, message, served, service).await;
         // What a trainer that left had under way ends.
         for _ in 0..4 {
             tokio::task::yield_now().await;
@@ -57,6 +57,15 @@ async fn answer(kind: u8, message: &[u8], served: &Arc<Served>, service: &Servic
         3 => {
             let asked = v1::ReloadRequest::decode(message).ok()?;
             server::reload::reload(served, &asked.bundle_digest).await.ok()?;
+        }
+        4 => {
+            let mut asked = v1::EncodeRequest::decode(message).ok()?;
+            // Short pixels stand for an image of them.
+            if let (1..16, Some(&shade)) = (asked.pixels.len(), asked.pixels.first()) {
+                asked.pixels = vec![shade; 128 * 128].into();
+            }
+            let answer = service.encode(Request::new(asked)).await.ok()?.into_inner();
+            assert_eq!(answer.features.len(), answer.rows as usize * nets::FEATURE);
         }
         _ => drop(service.get_info(Request::new(v1::GetInfoRequest::decode(message).ok()?)).await.ok()?),
     }
@@ -147,7 +156,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
                 ..Default::default()
             };
             // To either server.
-            framed(if number % 2 == 0 { 0 } else { 130 }, &asked)
+            framed(if number % 2 == 0 { 0 } else { 132 }, &asked)
         })
         .collect();
     let parents = vec![v1::Parent { identity: 0, weight: 0.75 }, v1::Parent { identity: 2, weight: 0.25 }];
@@ -159,7 +168,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let report = v1::ReportRequest { trainer: "night-run".into(), wait_seconds: vec![0.0, 0.25], ..Default::default() };
     seeds.push(framed(2, &report));
     seeds.push(framed(3, &v1::ReloadRequest { bundle_digest: "b".repeat(64) }));
-    seeds.push(framed(4, &v1::GetInfoRequest { first_identity: 2, names: 3 }));
+    seeds.push(framed(4, &v1::EncodeRequest { pixels: vec![7].into(), ..Default::default() }));
+    seeds.push(framed(5, &v1::GetInfoRequest { first_identity: 2, names: 3 }));
     seeds
 }
 

@@ -91,6 +91,11 @@ fn places_are_taken_or_refused() {
 }
 
 #[test]
+fn recipes_are_taken_or_refused() {
+    holds("recipe", 1000);
+}
+
+#[test]
 fn settings_are_taken_or_refused() {
     holds("settings", 1000);
 }
