@@ -14,6 +14,7 @@
 
 pub(crate) mod gate;
 mod hurry;
+mod measured;
 mod rates;
 mod request_id;
 mod settings;

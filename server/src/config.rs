@@ -53,6 +53,11 @@ pub struct Config {
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = within(1..=1024), help_heading = "Network")]
     pub tile: usize,
 
+    /// How long a tile may take before the device is believed to hang: the server then ends with an error; 0 for ever [unit: seconds]
+    // The largest tile of the published networks takes a minute on two cores; trainers wait for longer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(0..=86_400), help_heading = "Network")]
+    pub device_timeout: u64,
+
     /// Decoded real images to keep [unit: MiB]
     // 32,000 grey or 10,000 colour images.
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = within(0..=MAX_MIB), help_heading = "Serving")]

@@ -53,6 +53,11 @@ pub trait RowGenerator: Send {
     /// As [`generate`](Self::generate).
     fn embed(&mut self, rows: usize, pixels: &[u8]) -> Result<Vec<f32>, GeneratorError>;
 
+    /// Bytes that the weights take on the device, as far as they are known.
+    fn weight_bytes(&self) -> usize {
+        0
+    }
+
     /// The trial is over: outputs needn't be looked at any more.
     fn accepted(&mut self) {}
 }
@@ -97,10 +102,12 @@ pub(crate) async fn run(
                 if let Some(pace) = workers.pace(Work::Tile) {
                     tokio::time::sleep(pace).await;
                 }
+                let computing = gate.computing();
                 compute(&mut seats, tile, telemetry).inspect_err(|reason| {
                     tracing::error!(reason, "the generator failed");
                     gate.close(reason);
                 })?;
+                drop(computing);
             }
             Some(Order::Seat(seat, generator)) => {
                 seats.insert(seat, Seated { generator, on_trial: true });
@@ -113,6 +120,7 @@ pub(crate) async fn run(
             }
             Some(Order::Leave(seat)) => drop(seats.remove(&seat)),
         }
+        telemetry.weights_on_device(seats.values().map(|seated| seated.generator.weight_bytes()).sum());
     }
 }
 

@@ -20,6 +20,8 @@
 //!
 //! `streams` counts them: how many a trainer may have, and how much of its work may wait.
 //!
+//! While all that is opened, `opening` answers for it.
+//!
 //! Beside them: [`served`] (everything opened and put to work), `makers` (the places for work that
 //! takes a while), [`workers`] (threads that do it, or tasks in virtual time), `watched` (files of
 //! credentials, read again when they change), [`telemetry`] (every metric), [`config`], [`error`].
@@ -38,6 +40,7 @@ pub mod gallery;
 pub mod listeners;
 mod makers;
 mod making;
+mod opening;
 pub mod plan;
 pub mod reload;
 pub mod scheduler;
@@ -53,6 +56,7 @@ pub mod workers;
 
 pub use config::Config;
 pub use error::{Error, Result};
+pub use opening::answer_while;
 pub use serve::{bind, serve, serve_connections, serve_opened};
 pub use served::{Served, Usage};
 pub use workers::Workers;

@@ -74,7 +74,7 @@ impl fmt::Display for Listen {
 
 /// Sockets that are bound, and the certificate they show.
 pub struct Listeners {
-    sockets: Vec<Socket>,
+    sockets: Vec<Arc<Socket>>,
     tls: Option<Arc<Tls>>,
 }
 
@@ -87,7 +87,7 @@ enum Socket {
 impl From<TcpListener> for Listeners {
     /// One socket without TLS.
     fn from(listener: TcpListener) -> Self {
-        Self { sockets: vec![Socket::Tcp(listener)], tls: None }
+        Self { sockets: vec![Arc::new(Socket::Tcp(listener))], tls: None }
     }
 }
 
@@ -100,7 +100,7 @@ impl Listeners {
     pub async fn bind(places: &[Listen], mode: u32, tls: Option<Arc<Tls>>) -> Result<Self> {
         let mut sockets = Vec::new();
         for place in places {
-            sockets.push(match place {
+            sockets.push(Arc::new(match place {
                 Listen::Tcp(address) => Socket::Tcp(crate::bind(*address).await?),
                 #[cfg(unix)]
                 Listen::Unix(path) => Socket::Unix(unix::UnixSocket::bind(path, mode)?),
@@ -109,7 +109,7 @@ impl Listeners {
                     let reason = "this system has no Unix sockets".into();
                     return Err(Error::BindUnix { path: path.clone(), reason });
                 }
-            });
+            }));
         }
         Ok(Self { sockets, tls })
     }
@@ -119,7 +119,7 @@ impl Listeners {
     /// # Errors
     /// When a socket doesn't know its address.
     pub fn places(&self) -> Result<Vec<Listen>> {
-        let place = |socket: &Socket| match socket {
+        let place = |socket: &Arc<Socket>| match &**socket {
             Socket::Tcp(listener) => match listener.local_addr() {
                 Ok(address) => Ok(Listen::Tcp(address)),
                 Err(error) => Err(Error::Transport(format!("a listening socket has no address: {error}"))),
@@ -148,18 +148,32 @@ impl Listeners {
         self.tls.clone()
     }
 
-    /// Their connections, at most so many at once.
-    pub(crate) fn accepted(self, most: usize, telemetry: Arc<Telemetry>) -> impl Stream<Item = io::Result<Connection>> {
+    /// Their connections, at most so many at once; nobody listens any more when the answer is dropped.
+    pub(crate) fn accepted(
+        self,
+        most: usize,
+        telemetry: Arc<Telemetry>,
+    ) -> impl Stream<Item = io::Result<Connection>> + use<> {
+        self.accepted_for_now(most, telemetry)
+    }
+
+    /// The same, and when the answer is dropped they can be accepted anew.
+    pub(crate) fn accepted_for_now(
+        &self,
+        most: usize,
+        telemetry: Arc<Telemetry>,
+    ) -> impl Stream<Item = io::Result<Connection>> + use<> {
         let (sender, connections) = mpsc::channel(WAITING);
         let door = Arc::new(Door {
-            tls: self.tls,
+            tls: self.tls.clone(),
             places: Arc::new(Semaphore::new(most)),
             handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
             telemetry,
         });
         let accepting: Vec<_> = self
             .sockets
-            .into_iter()
+            .iter()
+            .cloned()
             .map(|socket| AbortOnDropHandle::new(tokio::spawn(accept(socket, door.clone(), sender.clone()))))
             .collect();
         ReceiverStream::new(connections).map(move |connection| {
@@ -182,7 +196,7 @@ struct Door {
 ///
 /// A failure that is not one connection's own, mostly too many open files, lasts until a connection
 /// ends, so it is not asked again without a pause.
-async fn accept(socket: Socket, door: Arc<Door>, connections: mpsc::Sender<Connection>) {
+async fn accept(socket: Arc<Socket>, door: Arc<Door>, connections: mpsc::Sender<Connection>) {
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,

@@ -29,6 +29,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 use tile::Delivery;
 pub(crate) use tile::{Tile, TileWork};
@@ -99,8 +100,16 @@ struct State {
     seats: VecDeque<Order>,
     next_seat: u64,
     engine_ready: bool,
+    /// When the engine began with the tile that it computes.
+    computing_since: Option<std::time::Instant>,
     closed: Option<String>,
+    /// Whether it was closed on an engine that doesn't come back, and isn't waited for.
+    hung: bool,
 }
+
+/// How often a device is looked at that might hang, in real time as its tiles take.
+const SHORTEST_LOOK: Duration = Duration::from_millis(100);
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
 /// A closed gate's reason when nothing failed.
 const ENDED: &str = "the server is shutting down";
@@ -120,7 +129,15 @@ impl Scheduler {
         workers: &Workers,
     ) -> Result<Self> {
         let turns = Turns::new(tile, shares);
-        let state = State { turns, seats: VecDeque::new(), next_seat: 0, engine_ready: false, closed: None };
+        let state = State {
+            turns,
+            seats: VecDeque::new(),
+            next_seat: 0,
+            engine_ready: false,
+            computing_since: None,
+            closed: None,
+            hung: false,
+        };
         let gate = Arc::new(Gate { state: Mutex::new(state), changed: Notify::new(), ended: CancellationToken::new() });
         let image_bytes = nets::pixels::IMAGE_SIZE * nets::pixels::IMAGE_SIZE * channels;
         let shape = tile::Shape { rows: tile, classes, image_bytes };
@@ -165,6 +182,27 @@ impl Scheduler {
     /// Waits until nothing is generated any more, because of a failure or the end.
     pub async fn failed(&self) {
         self.shared.gate.ended.cancelled().await;
+    }
+
+    /// Waits until a tile has been computed for longer than `most`, and then gives the engine up: a device
+    /// that hangs fails nobody's call, it only never answers. Never for a `most` of zero.
+    pub async fn hangs(&self, most: Duration) {
+        if most.is_zero() {
+            return std::future::pending().await;
+        }
+        let gate = &self.shared.gate;
+        let mut looks = tokio::time::interval((most / 4).clamp(SHORTEST_LOOK, LONGEST_LOOK));
+        loop {
+            looks.tick().await;
+            let mut state = gate.lock();
+            if state.computing_since.is_some_and(|since| since.elapsed() > most) {
+                state.hung = true;
+                drop(state);
+                let reason = format!("a tile takes longer than {} s: the device hangs", most.as_secs());
+                tracing::error!(reason, "the generator is given up");
+                return gate.close(&reason);
+            }
+        }
     }
 
     /// Ends packer and engine after the tile that is being computed.
@@ -272,6 +310,15 @@ impl Drop for Withdrawal<'_> {
     }
 }
 
+/// A tile is being computed.
+pub(crate) struct Computing<'a>(&'a Gate);
+
+impl Drop for Computing<'_> {
+    fn drop(&mut self) {
+        self.0.lock().computing_since = None;
+    }
+}
+
 /// Closes the gate when packer or engine ends, if only by a panic. Where there is a better reason, the
 /// gate has it already.
 struct Ends<'a> {
@@ -288,6 +335,10 @@ impl Drop for Ends<'_> {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.gate.close(ENDED);
+        if self.gate.lock().hung {
+            // The process ends without its engine.
+            return;
+        }
         for running in self.loops.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             match running {
                 // The last handle may be dropped on the engine's own thread only by a bug; a panic
@@ -304,6 +355,12 @@ impl Gate {
     pub(crate) fn engine_is_ready(&self) {
         self.lock().engine_ready = true;
         self.changed.notify_one();
+    }
+
+    /// Says that a tile is being computed, for as long as the answer lives.
+    pub(crate) fn computing(&self) -> Computing<'_> {
+        self.lock().computing_since = Some(std::time::Instant::now());
+        Computing(self)
     }
 
     /// Refuses everything from now on and drops what is queued.

@@ -5,7 +5,7 @@ use crate::{
     config::Config,
     error::{Error, Result},
     listeners::{Listeners, connection::Connection, tls::Tls},
-    reload,
+    opening, reload,
     served::Served,
     service::{Service, admin::AdminService},
     telemetry::Telemetry,
@@ -23,8 +23,8 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::service::Routes;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-/// The service's name in health checks.
-pub const SERVICE_NAME: &str = "lookalike.v1.Augment";
+/// What health checks may ask for: the server as a whole, and each of its services.
+pub const SERVICES: [&str; 3] = ["", "lookalike.v1.Augment", "lookalike.v1.Admin"];
 
 /// How often a silent connection is asked whether it still lives, so that a trainer's machine that
 /// vanished gives its stream back.
@@ -63,7 +63,8 @@ pub async fn serve(
     metrics: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
-    let opened = tokio::task::spawn_blocking(move || Served::open(&config)).await;
+    let listeners = listeners.into();
+    let opened = opening::answer_while(&listeners, tokio::task::spawn_blocking(move || Served::open(&config))).await?;
     let served = opened.map_err(|error| Error::Bug(format!("opening failed: {error}")))??;
     serve_opened(Arc::new(served), listeners, metrics, shutdown).await
 }
@@ -82,7 +83,7 @@ pub async fn serve_opened(
 ) -> Result<()> {
     // The metrics stay up until the last stream has ended: that is when one wants to see them.
     let all_ended = CancellationToken::new();
-    let metrics = serve_metrics(metrics, served.telemetry.clone(), all_ended.clone());
+    let metrics = serve_metrics(metrics, served.clone(), all_ended.clone());
     let metrics = AbortOnDropHandle::new(tokio::spawn(metrics));
     let listeners = listeners.into();
     let _current = keep_credentials(&served, listeners.tls());
@@ -140,6 +141,7 @@ pub async fn serve_connections(
             tokio::select! {
                 biased;
                 () = served.scheduler.failed() => {}
+                () = served.scheduler.hangs(Duration::from_secs(served.config.device_timeout)) => {}
                 () = shutdown => {}
             }
             set_health(&health, ServingStatus::NotServing).await;
@@ -176,7 +178,7 @@ fn keep_credentials(served: &Arc<Served>, tls: Option<Arc<Tls>>) -> Vec<AbortOnD
 }
 
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in ["", SERVICE_NAME] {
+    for service in SERVICES {
         health.set_service_status(service, status).await;
     }
 }
@@ -184,16 +186,19 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
 /// Ends the streams of those who watch the health, after the last status. They would hold their
 /// connections, and with them the server, for as long as they like.
 async fn end_watches(mut health: HealthReporter) {
-    for service in ["", SERVICE_NAME] {
+    for service in SERVICES {
         health.clear_service_status(service).await;
     }
 }
 
 /// `GET /metrics` in Prometheus's text format, and the metrics' upkeep.
-async fn serve_metrics(listener: TcpListener, telemetry: Arc<Telemetry>, closing: CancellationToken) {
+async fn serve_metrics(listener: TcpListener, served: Arc<Served>, closing: CancellationToken) {
     const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-    let keeping_up = keep_up(telemetry.clone());
-    let render = move || async move { ([(header::CONTENT_TYPE, TEXT)], telemetry.render()) };
+    let keeping_up = keep_up(served.telemetry.clone());
+    let render = move || async move {
+        served.telemetry.in_use(&served.usage());
+        ([(header::CONTENT_TYPE, TEXT)], served.telemetry.render())
+    };
     let pages = Router::new().route("/", get(|| async { "metrics are at /metrics\n" })).route("/metrics", get(render));
     let serving = axum::serve(listener, pages).with_graceful_shutdown(closing.cancelled_owned());
     tokio::select! {

@@ -22,6 +22,7 @@ use nets::{
 };
 use proto::limits;
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
@@ -106,15 +107,21 @@ impl Served {
     /// When either can't be used, or they don't belong together.
     pub fn open(config: &Config) -> Result<Self> {
         let device = nets::device::parse(&config.device).map_err(|error| Error::Device(device_sentence(&error)))?;
-        let bundle = open_bundle(config.weights.as_deref(), &device)?;
-        let channels = bundle.info.generator.channels;
+        let store = BundleFile { path: config.weights.clone(), device };
+        let file = match &store.path {
+            Some(path) => Cow::Owned(nets::checkpoint::bytes_of(path).map_err(bundle_error)?),
+            None => Cow::Borrowed(DEMO_BUNDLE),
+        };
+        let bundle = store.open(&file)?;
+        drop(file);
+        let channels = bundle.facts.channels;
         let options = OpenOptions { channels, withheld: config.withhold.clone(), ..OpenOptions::default() };
         let dataset = Dataset::open(&config.data, &options)?;
         for line in dataset.report().lines() {
             tracing::warn!("{line}");
         }
         let names: Vec<String> = dataset.identities().iter().map(|identity| identity.name.clone()).collect();
-        compare_names(&bundle.info.names, &names)?;
+        compare_names(&bundle.names, &names)?;
         let image_counts = dataset.identities().iter().map(|identity| identity.images as u32).collect();
         check_size("images", dataset.len(), u64::from(proto::NONE))?;
         check_size("identities", dataset.identities().len(), u64::from(limits::MAX_IDENTITIES))?;
@@ -122,9 +129,9 @@ impl Served {
             image_counts,
             dataset_digest: dataset.digest().to_owned(),
             images: Arc::new(dataset),
-            bundle: candidate(bundle, &device)?,
-            numerics: weights::numerics(&device),
-            store: Arc::new(BundleFile { path: config.weights.clone(), device }),
+            bundle,
+            numerics: weights::numerics(&store.device),
+            store: Arc::new(store),
         };
         Self::new(config, parts)
     }
@@ -229,7 +236,7 @@ impl BundleStore for BundleFile {
     fn open(&self, bytes: &[u8]) -> Result<Candidate> {
         let origin = self.path.as_deref().unwrap_or(Path::new("the built-in bundle")).display().to_string();
         let opened = Bundle::from_bytes(bytes, &origin, &self.device);
-        candidate(opened.map_err(bundle_error)?, &self.device)
+        candidate(opened.map_err(bundle_error)?, weights::weight_bytes(bytes), &self.device)
     }
 
     fn stamp(&self) -> Option<String> {
@@ -243,8 +250,8 @@ impl BundleStore for BundleFile {
     }
 }
 
-/// A bundle that was opened on a device, ready to be seated.
-fn candidate(bundle: Bundle, device: &candle_core::Device) -> Result<Candidate> {
+/// A bundle that was opened on a device, where its weights take so many bytes, ready to be seated.
+fn candidate(bundle: Bundle, weight_bytes: usize, device: &candle_core::Device) -> Result<Candidate> {
     let centres = bundle.centres.flatten_all().and_then(|centres| centres.to_vec1::<f32>());
     let device = device.clone();
     Ok(Candidate {
@@ -258,7 +265,9 @@ fn candidate(bundle: Bundle, device: &candle_core::Device) -> Result<Candidate> 
         },
         names: bundle.info.names.clone(),
         centres: centres.map_err(|error| Error::Device(device_sentence(&error)))?,
-        generator: Box::new(move |telemetry| Box::new(BundleGenerator::new(bundle, device, telemetry))),
+        generator: Box::new(move |telemetry| {
+            Box::new(BundleGenerator::new(bundle, device, telemetry).holding(weight_bytes))
+        }),
     })
 }
 

@@ -287,7 +287,11 @@ impl Stream {
             match self.content {
                 Content::Whole | Content::Digests => {
                     let key = StreamKey::new(self.spec_digest, &self.rows, bundle.digest());
-                    served.shelf.get_or_make(key, index, batch).await
+                    let found = served.shelf.get_or_make(key, index, batch).await;
+                    if let Ok((_, mode)) = &found {
+                        served.telemetry.shelved(*mode);
+                    }
+                    found
                 }
                 Content::PlanOnly => Ok((Arc::new(batch.await?), Mode::Made)),
             }

@@ -65,7 +65,7 @@ pub(crate) fn run(
         let config = args.config;
         let opening = tokio::task::spawn_blocking(move || Served::open(&config));
         let served = tokio::select! {
-            opened = opening => Arc::new(opened??),
+            opened = server::answer_while(&listeners, opening) => Arc::new(opened???),
             () = shutdown.notified() => return Err("interrupted before anything was served".into()),
         };
         if common.json {

@@ -6,6 +6,7 @@
 //! are "(other)", unnamed ones "(unnamed)": names that no trainer can have.
 
 mod bundles;
+mod moment;
 mod process;
 mod registry;
 mod trainer;
@@ -14,7 +15,7 @@ pub(crate) use bundles::Swap;
 pub(crate) use trainer::Raised;
 pub use trainer::Trainer;
 
-use crate::error::Result;
+use crate::{error::Result, served::Usage};
 use metrics::{Counter, Gauge, Histogram};
 use registry::Registry;
 use std::{
@@ -50,7 +51,11 @@ pub struct Telemetry {
     gallery_hits: Counter,
     gallery_misses: Counter,
     gallery_bytes: Gauge,
+    shelf_hits: Counter,
+    shelf_misses: Counter,
+    weights: Gauge,
     connections: Gauge,
+    moment: moment::Moment,
     bundles: bundles::BundleMetrics,
 }
 
@@ -66,6 +71,8 @@ pub enum Mode {
 const DEVICE_BATCH: &str = "lookalike_device_batch_images";
 const SIMILARITY: &str = "lookalike_identity_similarity";
 const CALL_DURATION: &str = "grpc_server_call_duration_seconds";
+const CALL_SENT: &str = "grpc_server_call_sent_total_compressed_message_size_bytes";
+const CALL_RECEIVED: &str = "grpc_server_call_rcvd_total_compressed_message_size_bytes";
 
 impl Telemetry {
     /// All metrics at zero, for a server of a numerics class and a dataset.
@@ -81,7 +88,15 @@ impl Telemetry {
         let call_seconds: Vec<f64> = (0..14).map(|power| 1e-3 * 4f64.powi(power)).collect();
         // Strangers have about 0, what a filter lets through 0.2 to 0.8: tenths there, and one below.
         let cosines: Vec<f64> = (-2..=10).map(|tenth| f64::from(tenth) / 10.0).collect();
-        let buckets = [(DEVICE_BATCH, &rows[..]), (CALL_DURATION, &call_seconds), (SIMILARITY, &cosines)];
+        // From 64 bytes, a question, to 16 GiB, a long stream; each bucket four times the last.
+        let call_bytes: Vec<f64> = (0..15).map(|power| 64.0 * 4f64.powi(power)).collect();
+        let buckets = [
+            (DEVICE_BATCH, &rows[..]),
+            (CALL_DURATION, &call_seconds),
+            (CALL_SENT, &call_bytes),
+            (CALL_RECEIVED, &call_bytes),
+            (SIMILARITY, &cosines),
+        ];
         let r = Registry::new(&seconds, &buckets)?;
         let info = |name, help, labels: registry::Labels<'_>| r.gauge(name, help, labels).set(1.0);
         info("lookalike_dataset_info", "The dataset served", &[("digest", dataset_digest)]);
@@ -89,6 +104,10 @@ impl Telemetry {
         let timed = |name, help| r.histogram(name, help, &[]);
         let lookups = |outcome| {
             r.counter("lookalike_gallery_lookups_total", "Real images asked of the cache", &[("outcome", outcome)])
+        };
+        let shelved = |outcome| {
+            let help = "Batches asked of those kept or being made for others";
+            r.counter("lookalike_shelf_lookups_total", help, &[("outcome", outcome)])
         };
         let rejected = |reason| {
             let help = "Images that the identity filter had made again or left doubtful, and blended people that the guard passed over";
@@ -117,6 +136,10 @@ impl Telemetry {
             gallery_hits: lookups("hit"),
             gallery_misses: lookups("miss"),
             gallery_bytes: r.gauge("lookalike_gallery_bytes", "Decoded images in the cache", &[]),
+            shelf_hits: shelved("hit"),
+            shelf_misses: shelved("miss"),
+            weights: r.gauge("lookalike_device_memory_bytes", "Device memory held", &[("kind", "weights")]),
+            moment: moment::Moment::new(&r),
             connections: r.gauge("lookalike_connections", "Connections of trainers and others", &[]),
             bundles: bundles::BundleMetrics::new(&r),
             registry: r,
@@ -261,6 +284,32 @@ impl Telemetry {
         let labels = &[("what", what), ("outcome", if good { "taken" } else { "refused" })];
         let help = "Times that certificates or tokens were read again";
         self.registry.counter("lookalike_credentials_reloads_total", help, labels).increment(1);
+    }
+
+    /// A batch came from the shelf, or was made for it.
+    pub(crate) fn shelved(&self, mode: Mode) {
+        match mode {
+            Mode::Shared => self.shelf_hits.increment(1),
+            Mode::Made => self.shelf_misses.increment(1),
+        }
+    }
+
+    /// The weights at the engine take so much of the device's memory.
+    pub(crate) fn weights_on_device(&self, bytes: usize) {
+        self.weights.set(bytes as f64);
+    }
+
+    /// So much is in use now.
+    pub(crate) fn in_use(&self, usage: &Usage) {
+        self.moment.is(usage);
+    }
+
+    /// A call ended that received and sent so many bytes of messages, each with five of gRPC's own.
+    pub(crate) fn call_measured(&self, method: &'static str, status: &'static str, received: u64, sent: u64) {
+        let labels = &[("grpc_method", method), ("grpc_status", status)];
+        let histogram = |name, help| self.registry.histogram(name, help, labels);
+        histogram(CALL_RECEIVED, "Messages received in one call").record(received as f64);
+        histogram(CALL_SENT, "Messages sent in one call").record(sent as f64);
     }
 
     /// A call began.

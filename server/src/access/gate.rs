@@ -1,6 +1,11 @@
 //! What every call passes: it gets a name, and is let through or refused.
 
-use super::{Kind, hurry::Hurried, request_id};
+use super::{
+    Kind,
+    hurry::Hurried,
+    measured::{Counted, Measured},
+    request_id,
+};
 use crate::{
     error::Error,
     listeners::connection::Peer,
@@ -13,7 +18,10 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 use tonic::codegen::http::{HeaderValue, header};
 use tracing::Instrument;
 
@@ -26,7 +34,11 @@ pub(crate) async fn gate(State(served): State<Arc<Served>>, request: Request, ne
     let method = method(request.uri().path());
     // Log lines of every level bear the call's name, so its span is of the most important one.
     let span = tracing::error_span!("call", id, method, peer = tracing::field::Empty, trainer = tracing::field::Empty);
-    let mut response = pass(served, method, request, next).instrument(span).await;
+    let received = Arc::new(AtomicU64::new(0));
+    let request = request.map(|body| Body::new(Counted::new(body, received.clone())));
+    let telemetry = served.telemetry.clone();
+    let response = pass(served, method, request, next).instrument(span).await;
+    let mut response = Measured::response(response, telemetry, method, received);
     if let Ok(id) = HeaderValue::try_from(id) {
         response.headers_mut().insert(request_id::HEADER, id);
     }

@@ -15,6 +15,7 @@ pub struct BundleGenerator {
     on_trial: bool,
     channels: usize,
     classes: usize,
+    weight_bytes: usize,
     device: Device,
     telemetry: Arc<Telemetry>,
 }
@@ -30,10 +31,33 @@ impl BundleGenerator {
             on_trial: true,
             channels,
             classes,
+            weight_bytes: 0,
             device,
             telemetry,
         }
     }
+}
+
+impl BundleGenerator {
+    /// With weights that are known to take so many bytes.
+    pub(crate) fn holding(self, weight_bytes: usize) -> Self {
+        Self { weight_bytes, ..self }
+    }
+}
+
+/// Bytes that the weights of a bundle's file take once they are on the device, in f32: by its header, which
+/// names the shape of each tensor. 0 for what is no such file.
+pub(crate) fn weight_bytes(file: &[u8]) -> usize {
+    let header = || {
+        let length = u64::from_le_bytes(file.first_chunk().copied()?);
+        let header = file.get(8..)?.get(..usize::try_from(length).ok()?)?;
+        serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(header).ok()
+    };
+    let numbers = |tensor: &serde_json::Value| -> Option<u64> {
+        tensor.get("shape")?.as_array()?.iter().map(serde_json::Value::as_u64).product()
+    };
+    let numbers: u64 = header().unwrap_or_default().values().filter_map(numbers).sum();
+    usize::try_from(numbers).unwrap_or_default() * size_of::<f32>()
 }
 
 /// What the bytes depend on besides weights and build: the kernel path that the processor's
@@ -101,6 +125,10 @@ impl RowGenerator for BundleGenerator {
         // Length 1, but for a feature of nothing at all.
         let lengths = features.sqr()?.sum_keepdim(1)?.sqrt()?.clamp(f32::MIN_POSITIVE, f32::MAX)?;
         Ok(features.broadcast_div(&lengths)?.flatten_all()?.to_vec1::<f32>()?)
+    }
+
+    fn weight_bytes(&self) -> usize {
+        self.weight_bytes
     }
 
     fn accepted(&mut self) {

@@ -121,3 +121,17 @@ fn bytes_do_not_depend_on_the_thread_count() {
         assert!(with_threads(threads) == one, "{threads} threads gave other bytes than one");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_packer_that_panics_ends_everything_with_its_name() {
+    let (scheduler, weights) = seated(4);
+    // Requests are checked before they get here; rows that don't fit are a bug.
+    let nobody = Face { parents: vec![Parent { identity: 99, weight: 1.0 }], latent: vec![0.0; 256] };
+    let error = in_time(weights.generate(Turn::Stream(0), vec![nobody])).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Engine(reason) if reason.contains("its packer ended early: this is a bug")),
+        "{error}"
+    );
+    in_time(scheduler.failed()).await;
+    assert!(in_time(weights.generate(Turn::Stream(1), faces())).await.is_err());
+}

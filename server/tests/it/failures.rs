@@ -5,6 +5,7 @@ use proto::v1;
 use server::{Error, gallery::ReadError};
 use std::collections::BTreeMap;
 use tonic::Code;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_generator_ends_every_stream_and_then_the_server() {
@@ -105,4 +106,35 @@ async fn an_identity_whose_every_image_is_damaged_is_named() {
     let status = server.read(needs).await.expect_err("identity 1 is in the batch");
     assert_eq!(status.code(), Code::DataLoss);
     assert!(status.message().contains("no other image of this identity"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_hangs_is_given_up_and_the_server_ends_without_it() {
+    let config = server::Config { device_timeout: 1, ..Setup::default().config };
+    let server = Setup { config, fails: Some((4, Failure::Hang)), ..Setup::default() }.start().await;
+    let mut health = HealthClient::new(server.channel().await);
+    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let status = in_time(server.read(request(1, 20, 0))).await.expect_err("the stream has no end of its own");
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert_eq!(in_time(watch.message()).await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    drop((watch, health));
+    let served = server.served.clone();
+    let Err(Error::Engine(reason)) = server.outcome().await else { panic!("serving should end with the failure") };
+    assert!(reason.contains("a tile takes longer than 1 s: the device hangs"), "{reason}");
+    // Nobody waits for the thread that doesn't come back.
+    in_time(tokio::task::spawn_blocking(move || drop(served))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decoder_that_panics_ends_the_stream_that_needs_it_and_no_other() {
+    let server = Setup { bewitched: Some(2), ..Setup::default() }.start().await;
+    let mut needs = request(1, 24, 1);
+    needs.spec.as_mut().unwrap().mix = None;
+    let status = server.read(needs).await.expect_err("every image is in the batch");
+    assert_eq!(status.code(), Code::Internal, "{status}");
+    assert!(status.message().ends_with("this is a bug"), "{status}");
+    let mut generated = request(1, 24, 3);
+    generated.spec.as_mut().unwrap().mix = Some(v1::Mix { real: 0.0, existing: 1.0, blended: 1.0 });
+    assert_eq!(server.read(generated).await.unwrap().1.len(), 3);
 }

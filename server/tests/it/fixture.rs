@@ -42,6 +42,8 @@ pub(crate) struct Setup {
     pub(crate) fails: Option<(usize, Failure)>,
     /// Images that can't be read.
     pub(crate) unreadable: BTreeMap<u32, ReadError>,
+    /// An image whose decoder panics.
+    pub(crate) bewitched: Option<u32>,
     /// Counts the tiles.
     pub(crate) tiles: Arc<AtomicUsize>,
     /// Where newer weights are found.
@@ -53,6 +55,8 @@ pub(crate) enum Failure {
     Error,
     Panic,
     WrongSize,
+    /// It neither fails nor ends.
+    Hang,
 }
 
 impl Default for Setup {
@@ -65,6 +69,7 @@ impl Default for Setup {
             tile_time: Duration::ZERO,
             fails: None,
             unreadable: BTreeMap::new(),
+            bewitched: None,
             tiles: Arc::default(),
             file: File::default(),
         }
@@ -91,6 +96,12 @@ impl Setup {
         Served::new(&config, self.parts())
     }
 
+    /// What would be served.
+    pub(crate) fn served(self) -> Arc<Served> {
+        let config = self.config.clone();
+        Arc::new(Served::new(&config, self.parts()).expect("threads start"))
+    }
+
     fn parts(self) -> Parts {
         let (tile_time, fails, tiles) = (self.tile_time, self.fails, self.tiles);
         let before_tile = move || {
@@ -100,6 +111,9 @@ impl Setup {
                 Some((_, Failure::Error)) => Err("the device is lost".into()),
                 Some((_, Failure::Panic)) => panic!("the device is lost"),
                 Some((_, Failure::WrongSize)) => Ok(Some(vec![0; 3])),
+                Some((_, Failure::Hang)) => loop {
+                    std::thread::park();
+                },
                 None => Ok(None),
             }
         };
@@ -108,6 +122,7 @@ impl Setup {
             channels: self.channels,
             encoder: self.encoder,
             unreadable: self.unreadable,
+            bewitched: self.bewitched,
             before_tile: Box::new(before_tile),
             file: self.file,
             ..StandIns::default()

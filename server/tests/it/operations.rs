@@ -13,13 +13,80 @@ use tonic_reflection::pb::{
 async fn health_is_told_for_the_server_and_for_the_service() {
     let server = Running::ordinary().await;
     let mut health = HealthClient::new(server.channel().await);
-    for service in ["", "lookalike.v1.Augment"] {
+    for service in ["", "lookalike.v1.Augment", "lookalike.v1.Admin"] {
         let request = HealthCheckRequest { service: service.into() };
         let answer = health.check(request).await.unwrap().into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving);
     }
     let unknown = HealthCheckRequest { service: "unknown".into() };
-    assert_eq!(health.check(unknown).await.unwrap_err().code(), tonic::Code::NotFound);
+    assert_eq!(health.check(unknown.clone()).await.unwrap_err().code(), tonic::Code::NotFound);
+    let mut watch = health.watch(unknown).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_still_opens_its_dataset_says_that_it_is_not_ready() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let listeners = server::listeners::Listeners::from(listener);
+    let asked = async {
+        let channel = tonic::transport::Channel::from_shared(url.clone()).unwrap().connect().await.unwrap();
+        let mut health = HealthClient::new(channel.clone());
+        for service in ["", "lookalike.v1.Augment", "lookalike.v1.Admin"] {
+            let answer = health.check(HealthCheckRequest { service: service.into() }).await.unwrap().into_inner();
+            assert_eq!(answer.status(), ServingStatus::NotServing);
+        }
+        let unknown = HealthCheckRequest { service: "unknown".into() };
+        assert_eq!(health.check(unknown.clone()).await.unwrap_err().code(), tonic::Code::NotFound);
+        let mut watch = health.watch(unknown).await.unwrap().into_inner();
+        assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
+        let mut trainer = v1::augment_client::AugmentClient::new(channel);
+        let status = trainer.get_info(v1::GetInfoRequest::default()).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unavailable);
+        assert!(status.message().contains("still opening"), "{status}");
+        let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+        assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+        watch
+    };
+    // What is opened is there once everything was asked.
+    let mut watch = in_time(server::answer_while(&listeners, asked)).await.unwrap();
+    assert!(!matches!(in_time(watch.message()).await, Ok(Some(_))), "who watched is told to ask anew");
+    // The same sockets then serve.
+    let metrics = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let served = Setup::default().served();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(server::serve_opened(served, listeners, metrics, async {
+        let _ = stopped.await;
+    }));
+    let channel = tonic::transport::Channel::from_shared(url).unwrap().connect().await.unwrap();
+    let mut health = HealthClient::new(channel);
+    let answer = health.check(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(answer.status(), ServingStatus::Serving);
+    drop((stop, health));
+    in_time(serving).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_stays_while_other_weights_are_loaded() {
+    let setup = Setup::default();
+    let file = setup.file.clone();
+    let server = setup.start().await;
+    let mut health = HealthClient::new(server.channel().await);
+    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    for noise in ["noise=0.9", "torn=yes", "noise=1.1"] {
+        *file.lock().unwrap() = Some(noise.to_owned());
+        let reloaded = server::reload::reload(&server.served, "").await;
+        assert_eq!(reloaded.is_ok(), noise != "torn=yes", "{reloaded:?}");
+        let answer = health.check(HealthCheckRequest::default()).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving);
+    }
+    // A watch tells every change, and there was none.
+    tokio::select! {
+        biased;
+        changed = watch.message() => panic!("health changed: {changed:?}"),
+        () = tokio::task::yield_now() => {}
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,6 +36,8 @@ pub(crate) struct StandIns {
     pub(crate) numerics: String,
     /// Images that can't be read.
     pub(crate) unreadable: BTreeMap<u32, ReadError>,
+    /// An image whose decoder panics.
+    pub(crate) bewitched: Option<u32>,
     pub(crate) before_tile: BeforeTile,
     /// The file of weights, as [`Weights`] reads it; nothing is there until somebody writes.
     pub(crate) file: File,
@@ -54,6 +56,7 @@ impl Default for StandIns {
             bundle_digest: "b".repeat(64),
             numerics: "fixture".into(),
             unreadable: BTreeMap::new(),
+            bewitched: None,
             before_tile: Box::new(|| Ok(None)),
             file: File::default(),
         }
@@ -76,7 +79,7 @@ impl StandIns {
         Parts {
             image_counts: self.image_counts,
             dataset_digest: self.dataset_digest,
-            images: Arc::new(Numbered { channels, unreadable: self.unreadable }),
+            images: Arc::new(Numbered { channels, unreadable: self.unreadable, bewitched: self.bewitched }),
             store: Arc::new(Weights { file: self.file, facts: facts.clone(), names: names.clone() }),
             bundle: Candidate {
                 facts,
@@ -143,10 +146,12 @@ fn centres(classes: usize, turn: usize) -> Vec<f32> {
 struct Numbered {
     channels: usize,
     unreadable: BTreeMap<u32, ReadError>,
+    bewitched: Option<u32>,
 }
 
 impl ImageStore for Numbered {
     fn read(&self, number: u32) -> Result<Vec<u8>, ReadError> {
+        assert_ne!(self.bewitched, Some(number), "the decoder panics");
         match self.unreadable.get(&number) {
             Some(error) => Err(error.clone()),
             None => Ok(vec![number as u8; IMAGE * self.channels]),
