@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Flattened into a subcommand beside its own flags. The seed is the subcommand's.
 #[derive(Args, Clone, Debug)]
 pub struct StreamFlags {
-    /// Servers of the same dataset and bundle; when one fails, the next is asked
+    /// Servers of the same dataset and bundle; when one fails, the next is asked. dns:///NAME:PORT, or any name, stands for all of its addresses, in turn
     #[arg(
         long,
         value_name = "URL",
@@ -32,7 +32,7 @@ pub struct StreamFlags {
     /// How long to wait for a server that doesn't answer [unit: seconds] [default: 10 for the first answer, 300 once batches came]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Input")]
     pub patience: Option<f64>,
-    /// Batches after which the next of several servers goes on, so that their load evens out; 0 for never
+    /// Batches after which the next of several servers, or of a name's addresses, goes on, so that their load evens out; 0 for never
     #[arg(long, value_name = "N", default_value_t = 256, help_heading = "Input")]
     pub lease: u64,
     /// Batches read ahead

@@ -2,6 +2,7 @@
 
 use crate::access::{Access, Bearer};
 use crate::attempts::Failure;
+use crate::names;
 use hyper_util::rt::TokioIo;
 use proto::limits;
 use proto::v1::augment_client::AugmentClient;
@@ -32,8 +33,8 @@ pub(crate) type Client = AugmentClient<InterceptedService<Channel, Bearer>>;
 /// The longest that a server's word on when to ask again is believed.
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
-/// Where a server listens: `http://HOST:PORT`, whose scheme may be left out, `https://HOST:PORT` or
-/// `unix:PATH`.
+/// Where a server listens: `http://HOST:PORT`, whose scheme may be left out or be `dns:///`,
+/// `https://HOST:PORT` or `unix:PATH`. A name may be that of several servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerUrl(Place);
 
@@ -55,6 +56,8 @@ impl FromStr for ServerUrl {
             return Ok(Self(Place::Socket(path.to_owned())));
         }
         let text = text.trim_end_matches('/');
+        // How gRPC's own clients write a name of several servers; every name may be one here.
+        let text = text.strip_prefix("dns:///").unwrap_or(text);
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         match whole.parse::<Uri>() {
             Ok(uri)
@@ -126,7 +129,13 @@ impl ServerUrl {
             .keep_alive_timeout(KEEPALIVE_ANSWER)
             .keep_alive_while_idle(true);
         let connected = match connector {
-            None => endpoint.connect().await,
+            None => match self.name() {
+                None => endpoint.connect().await,
+                Some((host, port)) => {
+                    let dial = move |_: Uri| names::dial(host.clone(), port);
+                    endpoint.connect_timeout(names::NAME).connect_with_connector(tower::service_fn(dial)).await
+                }
+            },
             Some(connector) => {
                 let (connector, server) = (connector.clone(), self.clone());
                 let pipe = move |_: Uri| {
@@ -139,6 +148,13 @@ impl ServerUrl {
         let channel = connected.map_err(wrong)?;
         let client = AugmentClient::with_interceptor(channel, bearer);
         Ok(client.max_decoding_message_size(limits::MAX_MESSAGE_BYTES))
+    }
+
+    /// The name and port, where there is a name.
+    fn name(&self) -> Option<(String, u16)> {
+        let Place::Network(uri) = &self.0 else { return None };
+        let host = uri.host().filter(|host| !host.starts_with('[') && host.parse::<IpAddr>().is_err())?;
+        Some((host.to_owned(), uri.port_u16()?))
     }
 
     fn is_encrypted(&self) -> bool {
@@ -240,6 +256,11 @@ mod tests {
         assert_eq!(read("http://127.0.0.1:50051/"), Ok("http://127.0.0.1:50051".to_owned()));
         assert_eq!(read("gpu-7:50051"), Ok("http://gpu-7:50051".to_owned()));
         assert_eq!(read("[::1]:50051"), Ok("http://[::1]:50051".to_owned()));
+        assert_eq!(read("dns:///faces.svc:50051"), Ok("http://faces.svc:50051".to_owned()));
+        let name = |text: &str| text.parse::<ServerUrl>().unwrap().name();
+        assert_eq!(name("dns:///faces.svc:50051"), Some(("faces.svc".to_owned(), 50051)));
+        assert_eq!(name("https://gpu-7:1"), Some(("gpu-7".to_owned(), 1)));
+        assert_eq!([name("[::1]:50051"), name("127.0.0.1:1"), name("unix:a")], [None, None, None]);
         assert_eq!(read("https://gpu-7:50051/"), Ok("https://gpu-7:50051".to_owned()));
         assert_eq!(read("unix:///run/faces.sock"), Ok("unix:/run/faces.sock".to_owned()));
         assert_eq!(read("unix:faces.sock"), Ok("unix:faces.sock".to_owned()));

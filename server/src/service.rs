@@ -34,7 +34,7 @@ use tokio_stream::Stream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Response, Status};
 
-pub(crate) use status::code_name;
+pub(crate) use status::{REASONS, code_name};
 
 /// Every call of the contract, by its name in logs and metrics.
 pub(crate) const METHODS: [&str; 7] = [

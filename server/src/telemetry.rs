@@ -15,7 +15,7 @@ pub(crate) use bundles::Swap;
 pub(crate) use trainer::Raised;
 pub use trainer::Trainer;
 
-use crate::{error::Result, served::Usage};
+use crate::{error::Result, served::Usage, service::REASONS};
 use metrics::{Counter, Gauge, Histogram};
 use registry::Registry;
 use std::{
@@ -102,6 +102,9 @@ impl Telemetry {
         info("lookalike_dataset_info", "The dataset served", &[("digest", dataset_digest)]);
         info("lookalike_build_info", "The server", &[("version", env!("CARGO_PKG_VERSION")), ("numerics", numerics)]);
         let timed = |name, help| r.histogram(name, help, &[]);
+        for reason in REASONS {
+            rejections(&r, reason).increment(0);
+        }
         let lookups = |outcome| {
             r.counter("lookalike_gallery_lookups_total", "Real images asked of the cache", &[("outcome", outcome)])
         };
@@ -259,13 +262,7 @@ impl Telemetry {
 
     /// A request was refused.
     pub(crate) fn rejected(&self, reason: &'static str) {
-        self.registry
-            .counter(
-                "lookalike_rejections_total",
-                "Requests refused, and streams ended with an error",
-                &[("reason", reason)],
-            )
-            .increment(1);
+        rejections(&self.registry, reason).increment(1);
     }
 
     /// Counts a connection for as long as the answer lives.
@@ -323,4 +320,9 @@ impl Telemetry {
         let labels = &[("grpc_method", method), ("grpc_status", status)];
         self.registry.histogram(CALL_DURATION, "Calls ended", labels).record(duration);
     }
+}
+
+fn rejections(registry: &Registry, reason: &'static str) -> Counter {
+    let help = "Requests refused, and streams ended before their time";
+    registry.counter("lookalike_rejections_total", help, &[("reason", reason)])
 }

@@ -4,6 +4,7 @@ use crate::between::{Between, Change};
 use crate::fixture::*;
 use client::StreamSettings;
 use proto::v1::stream_response::Message;
+use recognizer::BatchSource;
 
 /// The refusal of a stream whose messages are changed.
 fn refusal(change: Change) -> String {
@@ -130,4 +131,31 @@ fn an_honest_server_takes_over_from_one_that_is_not() {
     });
     let mut source = try_connect(StreamSettings::clone(&settings(&[liar.url(), server.url()], 7))).unwrap();
     assert_eq!(read(&mut source, 6), read(&mut connect(&[server.url()]), 6));
+}
+
+#[test]
+fn a_server_with_other_planning_rules_goes_on_from_no_place_of_the_old_ones() {
+    let server = Running::ordinary();
+    let upgraded = Between::start(&server, |message| {
+        if let Message::Header(header) = message {
+            header.plan_version += 1;
+        }
+    });
+    let mut source = connect(&[server.url()]);
+    read(&mut source, 3);
+    let place = source.place();
+    let version = place["plan_version"].as_u64().unwrap();
+    // It sends its own streams, and says what is the matter with the old one.
+    let mut resumed = connect(&[upgraded.url()]);
+    let error = resumed.resume(&place).unwrap_err().to_string();
+    let expected = format!("expected plan version {version} as the stream began with, found {}", version + 1);
+    assert!(error.ends_with(&format!("{expected}; serve that one, or go on with --accept plan")), "{error}");
+    // A server of the old rules is asked instead, if one is left.
+    let mut both = connect(&[upgraded.url(), server.url()]);
+    both.resume(&place).unwrap();
+    assert_eq!(read(&mut both, 2)[1].index, 4);
+    let accepting = StreamSettings { accepted: vec![client::Change::Plan], ..settings(&[upgraded.url()], 7) };
+    let mut accepted = try_connect(accepting).unwrap();
+    accepted.resume(&place).unwrap();
+    assert_eq!(read(&mut accepted, 1)[0].index, 3);
 }

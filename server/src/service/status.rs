@@ -32,6 +32,26 @@ pub(super) fn status(error: &Error) -> Status {
     status
 }
 
+/// Every [`reason`]. They are shown from the beginning on: the first of its kind is an increase only for who
+/// has seen none before.
+pub(crate) const REASONS: [&str; 15] = [
+    "invalid",
+    "unsuited",
+    "mismatch",
+    "out_of_range",
+    "busy",
+    "rate",
+    "unauthenticated",
+    "forbidden",
+    "bundle",
+    "reloading",
+    "lost_image",
+    "engine",
+    "lease",
+    "shutdown",
+    "internal",
+];
+
 /// Why a request was refused, as a metric's label.
 pub(super) fn reason(error: &Error) -> &'static str {
     match error {

@@ -173,6 +173,33 @@ fn one_signal_ends_the_program_while_it_still_opens_what_it_serves() {
     assert_eq!(ended(&mut server), Some(130));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_second_signal_ends_the_program_at_once() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    // Somebody who watches nothing and never leaves would keep it for an hour.
+    let arguments =
+        ["serve", "--json", "--data", DRAWN, "--grace", "3600", "--listen", &free, "--metrics", "127.0.0.1:0"];
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = bundle_in(folder.path());
+    let mut server =
+        program(&arguments).args(["--weights", &bundle]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let mut held = TcpStream::connect(&free).unwrap();
+    std::io::Write::write_all(&mut held, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    // It has been taken up once the server has said something.
+    std::io::Read::read_exact(&mut held, &mut [0; 9]).unwrap();
+    let signal = |program: &Child| {
+        assert!(Command::new("kill").args(["-TERM", &program.id().to_string()]).status().unwrap().success());
+    };
+    signal(&server);
+    let mut words = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(words.any(|words| words.contains("stopping in good order")), "it says that it stops");
+    signal(&server);
+    assert_eq!(ended(&mut server), Some(130));
+}
+
 /// The exit code of a program that must end.
 fn ended(program: &mut Child) -> Option<i32> {
     for _ in 0..6000 {

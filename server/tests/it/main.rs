@@ -8,6 +8,7 @@ mod stand_ins;
 
 mod access;
 mod command;
+mod deploy;
 mod encoding;
 mod engine;
 mod failures;
