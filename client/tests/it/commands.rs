@@ -81,7 +81,7 @@ fn every_flag_of_a_spec_reaches_the_stream() {
         client(place.path(), &[&args, more].concat())
     };
     let usual = json(&probe(&[]))["digest"].clone();
-    let specs: [&[&str]; 17] = [
+    let specs: [&[&str]; 20] = [
         &["--seed", "2"],
         &["--mix", "real=1,existing=1"],
         &["--mix-at", "1:blended=1"],
