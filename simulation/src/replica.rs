@@ -5,11 +5,13 @@ use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::stand_ins::{Device, Machine, PLANNED, Weights};
 use crate::world::{World, millis};
+use server::listeners::connection::Connection;
 use server::workers::Work;
 use server::{Served, Usage, Workers};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -160,7 +162,8 @@ impl Replica {
         };
         self.state().served = Some(served.clone());
         ledger.event("server started", format!("replica {number} with {:?}", self.machine.weights()));
-        let connections = UnboundedReceiverStream::new(self.network.listen(number));
+        let pipes = UnboundedReceiverStream::new(self.network.listen(number));
+        let connections = pipes.map(|pipe| pipe.map(Connection::within));
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move {
             let _ = stopped.await;
