@@ -28,11 +28,9 @@ use crate::{
     watched::{Credentials, Files},
 };
 use rates::{Payer, Rates};
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Instant,
-};
+use std::sync::{Arc, PoisonError, RwLock};
 use tokens::{Credential, Role, Tokens};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What a call asks for.
@@ -98,7 +96,7 @@ impl Access {
             Ok(Caller(Some(credential))) => Payer::Name(credential.name.clone()),
             _ => Payer::from(address),
         };
-        self.rates.pay(payer, Instant::now())?;
+        self.rates.pay(payer, Instant::now().into_std())?;
         let caller = caller?;
         match (kind, &caller.0) {
             (Kind::Admin, Some(credential)) if credential.role != Role::Admin => Err(Error::Forbidden(format!(

@@ -106,6 +106,8 @@ impl Served {
     /// # Errors
     /// When either can't be used, or they don't belong together.
     pub fn open(config: &Config) -> Result<Self> {
+        // A mistake in them needn't wait for the dataset.
+        Access::open(&config.access)?;
         let device = nets::device::parse(&config.device).map_err(|error| Error::Device(device_sentence(&error)))?;
         let store = BundleFile { path: config.weights.clone(), device };
         let file = match &store.path {

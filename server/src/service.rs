@@ -37,13 +37,14 @@ use tonic::{Request, Response, Status};
 pub(crate) use status::{REASONS, code_name};
 
 /// Every call of the contract, by its name in logs and metrics.
-pub(crate) const METHODS: [&str; 8] = [
+pub(crate) const METHODS: [&str; 9] = [
     "lookalike.v1.Augment/GetInfo",
     "lookalike.v1.Augment/StreamBatches",
     "lookalike.v1.Augment/Plan",
     "lookalike.v1.Augment/Verify",
     "lookalike.v1.Augment/Synthesize",
     "lookalike.v1.Augment/Encode",
+    "lookalike.v1.Augment/GetManifest",
     "lookalike.v1.Augment/Report",
     "lookalike.v1.Admin/Reload",
 ];

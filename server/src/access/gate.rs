@@ -97,6 +97,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_call_of_the_contract_has_its_name() {
+        let contract = include_str!("../../../proto/proto/lookalike/v1/augment.proto");
+        let (mut service, mut calls) = ("", 0);
+        for line in contract.lines() {
+            let name = |keyword| line.trim_start().strip_prefix(keyword)?.split([' ', '(']).next();
+            if let Some(name) = name("service ") {
+                service = name;
+            } else if let Some(call) = name("rpc ") {
+                let call = format!("lookalike.v1.{service}/{call}");
+                assert_eq!(method(&format!("/{call}")), call);
+                calls += 1;
+            }
+        }
+        assert_eq!(calls, service::METHODS.len());
+    }
+
+    #[test]
     fn what_is_not_known_is_not_open() {
         assert_eq!(kind("/grpc.health.v1.Health/Check"), Kind::Health);
         assert_eq!(kind("/lookalike.v1.Admin/Reload"), Kind::Admin);

@@ -266,3 +266,37 @@ async fn headers_without_end_are_refused() {
     // The others go on.
     server.client().await.get_info(v1::GetInfoRequest::default()).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_one_connection_beyond_the_limit_wait_for_their_turn() {
+    let access = AccessSettings { max_calls_per_connection: 1, ..AccessSettings::default() };
+    let config = Config { access, ..Setup::default().config };
+    let server = Setup { config, ..Setup::default() }.start().await;
+    let mut client = server.client().await;
+    let mut stream = Reader::new(client.stream_batches(request(1, 8, 0)).await.unwrap().into_inner()).await.unwrap();
+    let mut second = Box::pin(async { client.get_info(v1::GetInfoRequest::default()).await });
+    for _ in 0..20 {
+        tokio::select! {
+            biased;
+            _ = &mut second => panic!("two calls are under way"),
+            batch = stream.next() => assert!(batch.unwrap().is_some()),
+        }
+    }
+    drop(stream);
+    in_time(second).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_looks_like_a_file_is_no_more_than_an_unknown_name() {
+    let server = Running::ordinary().await;
+    let mut client = server.client().await;
+    for name in ["/etc/passwd", "../../etc/passwd", "bundle.safetensors"] {
+        let pin = v1::bundle_policy::Policy::Pin(name.into());
+        let pinned = v1::StreamRequest { bundle: Some(v1::BundlePolicy { policy: Some(pin) }), ..request(1, 8, 1) };
+        let error = client.stream_batches(pinned).await.unwrap_err();
+        assert!([Code::FailedPrecondition, Code::InvalidArgument].contains(&error.code()), "{error}");
+        let mut admin = AdminClient::new(server.channel().await);
+        let error = admin.reload(v1::ReloadRequest { bundle_digest: name.into() }).await.unwrap_err();
+        assert_eq!(error.code(), Code::FailedPrecondition, "{error}");
+    }
+}
