@@ -4,7 +4,7 @@
 //! opened, cheaply, and finds other formats, other sizes and files that are cut short; [`decode`]
 //! unpacks the pixels when the image is read. A picture of another size is never unpacked: the first
 //! check refuses it, and the decoders are held to the same size, so no file can make them allocate
-//! more than a 128 x 128 picture needs.
+//! more than a 128 x 128 picture and its colour profile need.
 
 mod header;
 
@@ -22,6 +22,10 @@ use crate::image::{Image, grey};
 
 /// Larger files are refused unread: a 128 x 128 picture of 16-bit RGBA takes 128 KiB unpacked.
 pub(crate) const LARGEST_FILE: u64 = 16 << 20;
+
+/// What a picture and its colour profile may take unpacked, in bytes: eight for each pixel, and profiles of
+/// printers take half a megabyte.
+const LARGEST_UNPACKED: u64 = 2 << 20;
 
 /// What keeps a file from being a usable image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -116,7 +120,7 @@ fn decode_png(file: &[u8], channels: usize) -> Result<Image, Flaw> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(IMAGE_SIZE as u32);
     limits.max_image_height = Some(IMAGE_SIZE as u32);
-    limits.max_alloc = Some(LARGEST_FILE);
+    limits.max_alloc = Some(LARGEST_UNPACKED);
     let mut decoder =
         image::codecs::png::PngDecoder::with_limits(std::io::Cursor::new(file), limits.clone()).map_err(damaged)?;
     decoder.set_limits(limits).map_err(damaged)?;

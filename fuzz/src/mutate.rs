@@ -16,6 +16,16 @@ pub fn mutate(input: &[u8], others: &[Vec<u8>], number: u64) -> Vec<u8> {
     bytes
 }
 
+/// An input with one short piece of it repeated until it is half a megabyte long: what costs more than in
+/// proportion shows.
+pub fn swell(input: &[u8], number: u64) -> Vec<u8> {
+    const LONG: usize = 1 << 19;
+    let mut draws = Chance::new(1, "a piece that swells").at(number, 0);
+    let at = draws.below(input.len() as u64) as usize;
+    let piece = &input[at..(at + 1 + draws.below(32) as usize).min(input.len())];
+    [&input[..at], &piece.repeat(LONG / piece.len()), &input[at..]].concat()
+}
+
 fn change(bytes: &mut Vec<u8>, others: &[Vec<u8>], draws: &mut Draws) {
     let len = bytes.len() as u64;
     if len == 0 {

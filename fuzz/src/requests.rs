@@ -35,7 +35,7 @@ pub fn request(input: &[u8]) -> bool {
     let Some((&kind, message)) = input.split_first() else { return false };
     let (served, service) = &ASKED.servers[usize::from(kind >> 7)];
     ASKED.runtime.block_on(async {
-        let answered = answer(kind % 6, message, served, service).await;
+        let answered = answer(kind % 7, message, served, service).await;
         // What a trainer that left had under way ends.
         for _ in 0..4 {
             tokio::task::yield_now().await;
@@ -66,6 +66,11 @@ async fn answer(kind: u8, message: &[u8], served: &Arc<Served>, service: &Servic
             }
             let answer = service.encode(Request::new(asked)).await.ok()?.into_inner();
             assert_eq!(answer.features.len(), answer.rows as usize * nets::FEATURE);
+        }
+        5 => {
+            let answer = service.get_manifest(Request::new(v1::ManifestRequest::decode(message).ok()?)).await.ok()?;
+            let answer = answer.into_inner();
+            assert_eq!(answer.identities + answer.blended, answer.classes);
         }
         _ => drop(service.get_info(Request::new(v1::GetInfoRequest::decode(message).ok()?)).await.ok()?),
     }
@@ -111,9 +116,12 @@ fn check(header: &v1::StreamHeader, batch: &v1::Batch, index: u64) {
 /// One of every message, and streams of every kind of identities and latents.
 pub fn seeds() -> Vec<Vec<u8>> {
     use v1::{bundle_policy::Policy, face, identity_sampling::Rule, latent::Kind};
+    let points = [(0, 1.0), (100, 0.25)].map(|(index, real)| v1::MixPoint { index, real, existing: 0.5, blended: 0.2 });
+    let schedule = v1::MixSchedule { points: points.into(), shape: v1::mix_schedule::Shape::Linear.into() };
     let mix = v1::Mix { real: 0.5, existing: 0.3, blended: 0.2, schedule: None };
+    let scheduled = v1::Mix { schedule: Some(schedule), ..mix.clone() };
     let blending =
-        v1::Blending { count: 40, parents: 3, alpha: 0.5, max_weight: 0.6, seed: Some(5), max_similarity: 0.9 };
+        v1::Blending { count: 40, parents: 3, alpha: 0.5, max_weight: 0.6, seed: Some(5), max_similarity: 0.99 };
     let spec = |rule, kind| v1::StreamSpec {
         seed: 7,
         batch_size: 8,
@@ -133,13 +141,23 @@ pub fn seeds() -> Vec<Vec<u8>> {
         spec(Rule::PerBatch(v1::PerBatch { identities: 4, images: 2 }), prior(2.0)),
         spec(Rule::Weighted(v1::Weighted { weights: vec![1.0, 0.0, 2.0, 0.0, 0.5, 1e300] }), prior(0.0)),
         spec(Rule::ByImage(v1::ByImage {}), Kind::Jitter(v1::Jitter { scale: 1.5 })),
+        v1::StreamSpec {
+            mix: Some(scheduled),
+            filter: Some(v1::IdentityFilter { min_similarity: 0.5, max_retries: Some(2) }),
+            ..spec(Rule::ByIdentity(v1::ByIdentity {}), prior(0.0))
+        },
+        spec(Rule::Neighbours(v1::Neighbours { identities: 4, images: 2, neighbours: 3, group: 2 }), prior(1.0)),
     ];
+    let manifest =
+        v1::ManifestRequest { spec: Some(specs[0].clone()), first_class: 3, count: 20, ..Default::default() };
     let takeover = |first_index| v1::Takeover { first_index, bundle_digest: "b".repeat(64) };
     let policies = [
         None,
         Some(Policy::Pin("b".repeat(64))),
         Some(Policy::Follow(v1::Follow { declared: vec![takeover(0), takeover(9)], closed: true })),
         Some(Policy::Follow(v1::Follow { declared: vec![], closed: false })),
+        None,
+        None,
         None,
     ];
     let mut seeds: Vec<Vec<u8>> = specs
@@ -156,7 +174,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
                 ..Default::default()
             };
             // To either server.
-            framed(if number % 2 == 0 { 0 } else { 132 }, &asked)
+            framed(if number % 2 == 0 { 0 } else { 133 }, &asked)
         })
         .collect();
     let parents = vec![v1::Parent { identity: 0, weight: 0.75 }, v1::Parent { identity: 2, weight: 0.25 }];
@@ -169,7 +187,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
     seeds.push(framed(2, &report));
     seeds.push(framed(3, &v1::ReloadRequest { bundle_digest: "b".repeat(64) }));
     seeds.push(framed(4, &v1::EncodeRequest { pixels: vec![7].into(), ..Default::default() }));
-    seeds.push(framed(5, &v1::GetInfoRequest { first_identity: 2, names: 3 }));
+    seeds.push(framed(5, &manifest));
+    seeds.push(framed(6, &v1::GetInfoRequest { first_identity: 2, names: 3 }));
     seeds
 }
 

@@ -1,12 +1,19 @@
 //! What is kept of the corpus, and thousands of changes of the seeds: nothing panics, and nothing
 //! takes more memory than it may. `fuzz/run` searches on.
 
-use fuzz::{Target, memory, mutate::mutate, target};
+use fuzz::{
+    Target, memory,
+    mutate::{mutate, swell},
+    target,
+};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;
+
+/// Long inputs of each decoder.
+const SWOLLEN: u64 = 40;
 
 /// Memory is counted for the whole program, so one decoder runs at a time.
 static TURN: Mutex<()> = Mutex::new(());
@@ -29,7 +36,8 @@ fn holds(name: &str, changes: u64) {
     assert!((target.run)(&inputs[0]), "{name}: nothing behind the front door is reached");
     let run = |input: &[u8], what: &str| {
         let told = std::panic::catch_unwind(|| memory::run_within_bounds(target, input));
-        assert!(told.is_ok(), "{name}: {what} failed; the input was {}", input.escape_ascii());
+        let shown = &input[..input.len().min(4096)];
+        assert!(told.is_ok(), "{name}: {what} failed; the input begins {}", shown.escape_ascii());
     };
     for (number, input) in inputs.iter().enumerate() {
         run(input, &format!("input {number}"));
@@ -37,6 +45,10 @@ fn holds(name: &str, changes: u64) {
     for number in 0..changes {
         let input = &inputs[(number % inputs.len() as u64) as usize];
         run(&mutate(input, &inputs, number), &format!("change {number}"));
+    }
+    for number in 0..SWOLLEN {
+        let input = &inputs[(number % inputs.len() as u64) as usize];
+        run(&swell(input, number), &format!("swollen input {number}"));
     }
 }
 
