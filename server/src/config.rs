@@ -54,7 +54,8 @@ pub struct Config {
     pub tile: usize,
 
     /// How long a tile may take before the device is believed to hang: the server then ends with an error; 0 for ever [unit: seconds]
-    // The largest tile of the published networks takes a minute on two cores; trainers wait for longer.
+    // A tile of the published networks takes a third of a second on two idle cores, and a trainer waits for
+    // longer than this before it believes that its server hangs.
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(0..=86_400), help_heading = "Network")]
     pub device_timeout: u64,
 
