@@ -205,8 +205,8 @@ mod tests {
     fn tables_are_the_same_on_every_machine() {
         let catalogue = Catalogue::new([1, 2, 0, 3, 1]);
         let losses = [Some(1.0), Some(4.0), Some(9.0), None, Some(0.5)];
-        assert_eq!(weights(&rule(1.0, 0.25, 4.0), &losses, &catalogue), [650, 2600, 0, 521, 325]);
-        assert_eq!(weights(&rule(0.5, 0.5, 1.5), &losses, &catalogue), [0; 5]);
+        assert_eq!(weights(&rule(1.0, 0.25, 4.0), &losses, &catalogue), [559, 2234, 0, 1024, 279]);
+        assert_eq!(weights(&rule(0.5, 0.5, 1.5), &losses, &catalogue), [836, 1536, 0, 1132, 591]);
     }
 
     #[test]
