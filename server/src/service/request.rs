@@ -298,9 +298,9 @@ pub(super) fn faces(served: &Served, request: v1::SynthesizeRequest) -> Result<(
 /// Images to encode, as the bundle reads them.
 pub(super) fn images(served: &Served, request: v1::EncodeRequest) -> Result<(Vec<Arc<[u8]>>, Arc<Loaded>)> {
     // A request is over before a newer bundle could take over.
-    let bundle = match wanted(served, request.bundle, 0)? {
-        Wanted::Closed(table) | Wanted::Follow(Some(table)) => table.last().bundle.clone(),
-        Wanted::Follow(None) => served.bundles.newest(),
+    let bundle = match bundles(served, request.bundle, 0)?.declared() {
+        Some(bundles) => bundles.last().what.clone(),
+        None => served.bundles.newest(),
     };
     let unsuited = |sentence: &str| Err(plan::spec::SpecError::Unsuited(sentence.into()).into());
     if !bundle.facts.encoder {
