@@ -1,16 +1,18 @@
 //! What a server sends, held against what was asked for. A server is another program, perhaps of
 //! another version or behind a proxy: nothing it says is taken on trust.
 
-use crate::place::{Origin, Takeover};
+use crate::place::{Origin, Takeover, short};
 use crate::spec::{Difference, Filter, Spec};
+use crate::tables::{self, TableTakeover};
 use crate::{Received, StreamSettings};
+use bytes::Bytes;
 use nets::pixels::IMAGE_SIZE;
 use prost::Message;
 use proto::{digest, limits, v1};
 use recognizer::{Batch, Source};
 
 /// Indices lie below this.
-const MAX_INDEX: u64 = 1 << 63;
+pub(crate) const MAX_INDEX: u64 = 1 << 63;
 
 /// Bytes of a digest or of a numerics class, at most: each is kept as long as its stream.
 const LONGEST_WORD: usize = 1024;
@@ -24,6 +26,10 @@ pub(crate) struct Description {
     pub(crate) origin: Origin,
     /// What takes over later, as far as it is declared.
     pub(crate) takeovers: Vec<Takeover>,
+    /// Sampling tables from the one on that shapes the first batch.
+    pub(crate) tables: Vec<TableTakeover>,
+    /// The server's name for the spec.
+    pub(crate) spec_digest: Bytes,
     /// C, the identities of the dataset.
     pub(crate) identities: u32,
     pub(crate) classes: u32,
@@ -82,7 +88,13 @@ pub(crate) fn header(header: v1::StreamHeader, asked: &StreamSettings, first: u6
     for entry in header.declared.into_iter().skip(1) {
         take_over(&mut takeovers, entry, first)?;
     }
-    Ok(Description { spec, origin, takeovers, identities: header.identities, classes: header.classes, channels })
+    let tables = header.tables.iter().map(|table| tables::read(table, header.identities));
+    let tables: Vec<TableTakeover> = tables.collect::<Result<_, String>>()?;
+    if tables.windows(2).any(|pair| pair[0].first >= pair[1].first) {
+        return Err("expected sampling tables in ascending order in the header, found others".to_owned());
+    }
+    let spec_digest = header.spec_digest;
+    Ok(Description { spec, origin, takeovers, tables, spec_digest, identities: header.identities, classes: header.classes, channels })
 }
 
 /// Adds an announced takeover to a table; batch `next` is the next one to come. One that is there
@@ -114,11 +126,13 @@ fn short_enough(word: &str) -> Result<(), String> {
     }
 }
 
-/// Reads the batch that must have number `index` and be made by the bundle with a digest.
+/// Reads the batch that must have number `index` and be made by the bundle, and the sampling table, with
+/// these digests.
 pub(crate) fn batch(
     mut wire: v1::Batch,
     index: u64,
     bundle: &str,
+    table: &str,
     asked: &StreamSettings,
     described: &Description,
 ) -> Result<Received, String> {
@@ -145,6 +159,13 @@ pub(crate) fn batch(
     if wire.bundle_digest != bundle {
         let found = &wire.bundle_digest;
         return Err(format!("batch {index}: expected one of bundle {bundle}, found one of {found}"));
+    }
+    if wire.table_digest != table {
+        let [table, found] = [table, &wire.table_digest].map(|digest| match digest {
+            "" => "no sampling table".to_owned(),
+            digest => format!("sampling table {}", short(digest)),
+        });
+        return Err(format!("batch {index}: expected one shaped by {table}, found one shaped by {found}"));
     }
     let sources = wire
         .sources

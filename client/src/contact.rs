@@ -4,6 +4,8 @@ use crate::attempts::{Attempts, Failure, Next};
 use crate::check::{self, Description};
 use crate::place::{self, Change, Place, Takeover, bundle_at, short};
 use crate::servers::{Client, failure};
+use crate::spec::Sampling;
+use crate::tables::{self, TableChoice, TableTakeover};
 use crate::{BundleChoice, Error, Result, StreamSettings};
 use proto::v1;
 use std::time::Duration;
@@ -60,7 +62,11 @@ async fn ask(settings: &StreamSettings, server: usize, place: Option<&Place>) ->
     };
     let mut client = url.connect(&settings.access, settings.connector.as_ref()).await?;
     let first = place.map_or(settings.first, |place| place.next);
-    let known = place.map(|place| Known { bundle: &place.origin.bundle, takeovers: &place.takeovers });
+    let known = place.map(|place| Known {
+        bundle: &place.origin.bundle,
+        takeovers: &place.takeovers,
+        tables: &place.tables,
+    });
     let centres = place.and_then(|place| place.spec.centres.as_deref());
     // A plan needs no generator, so nobody's batches are delayed by it.
     let request = request(settings, known, centres, first, 1);
@@ -80,11 +86,12 @@ async fn ask(settings: &StreamSettings, server: usize, place: Option<&Place>) ->
     Ok(Contact { description, names, server })
 }
 
-/// What a stream knows of its bundles from before.
+/// What a stream knows of its bundles and sampling tables from before.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'a> {
     pub(crate) bundle: &'a str,
     pub(crate) takeovers: &'a [Takeover],
+    pub(crate) tables: &'a [TableTakeover],
 }
 
 /// The message that asks for a stream. What a stream insists on is compared with the header, and
@@ -107,7 +114,7 @@ pub(crate) fn request(
     };
     let policy = match (&settings.bundle, known) {
         (BundleChoice::Pin(digest), _) => Some(Policy::Pin(digest.clone())),
-        (BundleChoice::Replay(bundle, takeovers), _) => Some(follow(Some(Known { bundle, takeovers }), true)),
+        (BundleChoice::Replay(bundle, takeovers), _) => Some(follow(Some(Known { bundle, takeovers, tables: &[] }), true)),
         // What took over before an accepted change needn't be held any more.
         (BundleChoice::Follow, known) => Some(follow(known.filter(|_| !accepted), false)),
         (BundleChoice::Stay, Some(known)) if !accepted => {
@@ -124,6 +131,12 @@ pub(crate) fn request(
         place: Some(v1::Place { first_index, count, rank: settings.rank, world_size: settings.world_size }),
         bundle: policy.map(|policy| v1::BundlePolicy { policy: Some(policy) }),
         expected: None,
+        tables: matches!(settings.spec.sampling, Sampling::ByLoss(_)).then(|| match (&settings.tables, known) {
+            (TableChoice::Replay(tables), _) => tables::message(tables, first_index, true),
+            (TableChoice::Follow, known) => {
+                tables::message(known.map_or(&[], |known| known.tables), first_index, false)
+            }
+        }),
         trainer: settings.trainer.clone(),
     }
 }

@@ -205,6 +205,7 @@ fn recipe_place(recipe: &Recipe) -> Place {
         world_size: recipe.range.world_size,
         origin: recipe.origin.clone(),
         takeovers: recipe.takeovers.clone(),
+        tables: recipe.tables.clone(),
         next: recipe.range.first,
     }
 }

@@ -4,10 +4,14 @@
 use crate::attempts::{Attempts, Failure, Next};
 use crate::check::{self, Description};
 use crate::contact::{Known, announce, description, explained, request, within};
-use crate::place::{Origin, Takeover, bundle_at};
+use crate::losses::{LossLog, Sum};
+use crate::place::{Origin, Takeover, bundle_at, short};
 use crate::servers::Client;
+use crate::spec::{ByLoss, Sampling};
+use crate::tables::{self, TableChoice, TableTakeover, table_at};
 use crate::waits::WaitLog;
 use crate::{BundleChoice, Received, Result, StreamSettings};
+use bytes::Bytes;
 use proto::v1::{self, stream_response::Message};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +33,8 @@ pub(crate) struct Fetched {
     pub(crate) description: Arc<Description>,
     /// What has taken over, or is going to, as far as it is known.
     pub(crate) takeovers: Arc<Vec<Takeover>>,
+    /// The same of sampling tables.
+    pub(crate) tables: Arc<Vec<TableTakeover>>,
 }
 
 /// What came to its end with a server.
@@ -46,6 +52,8 @@ pub(crate) struct Fetch {
     pub(crate) description: Arc<Description>,
     /// What has taken over since.
     pub(crate) takeovers: Arc<Vec<Takeover>>,
+    /// Sampling tables that shape the batches, or are going to.
+    pub(crate) tables: Arc<Vec<TableTakeover>>,
     /// Whether the description binds: somebody has been given a batch.
     pub(crate) begun: bool,
     /// Position of the server to ask first.
@@ -53,6 +61,7 @@ pub(crate) struct Fetch {
     /// Index of the next batch.
     pub(crate) next: u64,
     pub(crate) waits: WaitLog,
+    pub(crate) losses: LossLog,
 }
 
 impl Fetch {
@@ -101,7 +110,11 @@ impl Fetch {
             return Ok(Ended::Stream);
         }
         let mut client = url.connect(&settings.access, settings.connector.as_ref()).await?;
-        let known = Known { bundle: &self.description.origin.bundle, takeovers: &self.takeovers };
+        let known = Known {
+            bundle: &self.description.origin.bundle,
+            takeovers: &self.takeovers,
+            tables: &self.tables,
+        };
         // A stream that follows begins with the newest bundle; others stay with the one first heard of.
         let known = Some(known).filter(|_| self.begun || settings.bundle != BundleChoice::Follow);
         let centres = self.description.spec.centres.as_deref();
@@ -117,7 +130,7 @@ impl Fetch {
         self.compare(description(header, &settings, self.next)?)?;
         let limit = BATCH + ROW * settings.spec.batch_size;
         let first = self.next;
-        let mut reported = Instant::now();
+        let (mut reported, mut unreported) = (Instant::now(), 0);
         loop {
             let message = within(limit, stream.message()).await?;
             let batch = match message.and_then(|message| message.message) {
@@ -133,6 +146,17 @@ impl Fetch {
                     ));
                 }
                 Some(Message::Farewell(farewell)) => return self.part(first, &farewell),
+                Some(Message::Table(declared)) if settings.tables == TableChoice::Follow => {
+                    let declared = tables::read(&declared, self.description.identities);
+                    let tables = Arc::make_mut(&mut self.tables);
+                    declared
+                        .and_then(|declared| tables::take_effect(tables, declared, self.next))
+                        .map_err(Failure::Lasting)?;
+                    continue;
+                }
+                Some(Message::Table(_)) => {
+                    return Err(Failure::Lasting("expected no further sampling table, found one".into()));
+                }
                 Some(Message::Header(_)) => {
                     return Err(Failure::Lasting("expected a batch, found a second header".to_owned()));
                 }
@@ -141,7 +165,8 @@ impl Fetch {
                 None => return Err(Failure::Passing("the stream ended early".to_owned())),
             };
             let bundle = bundle_at(&self.description.origin.bundle, &self.takeovers, self.next);
-            let received = check::batch(batch, self.next, bundle, &settings, &self.description);
+            let table = table_at(&self.tables, self.next);
+            let received = check::batch(batch, self.next, bundle, table, &settings, &self.description);
             let received = received.map_err(Failure::Lasting)?;
             if !attempts.is_untroubled() && !settings.silent {
                 command::say(format!("going on at batch {} with {url}", self.next));
@@ -150,14 +175,15 @@ impl Fetch {
             self.next += 1;
             self.begun = true;
             let (description, takeovers) = (self.description.clone(), self.takeovers.clone());
-            let fetched = Fetched { received, description, takeovers };
+            let fetched = Fetched { received, description, takeovers, tables: self.tables.clone() };
             if batches.send(Ok(fetched)).await.is_err() {
                 return Ok(Ended::Stream);
             }
             let ended = until == Some(self.next);
-            if ended || reported.elapsed() >= REPORT {
-                reported = Instant::now();
-                tokio::spawn(report(client.clone(), settings.trainer.clone(), self.waits.take_unreported()));
+            unreported += 1;
+            if ended || reported.elapsed() >= REPORT || self.is_table_near(unreported) {
+                (reported, unreported) = (Instant::now(), 0);
+                tokio::spawn(report(client.clone(), self.report()));
             }
         }
     }
@@ -175,6 +201,28 @@ impl Fetch {
             return Err(Failure::Passing("it ended the stream before its first batch".to_owned()));
         }
         Ok(Ended::Lease)
+    }
+
+    /// Whether a server that makes sampling tables wants to hear of its last batches before the next one.
+    fn is_table_near(&self, unreported: u32) -> bool {
+        const REPORTS_PER_TABLE: u32 = 4;
+        match self.settings.spec.sampling {
+            Sampling::ByLoss(ByLoss { interval, .. }) => unreported >= (interval / REPORTS_PER_TABLE).max(1),
+            _ => false,
+        }
+    }
+
+    /// What no server was told yet.
+    fn report(&self) -> v1::ReportRequest {
+        let losses = self.losses.take();
+        v1::ReportRequest {
+            trainer: self.settings.trainer.clone(),
+            wait_seconds: self.waits.take_unreported(),
+            spec_digest: if losses.is_empty() { Bytes::new() } else { self.description.spec_digest.clone() },
+            identities: losses.keys().copied().collect(),
+            losses: losses.values().map(|Sum { loss, .. }| *loss).collect(),
+            rows: losses.values().map(|Sum { rows, .. }| *rows).collect(),
+        }
     }
 
     /// A server must send the stream that began, but for what the settings accept.
@@ -209,6 +257,7 @@ impl Fetch {
             }
             found.origin.bundle.clone_from(&begun.origin.bundle);
         }
+        self.compare_tables(std::mem::take(&mut found.tables))?;
         self.description = Arc::new(found);
         Ok(())
     }
@@ -221,11 +270,37 @@ impl Fetch {
             check::take_over(takeovers, announced, self.next).map_err(Failure::Lasting)
         })
     }
+
+    /// The next batch must be shaped as it was to be; what is declared from it on is taken note of.
+    fn compare_tables(&mut self, found: Vec<TableTakeover>) -> Result<(), Failure> {
+        let follows = self.settings.tables == TableChoice::Follow;
+        if follows && !self.begun {
+            // As with bundles: a rank that comes late begins with what the others have.
+            self.tables = Arc::new(found);
+            return Ok(());
+        }
+        let tables = Arc::make_mut(&mut self.tables);
+        for declared in found.iter().filter(|table| follows && table.first >= self.next) {
+            tables::take_effect(tables, declared.clone(), self.next).map_err(Failure::Lasting)?;
+        }
+        let (expected, found) = (table_at(tables, self.next), table_at(&found, self.next));
+        if expected != found {
+            let [expected, found] = [expected, found].map(|digest| if digest.is_empty() { "none" } else { digest });
+            return Err(Failure::Lasting(format!(
+                "expected sampling table {} for batch {}, found {}",
+                short(expected),
+                self.next,
+                short(found)
+            )));
+        }
+        Ok(())
+    }
 }
 
-/// Lets the server's metrics name the trainer that starves. Nothing depends on its arrival.
-async fn report(mut client: Client, trainer: String, wait_seconds: Vec<f32>) {
-    if !wait_seconds.is_empty() {
-        let _ = client.report(v1::ReportRequest { trainer, wait_seconds }).await;
+/// Lets the server's metrics name the trainer that starves, and its next sampling table be made. Nothing
+/// that was declared depends on its arrival.
+async fn report(mut client: Client, report: v1::ReportRequest) {
+    if !(report.wait_seconds.is_empty() && report.identities.is_empty()) {
+        let _ = client.report(report).await;
     }
 }

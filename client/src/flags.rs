@@ -1,7 +1,9 @@
 //! The flags of a stream, the same in every command that reads one.
 
 use crate::place::Change;
-use crate::spec::{Augmentation, Blending, Channels, Filter, Latent, Mix, MixPoint, Sampling, Schedule, Shape};
+use crate::spec::{
+    Augmentation, Before, Blending, ByLoss, Channels, Filter, Latent, Mix, MixPoint, Sampling, Schedule, Shape,
+};
 use crate::{Access, BundleChoice, Error, Patience, Recipe, Result, ServerUrl, Spec, StreamSettings};
 use clap::Args;
 use command::Settings;
@@ -77,7 +79,7 @@ pub struct StreamFlags {
         help_heading = "Stream"
     )]
     pub mix_shape: Shape,
-    /// Who is shown: by-image, by-identity, 16x4 (16 people with 4 rows each), 16x4~9 (likewise, in groups of 4 who look alike: one and three of its 9 nearest; 16x4~9:8 for groups of 8) or weights:FILE (a number a line)
+    /// Who is shown: by-image, by-identity, 16x4 (16 people with 4 rows each), 16x4~9 (likewise, in groups of 4 who look alike: one and three of its 9 nearest; 16x4~9:8 for groups of 8), weights:FILE (a number a line) or by-loss (those more often whom training tells badly; needs --trainer). by-loss:power=1,floor=0.25,cap=4,every=100,before=by-identity are its defaults: how steeply, the least and the largest share of an equal part, batches between changes, who is shown before the first
     #[arg(long, value_name = "RULE", default_value_t = SamplingRule::ByImage, help_heading = "Stream")]
     pub sampling: SamplingRule,
     /// How many blended people there are [default: as many as the dataset has]
@@ -132,7 +134,7 @@ pub struct StreamFlags {
 }
 
 /// [`Sampling`] as a flag names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SamplingRule {
     /// Every image equally often.
     ByImage,
@@ -158,6 +160,8 @@ pub enum SamplingRule {
     },
     /// A file with a weight for each identity, in class order.
     Weights(PathBuf),
+    /// By what training reports.
+    ByLoss(ByLoss),
 }
 
 impl StreamFlags {
@@ -247,6 +251,7 @@ impl SamplingRule {
             &Self::Neighbours { identities, images, neighbours, group } => {
                 Sampling::Neighbours { identities, images, neighbours, group }
             }
+            &Self::ByLoss(rule) => Sampling::ByLoss(rule),
             Self::Weights(path) => {
                 let text = std::fs::read_to_string(path).map_err(command::Error::reading(path))?;
                 let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
@@ -287,12 +292,16 @@ impl FromStr for SamplingRule {
         if let Some(path) = text.strip_prefix("weights:").filter(|path| !path.is_empty()) {
             return Ok(Self::Weights(path.into()));
         }
+        if let Some(settings) = text.strip_prefix("by-loss") {
+            return by_loss(settings).map(Self::ByLoss);
+        }
         match text {
             "by-image" => Ok(Self::ByImage),
             "by-identity" => Ok(Self::ByIdentity),
             _ => Self::product(text).ok_or_else(|| {
                 format!(
-                    "expected by-image, by-identity, a product such as 16x4 or 16x4~9, or weights:FILE, found {text:?}"
+                    "expected by-image, by-identity, a product such as 16x4 or 16x4~9, weights:FILE or by-loss, found \
+                     {text:?}"
                 )
             }),
         }
@@ -309,8 +318,46 @@ impl std::fmt::Display for SamplingRule {
                 write!(f, "{identities}x{images}~{neighbours}:{group}")
             }
             Self::Weights(path) => write!(f, "weights:{}", path.display()),
+            Self::ByLoss(ByLoss { power, floor, cap, interval, before }) => {
+                let before = match before {
+                    Before::ByIdentity => "by-identity",
+                    Before::ByImage => "by-image",
+                };
+                write!(f, "by-loss:power={power},floor={floor},cap={cap},every={interval},before={before}")
+            }
         }
     }
+}
+
+/// Reads what follows `by-loss`: nothing, or a colon and settings.
+fn by_loss(text: &str) -> Result<ByLoss, String> {
+    let mut rule = ByLoss::default();
+    let settings = match text.strip_prefix(':') {
+        Some(settings) => settings,
+        None if text.is_empty() => return Ok(rule),
+        None => return Err(format!("expected by-loss or by-loss:SETTING=VALUE, found by-loss{text}")),
+    };
+    for setting in settings.split(',') {
+        let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
+        match name {
+            "power" => rule.power = number(value, "a power above 0 to 4", |power| power > 0.0 && power <= 4.0)?,
+            "floor" => rule.floor = number(value, "a floor from 0.01 to 1", |floor| (0.01..=1.0).contains(&floor))?,
+            "cap" => rule.cap = number(value, "a cap from 1 to 32", |cap| (1.0..=32.0).contains(&cap))?,
+            "every" => {
+                let expected = || format!("expected a number of batches of at least 1, found {value:?}");
+                rule.interval = value.parse().ok().filter(|&batches| batches >= 1).ok_or_else(expected)?;
+            }
+            "before" => {
+                rule.before = match value {
+                    "by-identity" => Before::ByIdentity,
+                    "by-image" => Before::ByImage,
+                    _ => return Err(format!("expected before=by-identity or before=by-image, found {value:?}")),
+                }
+            }
+            _ => return Err(format!("expected power, floor, cap, every or before, found {name:?}")),
+        }
+    }
+    Ok(rule)
 }
 
 fn number(text: &str, what: &str, fits: impl Fn(f64) -> bool) -> Result<f64, String> {
@@ -346,4 +393,23 @@ fn truncation(text: &str) -> Result<f64, String> {
 
 fn jitter(text: &str) -> Result<f64, String> {
     number(text, "a scale from 0 to 10", |scale| (0.0..=10.0).contains(&scale))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_by_loss_is_read_as_it_is_printed() {
+        let read = |text: &str| text.parse::<SamplingRule>();
+        let plain = read("by-loss").unwrap();
+        assert_eq!(plain.to_string(), "by-loss:power=1,floor=0.25,cap=4,every=100,before=by-identity");
+        assert_eq!(read(&plain.to_string()).unwrap(), plain);
+        let rule = read("by-loss:every=7,before=by-image,floor=0.5").unwrap();
+        let expected = ByLoss { interval: 7, before: Before::ByImage, floor: 0.5, ..ByLoss::default() };
+        assert_eq!(rule, SamplingRule::ByLoss(expected));
+        for wrong in ["by-loss:", "by-loss:power", "by-loss:cap=0.5", "by-loss:floor=nan", "by-loss:before=4x2"] {
+            assert!(read(wrong).unwrap_err().starts_with("expected "), "{wrong}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 
 use crate::check;
 use crate::place::bundle_at;
+use crate::tables::{self, table_at};
 use crate::{Received, StreamSettings};
 use proto::v1::{self, stream_response::Message};
 
@@ -27,14 +28,19 @@ fn read_into(
     };
     let mut described = check::header(header, settings, next)?;
     let mut takeovers = std::mem::take(&mut described.takeovers);
+    let mut tables = std::mem::take(&mut described.tables);
     for message in messages {
         match message.message {
             Some(Message::Batch(batch)) => {
                 let bundle = bundle_at(&described.origin.bundle, &takeovers, next).to_owned();
-                received.push(check::batch(batch, next, &bundle, settings, &described)?);
+                received.push(check::batch(batch, next, &bundle, table_at(&tables, next), settings, &described)?);
                 next += 1;
             }
             Some(Message::Takeover(announced)) => check::take_over(&mut takeovers, announced, next)?,
+            Some(Message::Table(declared)) => {
+                let declared = tables::read(&declared, described.identities)?;
+                tables::take_effect(&mut tables, declared, next)?;
+            }
             _ => return Err("expected a batch or a takeover, found another message".to_owned()),
         }
     }

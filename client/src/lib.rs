@@ -17,6 +17,9 @@
 //! 6. [`StreamSource`]: the [`recognizer::BatchSource`] that training loops read; [`place`]: what
 //!    they keep of it in their checkpoints.
 //!
+//! Beside them: what the training loop tells servers (`waits`, `losses`), and what they make of its losses
+//! (`tables`).
+//!
 //! [`probe`] reads a stream for its own sake: how fast, how evenly, and what it looks like.
 //! [`manifest`] reads none: who its classes are, and how many.
 //!
@@ -40,6 +43,7 @@ pub mod flags;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod ledger;
+mod losses;
 pub mod manifest;
 mod names;
 pub mod place;
@@ -51,6 +55,7 @@ pub mod servers;
 mod settings;
 mod source;
 pub mod spec;
+mod tables;
 pub mod verify;
 mod waits;
 
@@ -63,4 +68,5 @@ pub use servers::{Connect, Connecting, Pipe, ServerUrl};
 pub use settings::{BundleChoice, Labels, Patience, StreamSettings};
 pub use source::StreamSource;
 pub use spec::Spec;
+pub use tables::{TableChoice, TableTakeover};
 pub use waits::Waits;

@@ -1,7 +1,7 @@
 //! Where a trainer stands in a stream: all that a checkpoint keeps of it, readable there.
 
 use crate::spec::{Difference, Spec};
-use crate::{Labels, StreamSettings};
+use crate::{Labels, StreamSettings, TableTakeover};
 use serde::{Deserialize, Serialize};
 
 /// A place in a stream. Any server with the same dataset and bundle goes on from it.
@@ -25,6 +25,9 @@ pub struct Place {
     /// the last one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub takeovers: Vec<Takeover>,
+    /// Sampling tables that shaped the batches, up to the next one; all of them, for a replay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<TableTakeover>,
     /// Index of the next batch.
     pub next: u64,
 }

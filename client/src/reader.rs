@@ -3,7 +3,9 @@
 use crate::check::Description;
 use crate::contact::contact;
 use crate::fetch::{Fetch, Fetched};
+use crate::losses::LossLog;
 use crate::place::{Kind, Place, Takeover};
+use crate::tables::TableTakeover;
 use crate::waits::WaitLog;
 use crate::{BundleChoice, Error, Result, Spec, StreamSettings};
 use recognizer::{Batch, Mixture, Part, Source};
@@ -21,6 +23,8 @@ pub struct Reader {
     description: Arc<Description>,
     /// What has taken over from the description's bundle, or is going to.
     takeovers: Arc<Vec<Takeover>>,
+    /// Sampling tables that shape the batches, or are going to.
+    tables: Arc<Vec<TableTakeover>>,
     /// Whether a batch was received, here or before the place that it goes on from.
     begun: bool,
     names: Vec<String>,
@@ -30,6 +34,7 @@ pub struct Reader {
     /// Started by the first [`Reader::next`], so that a reader that resumes asks for nothing in vain.
     batches: Option<mpsc::Receiver<Result<Fetched>>>,
     waits: WaitLog,
+    losses: LossLog,
     stop: CancellationToken,
 }
 
@@ -78,6 +83,7 @@ impl Reader {
         Ok(Self {
             next: settings.first,
             takeovers: Arc::new(replayed(&settings.bundle)),
+            tables: Arc::new(settings.tables.known(Vec::new())),
             settings,
             description: Arc::new(found.description),
             begun: false,
@@ -85,6 +91,7 @@ impl Reader {
             server: found.server,
             batches: None,
             waits: WaitLog::default(),
+            losses: LossLog::default(),
             stop: CancellationToken::new(),
         })
     }
@@ -115,7 +122,8 @@ impl Reader {
             Some(Ok(fetched)) => {
                 self.waits.waited_inside(began.elapsed());
                 self.next = fetched.received.batch.index + 1;
-                (self.description, self.takeovers, self.begun) = (fetched.description, fetched.takeovers, true);
+                (self.description, self.begun) = (fetched.description, true);
+                (self.takeovers, self.tables) = (fetched.takeovers, fetched.tables);
                 Ok(fetched.received)
             }
             last => {
@@ -138,14 +146,16 @@ impl Reader {
     /// a million identities.
     pub fn place_later(&self) -> impl Fn() -> Place + Send + use<> {
         let (settings, description) = (self.settings.clone(), self.description.clone());
-        let (takeovers, next) = (self.takeovers.clone(), self.next);
+        let (takeovers, tables, next) = (self.takeovers.clone(), self.tables.clone(), self.next);
         move || {
             // What is to come yet is the server's to declare anew. What comes with the next batch is
             // known to a rank alone, but perhaps not to all ranks.
             let known = if settings.world_size > 1 { next } else { next.saturating_add(1) };
             let past = takeovers.iter().filter(|takeover| takeover.first < known);
+            let past_tables = tables.iter().filter(|table| table.first < known);
             Place {
                 takeovers: past.cloned().collect(),
+                tables: past_tables.cloned().collect(),
                 kind: Kind::Stream,
                 spec: description.spec.clone(),
                 labels: settings.labels,
@@ -175,6 +185,7 @@ impl Reader {
         let expected = place.origin_of_next().bundle;
         let mut found = contact(&self.settings, Some(&place)).await?;
         self.takeovers = Arc::new(takeovers);
+        self.tables = Arc::new(self.settings.tables.known(place.tables));
         if matches!(self.settings.bundle, BundleChoice::Replay(..)) {
             self.takeovers = Arc::new(replayed(&self.settings.bundle));
         } else if found.description.origin.bundle == expected {
@@ -205,6 +216,10 @@ impl Reader {
         &self.description
     }
 
+    pub(crate) fn loss_log(&self) -> &LossLog {
+        &self.losses
+    }
+
     pub(crate) fn wait_log(&self) -> &WaitLog {
         &self.waits
     }
@@ -221,10 +236,12 @@ impl Reader {
             settings: self.settings.clone(),
             description: self.description.clone(),
             takeovers: self.takeovers.clone(),
+            tables: self.tables.clone(),
             begun: self.begun,
             server: self.server,
             next: self.next,
             waits: self.waits.clone(),
+            losses: self.losses.clone(),
         };
         let stop = self.stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled(fetch.run(sender)).await });

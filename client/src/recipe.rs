@@ -5,7 +5,8 @@
 //! nothing, and so may have been meant to change something, is refused.
 
 use crate::place::{Change, Origin, Place, Takeover, bundle_at};
-use crate::{BundleChoice, Error, Result, Spec, StreamSettings};
+use crate::tables::shaping;
+use crate::{BundleChoice, Error, Result, Spec, StreamSettings, TableChoice, TableTakeover};
 use command::atomic_file::write_atomically;
 use proto::limits;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,9 @@ pub struct Recipe {
     /// Bundles that take over within the range.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub takeovers: Vec<Takeover>,
+    /// Sampling tables that shape batches of the range.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<TableTakeover>,
 }
 
 /// Which batches of a stream, or which rank's rows of them.
@@ -66,6 +70,7 @@ impl Recipe {
             origin: Origin { bundle, ..place.origin.clone() },
             spec: place.spec.clone(),
             takeovers: place.takeovers.iter().filter(within).cloned().collect(),
+            tables: shaping(&place.tables, first, first.saturating_add(count)).to_vec(),
         }
     }
 
@@ -114,6 +119,7 @@ impl Recipe {
                 true => BundleChoice::Pin(bundle),
                 false => BundleChoice::Replay(bundle, self.takeovers.clone()),
             },
+            tables: TableChoice::Replay(self.tables.clone()),
             ..settings
         }
     }
@@ -179,6 +185,10 @@ impl Recipe {
         if !ascending || !self.takeovers.iter().all(within) || self.takeovers.len() >= limits::MAX_TAKEOVERS {
             let most = limits::MAX_TAKEOVERS - 1;
             return Err(format!("expected at most {most} takeovers, ascending and within the range, found others"));
+        }
+        let ascending = self.tables.windows(2).all(|pair| pair[0].first < pair[1].first);
+        if !ascending || shaping(&self.tables, *first, first + count).len() != self.tables.len() {
+            return Err("expected sampling tables that shape batches of the range, ascending, found others".to_owned());
         }
         Ok(())
     }

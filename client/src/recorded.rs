@@ -155,6 +155,10 @@ impl BatchSource for Recorded {
         self.source.stopper()
     }
 
+    fn loss_recorder(&self) -> Option<Box<dyn Fn(&[u32], &[f32]) + Send>> {
+        self.source.loss_recorder()
+    }
+
     fn wait_recorder(&self) -> Option<Box<dyn Fn(Duration) + Send>> {
         self.source.wait_recorder()
     }

@@ -1,7 +1,7 @@
 //! Which stream to read, from whom, and how.
 
 use crate::place::{Change, Takeover};
-use crate::{Access, Connect, ServerUrl, Spec};
+use crate::{Access, Connect, ServerUrl, Spec, TableChoice};
 use serde::{Deserialize, Serialize};
 use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
@@ -26,6 +26,8 @@ pub struct StreamSettings {
     pub labels: Labels,
     /// Which weights make the batches.
     pub bundle: BundleChoice,
+    /// Which sampling tables shape them, where identities are chosen by loss.
+    pub tables: TableChoice,
     /// Batches after which the next server goes on, so that their load evens out; `None` for never.
     pub lease: Option<NonZeroU64>,
     /// Name under which servers share their time and keep their metrics; may be empty.
@@ -117,6 +119,7 @@ impl StreamSettings {
             end: None,
             labels: Labels::Hard,
             bundle: BundleChoice::Stay,
+            tables: TableChoice::Follow,
             lease: None,
             trainer: String::new(),
             accepted: Vec::new(),

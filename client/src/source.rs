@@ -2,6 +2,8 @@
 
 use crate::check::Description;
 use crate::place::{Place, short};
+use crate::spec::Sampling;
+use crate::tables::TableChoice;
 use crate::{Error, Labels, Reader, Received, Result, StreamSettings, Waits};
 use command::Interrupt;
 use recognizer::{Batch, BatchSource, LatePlace, SourceError};
@@ -164,6 +166,15 @@ impl BatchSource for StreamSource {
 
     fn wait_recorder(&self) -> Option<Box<dyn Fn(Duration) + Send>> {
         Some(Box::new(self.reader.wait_log().recorder()))
+    }
+
+    fn loss_recorder(&self) -> Option<Box<dyn Fn(&[u32], &[f32]) + Send>> {
+        let StreamSettings { spec, trainer, tables, .. } = self.reader.settings();
+        // Servers take losses of trainers with a name alone, and a replay needs none.
+        if !matches!(spec.sampling, Sampling::ByLoss(_)) || trainer.is_empty() || *tables != TableChoice::Follow {
+            return None;
+        }
+        Some(Box::new(self.reader.loss_log().recorder(self.reader.description().identities)))
     }
 }
 

@@ -68,6 +68,34 @@ pub enum Sampling {
         /// People of a group: 2 to P, at most `neighbours` + 1.
         group: u32,
     },
+    /// Those with which the training loop does badly more often, by sampling tables that a server makes
+    /// of what it reports.
+    ByLoss(ByLoss),
+}
+
+/// How losses become shares; a share of 1 is that of everybody where nobody differs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ByLoss {
+    /// How steeply: above 0 to 4; with 1, twice the loss is twice the rows.
+    pub power: f64,
+    /// The least share: 0.01 to 1.
+    pub floor: f64,
+    /// The largest share: 1 to 32.
+    pub cap: f64,
+    /// Least number of batches from one table to the next, and before the first.
+    pub interval: u32,
+    /// How identities are chosen before the first table.
+    pub before: Before,
+}
+
+/// How identities are chosen before the first sampling table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Before {
+    /// Every identity equally often.
+    ByIdentity,
+    /// Every image equally often.
+    ByImage,
 }
 
 /// The invented identities.
@@ -174,6 +202,12 @@ impl Spec {
         let centres = self.centres.clone().or(echo.centres.clone());
         let filled = Self { blending, channels: self.channels.or(echo.channels), centres, ..self.clone() };
         first_difference("", &to_value(&filled), &to_value(echo))
+    }
+}
+
+impl Default for ByLoss {
+    fn default() -> Self {
+        Self { power: 1.0, floor: 0.25, cap: 4.0, interval: 100, before: Before::ByIdentity }
     }
 }
 

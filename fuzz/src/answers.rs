@@ -86,6 +86,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         classes: 2 * IDENTITIES,
         image: Some(v1::ImageShape { height: 128, width: 128, channels: 1 }),
         server_version: "0".into(),
+        ..Default::default()
     };
     let batch = |index, bundle: &str| v1::Batch {
         index,

@@ -102,6 +102,16 @@ pub fn centres(identities: usize, centres: &[f32]) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
+/// Digest of a sampling table: the weight of each identity, in class order.
+pub fn table(weights: &[u16]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("lookalike 2026 sampling table digest v1");
+    hasher.update(&(weights.len() as u64).to_le_bytes());
+    for weight in weights {
+        hasher.update(&weight.to_le_bytes());
+    }
+    *hasher.finalize().as_bytes()
+}
+
 /// Digest over all batches received, in order: equal for two readers exactly when they were sent
 /// equal batches of equal indices.
 #[derive(Clone, Debug)]
@@ -254,6 +264,13 @@ mod tests {
     fn centres_are_laid_out_as_the_manual_says() {
         let bytes = [&2u64.to_le_bytes()[..], &1.0f32.to_le_bytes(), &(-0.5f32).to_le_bytes()].concat();
         assert_eq!(centres(2, &[1.0, -0.5]), blake3::derive_key("lookalike 2026 centres digest v1", &bytes));
+    }
+
+    #[test]
+    fn tables_are_laid_out_as_the_manual_says() {
+        let bytes = [2, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 2];
+        let expected = blake3::derive_key("lookalike 2026 sampling table digest v1", &bytes);
+        assert_eq!(table(&[1024, 513]), expected);
     }
 
     #[test]

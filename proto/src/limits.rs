@@ -60,6 +60,22 @@ pub const MAX_NEAR_IDENTITIES: u32 = 1 << 17;
 /// Classes in one page of a manifest, at most.
 pub const MAX_MANIFEST: u32 = 4096;
 
+/// Identities of the largest dataset from which a stream may choose by loss. Each has two bytes in every
+/// sampling table.
+pub const MAX_BY_LOSS: u32 = 1 << 17;
+
+/// Sampling tables of one stream, at most.
+pub const MAX_TABLES: usize = 256;
+
+/// Bytes of the weights of all sampling tables of one stream, at most: a trainer keeps them in its
+/// checkpoints, and sends them in a request.
+pub const MAX_TABLE_BYTES: usize = 4 << 20;
+
+/// Sampling tables that a stream over so many identities may have: 209 of 10,000 identities.
+pub fn max_tables(identities: u32) -> usize {
+    (MAX_TABLE_BYTES / 2 / (identities as usize).max(1)).min(MAX_TABLES)
+}
+
 /// HTTP/2 flow-control window that a receiver of batches should open, in bytes, for the stream
 /// and for the connection. The default of 64 KiB halves the throughput on loopback and does worse
 /// on a long line.

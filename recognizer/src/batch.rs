@@ -170,6 +170,12 @@ pub trait BatchSource: Send {
     fn checkpoint_recorder(&self) -> Option<CheckpointRecorder> {
         None
     }
+
+    /// Takes the class and the loss of each row after a training step, for a source that shows more of
+    /// what is learned badly.
+    fn loss_recorder(&self) -> Option<Box<dyn Fn(&[u32], &[f32]) + Send>> {
+        None
+    }
 }
 
 /// What [`BatchSource::checkpoint_recorder`] gives.

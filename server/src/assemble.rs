@@ -31,6 +31,8 @@ pub struct Batch {
     pub latent_rows: Vec<u32>,
     /// Digest of the bundle that made it.
     pub bundle: String,
+    /// Digest of the sampling table that shaped it, if any.
+    pub table: String,
     /// Positions of rows whose planned image was damaged.
     pub replaced: Vec<u32>,
     /// Cosine of each row with the person it should show, 0 for real rows; none without a filter.
@@ -45,7 +47,7 @@ pub struct Batch {
 
 impl Batch {
     /// The columns of planned rows, without pixels.
-    pub fn planned(index: u64, first_row: u32, rows: &[Row], bundle: &str) -> Self {
+    pub fn planned(index: u64, first_row: u32, rows: &[Row], bundle: &str, table: &str) -> Self {
         let blended = || rows.iter().filter(|row| row.source == Source::Blended).flat_map(|row| &row.parents);
         let latent_row = |row: &Row| if row.source == Source::Real { NONE } else { row.number };
         Self {
@@ -58,6 +60,7 @@ impl Batch {
             parent_weights: blended().map(|parent| parent.weight).collect(),
             latent_rows: rows.iter().map(latent_row).collect(),
             bundle: bundle.to_owned(),
+            table: table.to_owned(),
             ..Self::default()
         }
     }
@@ -78,7 +81,7 @@ impl Batch {
             similarities: &self.similarities,
             doubtful_rows: &self.doubtful,
             bundle_digest: &self.bundle,
-            table_digest: "",
+            table_digest: &self.table,
             pixels: &self.pixels,
         };
         self.digest = Bytes::copy_from_slice(&columns.digest());

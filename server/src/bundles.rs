@@ -1,8 +1,9 @@
 //! The weights held: the newest, which new streams get, and older ones for as long as a stream needs
 //! them or nothing else needs their room.
 //!
-//! [`declared`] says which of them makes which batch of a stream; [`followers`] lets the streams that
-//! follow change together; `former` keeps class centres for streams that began with them.
+//! [`declared`] says which of them, and which sampling table, makes which batch of a stream; [`followers`]
+//! lets the streams that follow change together; `former` keeps class centres for streams that began with
+//! them.
 
 pub(crate) mod declared;
 pub(crate) mod followers;

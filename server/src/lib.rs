@@ -16,7 +16,9 @@
 //! 9. [`assemble`]: rows back in plan order, augmented, in one buffer, with a digest;
 //! 10. [`shelf`]: the finished batch, kept for others who ask for the same.
 //!
-//! Which weights make a batch, [`bundles`] says; [`reload`] changes them while streams go on.
+//! Which weights make a batch, [`bundles`] says; [`reload`] changes them while streams go on. There too
+//! it is declared from when on a sampling table, made of the `losses` that trainers report, shapes the
+//! batches.
 //!
 //! `streams` counts them: how many a trainer may have, and how much of its work may wait.
 //!
@@ -38,6 +40,7 @@ pub mod engine;
 pub mod error;
 pub mod gallery;
 pub mod listeners;
+mod losses;
 mod makers;
 mod making;
 mod opening;

@@ -11,7 +11,7 @@ use crate::{
     bundles::Loaded,
     error::{Error, Result},
     gallery::Picture,
-    plan::{Row, Source, spec::Latent},
+    plan::{Row, Source, spec::Latent, table::Table},
     scheduler::Face,
     served::Served,
     session::{Content, Stream},
@@ -30,6 +30,13 @@ struct Pictures {
     encoded: Vec<Picture>,
 }
 
+/// What makes a batch.
+#[derive(Clone)]
+pub(crate) struct By {
+    pub(crate) bundle: Arc<Loaded>,
+    pub(crate) table: Option<Arc<Table>>,
+}
+
 /// What the generated rows show.
 enum Generated {
     /// Pixels of all of them, one after the other.
@@ -38,34 +45,45 @@ enum Generated {
     Filtered(Vec<Try>),
 }
 
+impl By {
+    /// Digest of the sampling table; empty without one.
+    pub(crate) fn table_digest(&self) -> &str {
+        self.table.as_ref().map_or("", |table| table.digest())
+    }
+
+    fn planned(&self, index: u64, first_row: u32, rows: &[Row]) -> Batch {
+        Batch::planned(index, first_row, rows, self.bundle.digest(), self.table_digest())
+    }
+}
+
 impl Stream {
-    /// Batch `index` by a bundle, with as much of it as the stream's content needs.
-    pub(crate) async fn make(&self, served: &Arc<Served>, index: u64, bundle: &Arc<Loaded>) -> Result<Batch> {
-        let (stream, telemetry) = (self.clone(), served.telemetry.clone());
+    /// Batch `index`, with as much of it as the stream's content needs.
+    pub(crate) async fn make(&self, served: &Arc<Served>, index: u64, by: &By) -> Result<Batch> {
+        let (stream, telemetry, table) = (self.clone(), served.telemetry.clone(), by.table.clone());
         let plan = move || {
             let begun = Instant::now();
-            let rows = stream.planner.rows(index, stream.rows.clone());
+            let rows = stream.planner.rows_by(table.as_deref(), index, stream.rows.clone());
             telemetry.planned(begun.elapsed());
             telemetry.guarded(stream.planner.take_passed_over());
             Ok(rows)
         };
         let rows = served.makers.run(plan).await?;
         match self.content {
-            Content::Whole | Content::Digests => self.fill(served, index, bundle, rows).await,
-            Content::PlanOnly => Ok(Batch::planned(index, self.rows.start, &rows, bundle.digest())),
+            Content::Whole | Content::Digests => self.fill(served, index, by, rows).await,
+            Content::PlanOnly => Ok(by.planned(index, self.rows.start, &rows)),
         }
     }
 
     /// The batch of planned rows: the real ones decoded and the others generated at the same time,
     /// then assembled.
-    async fn fill(&self, served: &Arc<Served>, index: u64, bundle: &Arc<Loaded>, rows: Vec<Row>) -> Result<Batch> {
+    async fn fill(&self, served: &Arc<Served>, index: u64, by: &By, rows: Vec<Row>) -> Result<Batch> {
         let shown: Vec<u32> = images_of(&rows, |source| source == Source::Real);
         let rows = Arc::new(rows);
         let (shown, (generated, encoded)) =
-            tokio::try_join!(served.gallery.pictures(&shown), self.generate(served, index, bundle, &rows))?;
-        let (stream, serving, bundle) = (self.clone(), served.clone(), bundle.clone());
+            tokio::try_join!(served.gallery.pictures(&shown), self.generate(served, index, &by.bundle, &rows))?;
+        let (stream, serving, by) = (self.clone(), served.clone(), by.clone());
         let pictures = Pictures { shown, generated, encoded };
-        served.makers.run(move || stream.compose(&serving, index, &bundle, Arc::unwrap_or_clone(rows), &pictures)).await
+        served.makers.run(move || stream.compose(&serving, index, &by, Arc::unwrap_or_clone(rows), &pictures)).await
     }
 
     /// The generated rows, and the pictures that were encoded for them.
@@ -106,7 +124,7 @@ impl Stream {
         &self,
         served: &Served,
         index: u64,
-        bundle: &Loaded,
+        by: &By,
         mut rows: Vec<Row>,
         pictures: &Pictures,
     ) -> Result<Batch> {
@@ -135,7 +153,7 @@ impl Stream {
         served.telemetry.composed(begun.elapsed());
         served.telemetry.replaced(replaced.len());
         let begun = Instant::now();
-        let batch = Batch { pixels, replaced, ..Batch::planned(index, self.rows.start, &rows, bundle.digest()) };
+        let batch = Batch { pixels, replaced, ..by.planned(index, self.rows.start, &rows) };
         let batch = self.judged(batch, &pictures.generated).seal();
         served.telemetry.sealed(begun.elapsed());
         Ok(batch)

@@ -10,8 +10,9 @@
 //!
 //! In order: [`catalogue`] (who there is), [`centres`] (who is near whom), [`spec`] (what is asked for,
 //! checked), [`mix`] (how many rows of each source, the same throughout or scheduled), [`identities`],
-//! [`neighbours`] and [`blending`] (who is in them), [`guard`] (who of the blended is too near somebody
-//! real), [`latent`] (the vector that a generated row's counter stands for).
+//! [`neighbours`] and [`blending`] (who is in them), [`table`] (how often, where losses decide), [`guard`]
+//! (who of the blended is too near somebody real), [`latent`] (the vector that a generated row's counter
+//! stands for).
 
 pub mod blending;
 pub mod catalogue;
@@ -22,6 +23,7 @@ pub mod latent;
 pub mod mix;
 pub mod neighbours;
 pub mod spec;
+pub mod table;
 
 use blending::{Blending, Parent};
 use catalogue::Catalogue;
@@ -31,6 +33,7 @@ use mix::Mixer;
 use nets::chance::Chance;
 use spec::Spec;
 use std::{ops::Range, sync::Arc};
+use table::Table;
 
 /// Version of the rules in this folder. It changes whenever any stream's plan would.
 pub const VERSION: u32 = 2;
@@ -111,11 +114,16 @@ impl Planner {
 
     /// Rows `range` of global batch `index`, in the order in which they are sent.
     pub fn rows(&self, index: u64, range: Range<u32>) -> Vec<Row> {
+        self.rows_by(None, index, range)
+    }
+
+    /// The same by a sampling table, which [`spec::Sampling::ByLoss`] alone heeds.
+    pub fn rows_by(&self, table: Option<&Table>, index: u64, range: Range<u32>) -> Vec<Row> {
         let shares = self.mixer.batch(index);
         let mut order: Vec<u32> = (0..self.spec.batch_size).collect();
         self.order.at(index, 0).shuffle(&mut order);
         let batch = identities::BatchShares { index, shares };
-        let mut identities = self.identities.batch(batch);
+        let mut identities = self.identities.batch(batch, table);
         let blended = self.blending.batch(batch);
         range
             .filter_map(|number| order.get(number as usize).map(|&slot| (number, slot)))

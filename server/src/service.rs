@@ -11,7 +11,11 @@ mod status;
 use crate::{
     access::Caller,
     assemble::convert,
-    bundles::{Loaded, declared::Declared, followers::GroupKey},
+    bundles::{
+        Loaded,
+        declared::{Course, Declared, Wanted},
+        followers::{GroupKey, Joining},
+    },
     error::{Error, Result},
     plan::latent,
     scheduler::{Face, Turn},
@@ -20,7 +24,7 @@ use crate::{
 };
 use nets::{chance::Chance, pixels::IMAGE_SIZE};
 use proto::v1::{self, augment_server::Augment};
-use request::{LatentOf, Wanted};
+use request::LatentOf;
 use std::{
     pin::Pin,
     sync::{
@@ -93,7 +97,7 @@ impl Service {
                 self.served.makers.run(move || request::stream(&served, request)).await?;
             let group = GroupKey { turn: turn.clone(), spec: spec_digest, world_size: place.world_size };
             let policy = self.policy(wanted, content, group, &place);
-            let header = reply::header(&self.served, &planner, &place, policy.table());
+            let header = reply::header(&self.served, &planner, &spec_digest, &place, policy.course());
             let stream = session::Stream {
                 planner,
                 spec_digest,
@@ -115,17 +119,19 @@ impl Service {
         }
     }
 
-    /// Which bundle makes which of a stream's batches. Plans and digests are of what is declared; only
-    /// those who are sent batches take part in declaring more.
-    fn policy(&self, wanted: Wanted, content: Content, key: GroupKey, place: &request::Place) -> Policy {
+    /// What makes which of a stream's batches. Plans and digests are of what is declared; only those who
+    /// are sent batches take part in declaring more.
+    fn policy(&self, wanted: Joining, content: Content, key: GroupKey, place: &request::Place) -> Policy {
         let (first, newest) = (place.indices.start, self.served.bundles.newest());
-        match wanted {
-            Wanted::Closed(table) => Policy::Closed(table),
-            Wanted::Follow(table) if content == Content::Whole => {
-                Policy::Following(self.served.followers.join(key, place.rank, first, table, newest))
-            }
-            Wanted::Follow(table) => Policy::Closed(table.unwrap_or_else(|| Declared::new(first, newest))),
+        let closed = matches!((&wanted.bundles, &wanted.tables), (Wanted::Closed(_), Wanted::Closed(_)));
+        if content == Content::Whole && !closed {
+            return Policy::Following(self.served.followers.join(key, place.rank, first, wanted, newest));
         }
+        let Joining { bundles, tables, .. } = wanted;
+        Policy::Closed(Course {
+            bundles: bundles.declared().unwrap_or_else(|| Declared::new(first, newest)),
+            tables: tables.declared().unwrap_or_else(|| Declared::new(first, None)),
+        })
     }
 
     /// Refuses what needs a future when there is none.
@@ -228,11 +234,15 @@ impl Augment for Service {
     async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
         let taken = async {
-            let caller = Caller::of(&extensions);
-            let (trainer, waits) = request::report(&request)?;
-            let trainer = self.served.telemetry.trainer(caller.trainer(trainer)?);
-            waits.iter().for_each(|&wait| trainer.waited(wait.into()));
-            Ok(v1::ReportResponse {})
+            let report = request::report(&self.served, request)?;
+            let trainer = Caller::of(&extensions).trainer(&report.trainer)?.to_owned();
+            let telemetry = self.served.telemetry.trainer(&trainer);
+            report.waits.iter().for_each(|&wait| telemetry.waited(wait.into()));
+            let Some((spec, losses)) = report.losses else { return Ok(v1::ReportResponse::default()) };
+            let (turn, followers) = (Turn::Trainer(trainer), self.served.followers.clone());
+            let identities = self.served.makers.run(move || Ok(followers.report(&turn, spec, &losses))).await?;
+            telemetry.reported(identities);
+            Ok(v1::ReportResponse { identities: identities as u32 })
         };
         answer(&self.served, "lookalike.v1.Augment/Report", taken).await
     }
@@ -287,6 +297,7 @@ impl Stream for Messages {
             Some(Ok(Sent::Farewell(next, parting))) => {
                 Some(Ok(message(Message::Farewell(reply::farewell(next, parting)))))
             }
+            Some(Ok(Sent::Table(first, table))) => Some(Ok(message(Message::Table(reply::table(first, &table))))),
             Some(Err(error)) => self.call.take().map(|call| Err(call.refuse(&error))),
             None => {
                 if let Some(call) = self.call.take() {

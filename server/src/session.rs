@@ -8,12 +8,13 @@
 use crate::{
     assemble::Batch,
     bundles::{
-        declared::{Declared, Entry},
-        followers::Follower,
+        declared::Course,
+        followers::{Follower, News},
     },
     config::Config,
     error::{Error, Result},
-    plan::Planner,
+    making::By,
+    plan::{Planner, table::Table},
     scheduler::Turn,
     served::Served,
     shelf::StreamKey,
@@ -46,6 +47,8 @@ pub enum Sent {
     Batch(Arc<Batch>),
     /// The bundle with this digest makes the batches from this index on, which are yet to come.
     Takeover(u64, String),
+    /// This sampling table shapes the batches from this index on, which are yet to come.
+    Table(u64, Arc<Table>),
     /// The stream ends in good order, before its time: this is the index of the first batch that was not
     /// sent. The error follows.
     Farewell(u64, Parting),
@@ -71,10 +74,10 @@ impl Parting {
     }
 }
 
-/// Which bundle makes which of a stream's batches.
+/// What makes which of a stream's batches.
 pub(crate) enum Policy {
-    /// What is declared, and no other one.
-    Closed(Declared),
+    /// What is declared, and nothing else.
+    Closed(Course),
     /// What is declared, and newer ones as they come.
     Following(Follower),
 }
@@ -119,7 +122,7 @@ enum Next {
         batch: AbortOnDropHandle<Result<(Arc<Batch>, Mode)>>,
         _pending: Pending,
     },
-    Takeover(Entry),
+    News(News),
 }
 
 async fn run(
@@ -164,16 +167,19 @@ async fn send(
                 break;
             }
             let Some(index) = indices.next() else { break };
-            let (table, news) = policy.before(index, served);
-            let last = lease.indices.end;
-            making.extend(news.into_iter().filter(|entry| entry.first < last).map(Next::Takeover));
-            let batch = tokio::spawn(stream.clone().begin(served.clone(), index, table).in_current_span());
+            let (course, news) = policy.before(index, served);
+            let end = lease.indices.end;
+            making.extend(news.into_iter().filter(|news| news.first() < end).map(Next::News));
+            let batch = tokio::spawn(stream.clone().begin(served.clone(), index, course).in_current_span());
             let _pending = (stream.trainer.pending(), ahead);
             making.push_back(Next::Making { batch: AbortOnDropHandle::new(batch), _pending });
         }
         let sent = match making.front_mut() {
             None => return lease.over(*next),
-            Some(Next::Takeover(entry)) => (Sent::Takeover(entry.first, entry.bundle.digest().to_owned()), None),
+            Some(Next::News(News::Bundle(entry))) => {
+                (Sent::Takeover(entry.first, entry.what.digest().to_owned()), None)
+            }
+            Some(Next::News(News::Table(first, table))) => (Sent::Table(*first, table.clone()), None),
             Some(Next::Making { batch, .. }) => {
                 let batch = tokio::select! {
                     biased;
@@ -202,8 +208,10 @@ async fn send(
                 stream.trainer.sent(*mode, &batch.sources, batch.pixels.len());
             }
         }
-        if let Sent::Batch(batch) = &sent.0 {
-            *next = batch.index + 1;
+        match &sent.0 {
+            Sent::Batch(batch) => *next = batch.index + 1,
+            Sent::Table(..) => stream.trainer.table(),
+            Sent::Takeover(..) | Sent::Farewell(..) => {}
         }
         permit.send(Ok(sent.0));
         making.pop_front();
@@ -251,24 +259,24 @@ impl Lease {
 }
 
 impl Policy {
-    /// The table that batch `index` is begun with, and what is new in it.
-    fn before(&mut self, index: u64, served: &Served) -> (&Declared, Vec<Entry>) {
+    /// The course that batch `index` is begun with, and what is new in it.
+    fn before(&mut self, index: u64, served: &Served) -> (&Course, Vec<News>) {
         match self {
-            Self::Closed(table) => {
-                table.forget_before(index);
-                (table, Vec::new())
+            Self::Closed(course) => {
+                course.forget_before(index);
+                (course, Vec::new())
             }
             Self::Following(follower) => {
                 let news = follower.advance(index, &served.bundles.newest());
-                (follower.table(), news)
+                (follower.course(), news)
             }
         }
     }
 
-    pub(crate) fn table(&self) -> &Declared {
+    pub(crate) fn course(&self) -> &Course {
         match self {
-            Self::Closed(table) => table,
-            Self::Following(follower) => follower.table(),
+            Self::Closed(course) => course,
+            Self::Following(follower) => follower.course(),
         }
     }
 }
@@ -279,14 +287,14 @@ impl Stream {
         self: Arc<Self>,
         served: Arc<Served>,
         index: u64,
-        table: &Declared,
+        course: &Course,
     ) -> impl Future<Output = Result<(Arc<Batch>, Mode)>> + use<> {
-        let bundle = table.at(index).clone();
+        let by = By { bundle: course.bundles.at(index).clone(), table: course.tables.at(index).clone() };
         async move {
-            let batch = self.make(&served, index, &bundle);
+            let batch = self.make(&served, index, &by);
             match self.content {
                 Content::Whole | Content::Digests => {
-                    let key = StreamKey::new(self.spec_digest, &self.rows, bundle.digest());
+                    let key = StreamKey::new(self.spec_digest, &self.rows, by.bundle.digest(), by.table_digest());
                     let found = served.shelf.get_or_make(key, index, batch).await;
                     if let Ok((_, mode)) = &found {
                         served.telemetry.shelved(*mode);

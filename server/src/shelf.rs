@@ -13,7 +13,7 @@ use std::{
 };
 use tokio::sync::OnceCell;
 
-/// Which rows of which stream, made by which bundle.
+/// Which rows of which stream, made by which bundle and sampling table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StreamKey([u8; 32]);
 
@@ -39,10 +39,13 @@ struct Slot {
 const MAX_SLOTS: NonZeroUsize = NonZeroUsize::new(1 << 14).expect("above zero");
 
 impl StreamKey {
-    /// Of some rows of the batches of the spec with a digest, by the bundle with a digest.
-    pub fn new(spec: [u8; 32], rows: &Range<u32>, bundle: &str) -> Self {
+    /// Of some rows of the batches of the spec with a digest, by the bundle and the sampling table with
+    /// these digests; that of no table is empty.
+    pub fn new(spec: [u8; 32], rows: &Range<u32>, bundle: &str, table: &str) -> Self {
         let mut hash = blake3::Hasher::new();
-        hash.update(&spec).update(&rows.start.to_le_bytes()).update(&rows.end.to_le_bytes()).update(bundle.as_bytes());
+        hash.update(&spec).update(&rows.start.to_le_bytes()).update(&rows.end.to_le_bytes());
+        // Digests are text, which the byte between them is not.
+        hash.update(bundle.as_bytes()).update(&[0]).update(table.as_bytes());
         Self(*hash.finalize().as_bytes())
     }
 }

@@ -1,6 +1,8 @@
 //! Specs as the messages that servers read and echo.
 
-use super::{Augmentation, Blending, Channels, Filter, Latent, Mix, MixPoint, Sampling, Schedule, Shape, Spec};
+use super::{
+    Augmentation, Before, Blending, ByLoss, Channels, Filter, Latent, Mix, MixPoint, Sampling, Schedule, Shape, Spec,
+};
 use proto::v1::{self, identity_sampling::Rule, latent::Kind};
 
 impl From<&Spec> for v1::StreamSpec {
@@ -12,6 +14,13 @@ impl From<&Spec> for v1::StreamSpec {
             Sampling::Weighted(weights) => Rule::Weighted(v1::Weighted { weights: weights.clone() }),
             &Sampling::Neighbours { identities, images, neighbours, group } => {
                 Rule::Neighbours(v1::Neighbours { identities, images, neighbours, group })
+            }
+            &Sampling::ByLoss(ByLoss { power, floor, cap, interval, before }) => {
+                let before = Some(match before {
+                    Before::ByIdentity => v1::by_loss::Before::ByIdentity(v1::ByIdentity {}),
+                    Before::ByImage => v1::by_loss::Before::ByImage(v1::ByImage {}),
+                });
+                Rule::ByLoss(v1::ByLoss { power, floor, cap, interval, before })
             }
         };
         let kind = match spec.latent {
@@ -109,6 +118,16 @@ impl TryFrom<v1::StreamSpec> for Spec {
                 Rule::Neighbours(v1::Neighbours { identities, images, neighbours, group }) => {
                     Sampling::Neighbours { identities, images, neighbours, group }
                 }
+                Rule::ByLoss(v1::ByLoss { power, floor, cap, interval, before }) => Sampling::ByLoss(ByLoss {
+                    power,
+                    floor,
+                    cap,
+                    interval,
+                    before: match before.ok_or_else(|| missing("sampling before the first table"))? {
+                        v1::by_loss::Before::ByIdentity(_) => Before::ByIdentity,
+                        v1::by_loss::Before::ByImage(_) => Before::ByImage,
+                    },
+                }),
             },
             blending: Blending {
                 count: Some(blending.count),

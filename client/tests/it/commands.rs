@@ -226,6 +226,10 @@ fn what_can_not_be_done_is_refused_in_one_sentence() {
         ["--sampling", "by-age"],
         ["--sampling", "4x2~0"],
         ["--sampling", "4~2"],
+        ["--sampling", "by-loss:power=5"],
+        ["--sampling", "by-loss:every=0"],
+        ["--sampling", "by-loss:often"],
+        ["--sampling", "by-lossy"],
         ["--server", "ftp://x"],
         ["--batches", "0"],
         ["--accept", "all"],
@@ -233,6 +237,9 @@ fn what_can_not_be_done_is_refused_in_one_sentence() {
     ] {
         assert_eq!(probe(&wrong).0, Some(2), "{wrong:?}");
     }
+    let unnamed = client(place.path(), &["train", "--server", &server.url(), "--sampling", "by-loss"]);
+    let sentence = String::from_utf8_lossy(&unnamed.stderr).into_owned();
+    assert!(sentence.starts_with("error: expected --trainer NAME with --sampling by-loss, found none"), "{sentence}");
     let begin = "error: the server at ";
     for (wrong, reason) in [
         (

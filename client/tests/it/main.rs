@@ -16,5 +16,6 @@ mod specs;
 #[path = "../../../server/tests/it/stand_ins.rs"]
 mod stand_ins;
 mod streams;
+mod tables;
 mod training;
 mod trust;

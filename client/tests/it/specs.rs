@@ -1,6 +1,8 @@
 use crate::fixture::{Running, read, settings, try_connect};
 use client::StreamSettings;
-use client::spec::{Augmentation, Blending, Channels, Filter, Latent, Mix, MixPoint, Sampling, Schedule, Shape, Spec};
+use client::spec::{
+    Augmentation, Before, Blending, ByLoss, Channels, Filter, Latent, Mix, MixPoint, Sampling, Schedule, Shape, Spec,
+};
 use proptest::option;
 use proptest::prelude::*;
 use proto::v1;
@@ -14,6 +16,10 @@ fn sampling() -> impl Strategy<Value = Sampling> {
         prop::collection::vec(0.0f64..1e9, 1..5).prop_map(Sampling::Weighted),
         (1u32.., 1u32.., 1u32.., 1u32..).prop_map(|(identities, images, neighbours, group)| {
             Sampling::Neighbours { identities, images, neighbours, group }
+        }),
+        (0.1f64..4.0, 0.01f64..1.0, 1.0f64..32.0, 1u32.., any::<bool>()).prop_map(|(power, floor, cap, interval, image)| {
+            let before = if image { Before::ByImage } else { Before::ByIdentity };
+            Sampling::ByLoss(ByLoss { power, floor, cap, interval, before })
         }),
     ]
 }

@@ -15,6 +15,7 @@ mod curves;
 mod dropout;
 mod gathered;
 mod state;
+mod row_losses;
 pub mod targets;
 mod trainer;
 
@@ -68,6 +69,9 @@ pub fn train(config: &TrainConfig, source: &mut dyn BatchSource, session: &Sessi
     let mut gathered = Gathered::default();
     if session.resume {
         state::resume(config, source, session.run, &mut trainer, &mut gathered)?;
+    }
+    if let Some(record) = source.loss_recorder() {
+        trainer.record_losses(record);
     }
     let progress = Progress::new("training", config.images, "images");
     progress.start_at(trainer.images_seen());

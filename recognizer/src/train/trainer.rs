@@ -3,6 +3,7 @@
 use super::centre_loss::Centres;
 use super::config::{Loss, TrainConfig};
 use super::dropout;
+use super::row_losses::row_losses;
 use super::targets::Targets;
 use crate::batch::Batch;
 use crate::card::NETWORK;
@@ -31,9 +32,13 @@ pub struct Trainer {
     dropout: Chance,
     steps: u64,
     images_seen: u64,
+    /// Told the class and the loss of each row of a step.
+    record_losses: Option<RecordLosses>,
     /// Whether the last update was left unfinished, so that the state is of no step at all.
     torn: bool,
 }
+
+type RecordLosses = Box<dyn Fn(&[u32], &[f32]) + Send>;
 
 /// What one step measured, before its update.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,8 +81,14 @@ impl Trainer {
             dropout: Chance::new(config.seed, "recognizer/dropout"),
             steps: 0,
             images_seen: 0,
+            record_losses: None,
             torn: false,
         })
+    }
+
+    /// From now on, tells `record` the class and the cross-entropy of each row of a step.
+    pub fn record_losses(&mut self, record: RecordLosses) {
+        self.record_losses = Some(record);
     }
 
     /// Learns from one batch.
@@ -119,6 +130,10 @@ impl Trainer {
         self.steps += 1;
         self.images_seen += batch.rows as u64;
         self.torn = false;
+        if let Some(record) = &self.record_losses {
+            let (classes, losses) = row_losses(&logits.detach(), batch)?;
+            record(&classes, &losses);
+        }
         let accuracy = targets.accuracy(&logits)?;
         Ok(Step { softmax, centre, accuracy, gradient_norm: norm, learning_rate, rows: batch.rows })
     }

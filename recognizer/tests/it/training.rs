@@ -6,6 +6,7 @@ use recognizer::{
     Batch, BatchSource, Error, Loss, Outcome, PairSet, Rhythm, Schedule, Session, Source, SourceError, TrainConfig,
 };
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 /// Gratings as an endless stream: row r of batch n is image 8 n + r of identity (8 n + r) mod C.
 struct Gratings {
@@ -17,13 +18,17 @@ struct Gratings {
     fail_at: Option<u64>,
     /// Deletes this file when this batch is made.
     delete_at: Option<(u64, PathBuf)>,
+    /// Classes and losses of each step, where it wants to know.
+    heard: Option<Heard>,
 }
+
+type Heard = Arc<Mutex<Vec<(Vec<u32>, Vec<f32>)>>>;
 
 const ROWS: u64 = 8;
 
 impl Gratings {
     fn new(classes: u64) -> Self {
-        Self { classes, next: 0, interrupt_at: None, fail_at: None, delete_at: None }
+        Self { classes, next: 0, interrupt_at: None, fail_at: None, delete_at: None, heard: None }
     }
 }
 
@@ -80,6 +85,11 @@ impl BatchSource for Gratings {
 
     fn describe(&self) -> String {
         format!("gratings of {} kinds", self.classes)
+    }
+
+    fn loss_recorder(&self) -> Option<Box<dyn Fn(&[u32], &[f32]) + Send>> {
+        let heard = self.heard.clone()?;
+        Some(Box::new(move |classes, losses| heard.lock().unwrap().push((classes.to_vec(), losses.to_vec()))))
     }
 
     fn class_names(&self) -> Vec<String> {
@@ -375,4 +385,22 @@ fn a_batch_that_breaks_its_description_ends_the_training() {
     let run = Run::new(&place.path().join("run"));
     let error = recognizer::train(&config(40), &mut Broken(Gratings::new(4)), &run.session(false)).unwrap_err();
     assert_eq!(error.to_string(), "batch 0 is malformed: expected labels below 3, found 3");
+}
+
+#[test]
+fn a_source_that_wants_to_know_is_told_the_loss_of_each_row_and_nothing_else_changes() {
+    let place = tempfile::tempdir().unwrap();
+    let heard = Heard::default();
+    let outcomes = [Some(heard.clone()), None].map(|heard| {
+        let run = Run::new(&place.path().join(if heard.is_some() { "told" } else { "quiet" }));
+        run.train(&config(40), Gratings { heard, ..Gratings::new(4) }, false).unwrap()
+    });
+    let [told, quiet] = outcomes.map(|outcome| std::fs::read(outcome.checkpoint).unwrap());
+    assert!(told == quiet, "the checkpoints differ");
+    let heard = heard.lock().unwrap();
+    assert_eq!(heard.len(), 5);
+    for (classes, losses) in &*heard {
+        assert_eq!(*classes, [0, 1, 2, 3, 0, 1, 2, 3]);
+        assert!(losses.len() == 8 && losses.iter().all(|loss| (0.1..10.0).contains(loss)), "{losses:?}");
+    }
 }

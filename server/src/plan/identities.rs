@@ -8,7 +8,8 @@ use super::{
     centres::Centres,
     mix::Shares,
     neighbours::Neighbours,
-    spec::{Sampling, Spec},
+    spec::{Before, Sampling, Spec},
+    table::Table,
 };
 use nets::chance::{Chance, Permutation};
 use std::{collections::BTreeMap, sync::Arc};
@@ -56,8 +57,8 @@ impl Identities {
         Self { seed: spec.seed, sampling: Arc::new(spec.sampling.clone()), cumulative, neighbours, catalogue }
     }
 
-    /// The chooser for one batch.
-    pub fn batch(&self, batch: BatchShares) -> BatchIdentities<'_> {
+    /// The chooser for one batch, by a sampling table where there is one.
+    pub fn batch<'a>(&'a self, batch: BatchShares, table: Option<&'a Table>) -> BatchIdentities<'a> {
         let [real, existing, _] = batch.shares.rows;
         let people = self.sampling.per_batch().map(|(_, images)| (real + existing).div_ceil(images.max(1)) as usize);
         let dealt = match (people, &self.neighbours) {
@@ -70,7 +71,7 @@ impl Identities {
                 chosen.into_iter().filter_map(|nth| present.get(nth as usize).copied()).collect()
             }
         };
-        BatchIdentities { all: self, batch, dealt, rounds: BTreeMap::new() }
+        BatchIdentities { all: self, batch, table, dealt, rounds: BTreeMap::new() }
     }
 }
 
@@ -79,6 +80,8 @@ impl Identities {
 pub struct BatchIdentities<'a> {
     all: &'a Identities,
     batch: BatchShares,
+    /// Of [`Sampling::ByLoss`].
+    table: Option<&'a Table>,
     /// The identities of this batch, where so many have so many rows each.
     dealt: Vec<u32>,
     /// Permutations in use, by purpose: rows of one batch mostly share a round.
@@ -105,17 +108,18 @@ impl BatchIdentities<'_> {
     fn choose(&mut self, source: &str, ordinal: u64, slot: u32, number: u32) -> u32 {
         let catalogue = &*self.all.catalogue;
         match &*self.all.sampling {
-            Sampling::ByImage => {
-                let images = u64::from(catalogue.images());
-                self.permuted(format!("{source} images, round {}", ordinal / images), ordinal % images, images) as u32
-            }
-            Sampling::ByIdentity => {
-                let present = catalogue.present().len() as u64;
-                let visit = ordinal / present;
-                let nth = self.permuted(format!("{source} identities, round {visit}"), ordinal % present, present);
-                let identity = self.all.catalogue.present()[nth as usize];
-                self.visited(source, identity, visit)
-            }
+            Sampling::ByImage => self.by_image(source, ordinal),
+            Sampling::ByIdentity => self.by_identity(source, ordinal),
+            Sampling::ByLoss(rule) => match (self.table, rule.before) {
+                (None, Before::ByIdentity) => self.by_identity(source, ordinal),
+                (None, Before::ByImage) => self.by_image(source, ordinal),
+                (Some(table), _) => {
+                    let mut draws = Chance::new(self.all.seed, &format!("{source} identities by loss"))
+                        .at(self.batch.index, number.into());
+                    let images = catalogue.images_of(table.draw(&mut draws));
+                    images.start + draws.below(images.len() as u64) as u32
+                }
+            },
             Sampling::PerBatch { .. } | Sampling::Neighbours { .. } => {
                 // Dealt in turn, so that an identity's rows come from both sources.
                 let groups = self.dealt.len() as u32;
@@ -136,6 +140,19 @@ impl BatchIdentities<'_> {
                 images.start + draws.below(images.len() as u64) as u32
             }
         }
+    }
+
+    fn by_image(&mut self, source: &str, ordinal: u64) -> u32 {
+        let images = u64::from(self.all.catalogue.images());
+        self.permuted(format!("{source} images, round {}", ordinal / images), ordinal % images, images) as u32
+    }
+
+    fn by_identity(&mut self, source: &str, ordinal: u64) -> u32 {
+        let present = self.all.catalogue.present().len() as u64;
+        let visit = ordinal / present;
+        let nth = self.permuted(format!("{source} identities, round {visit}"), ordinal % present, present);
+        let identity = self.all.catalogue.present()[nth as usize];
+        self.visited(source, identity, visit)
     }
 
     /// The image of an identity on its `visit`-th turn: its images in a permutation of their own.

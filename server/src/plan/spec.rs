@@ -97,6 +97,8 @@ pub enum Sampling {
         /// People of a group, its anchor among them.
         group: u32,
     },
+    /// By tables of the losses that the trainer reports.
+    ByLoss(ByLoss),
 }
 
 impl Sampling {
@@ -109,6 +111,31 @@ impl Sampling {
             _ => None,
         }
     }
+}
+
+/// How sampling tables are made of losses. Shares are in equal parts: 1 is that of everybody where
+/// nobody differs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ByLoss {
+    /// How steeply losses become shares.
+    pub power: f64,
+    /// The least share.
+    pub floor: f64,
+    /// The largest share.
+    pub cap: f64,
+    /// Batches from one table to the next, at least.
+    pub interval: u32,
+    /// The rule before the first table.
+    pub before: Before,
+}
+
+/// How identities are chosen before the first sampling table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// As [`Sampling::ByIdentity`].
+    ByIdentity,
+    /// As [`Sampling::ByImage`].
+    ByImage,
 }
 
 /// The invented identities.
@@ -303,6 +330,7 @@ impl Spec {
     fn check_sampling(&self, catalogue: &Catalogue) -> Result<(), SpecError> {
         match &self.sampling {
             Sampling::ByImage | Sampling::ByIdentity => Ok(()),
+            Sampling::ByLoss(rule) => rule.check(catalogue),
             &Sampling::PerBatch { identities, images } => self.check_per_batch(identities, images, catalogue),
             &Sampling::Neighbours { identities, images, neighbours, group } => {
                 self.check_per_batch(identities, images, catalogue)?;
@@ -390,6 +418,23 @@ impl Mix {
             return Err(SpecError::Unsuited(
                 "real or existing rows are asked for, but the dataset served has no images".into(),
             ));
+        }
+        Ok(())
+    }
+}
+
+impl ByLoss {
+    fn check(&self, catalogue: &Catalogue) -> Result<(), SpecError> {
+        let Self { power, floor, cap, interval, before: _ } = *self;
+        require(power > 0.0 && power <= 4.0, || format!("expected a power of losses above 0 to 4, found {power}"))?;
+        require((0.01..=1.0).contains(&floor), || format!("expected a floor of 0.01 to 1, found {floor}"))?;
+        require((1.0..=32.0).contains(&cap), || format!("expected a cap of 1 to 32, found {cap}"))?;
+        require(interval >= 1, || "expected at least 1 batch between sampling tables, found 0".into())?;
+        let (identities, most) = (catalogue.identities(), limits::MAX_BY_LOSS);
+        if identities > most {
+            return Err(SpecError::Unsuited(format!(
+                "identities can be chosen by loss among at most {most}, and the dataset served has {identities}"
+            )));
         }
         Ok(())
     }

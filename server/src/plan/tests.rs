@@ -364,6 +364,38 @@ fn a_schedule_leads_from_one_mix_to_another() {
     }
 }
 
+fn by_loss(before: Before) -> Sampling {
+    Sampling::ByLoss(ByLoss { power: 1.0, floor: 0.25, cap: 4.0, interval: 1, before })
+}
+
+#[test]
+fn a_sampling_table_chooses_identities_in_proportion_and_before_it_they_are_chosen_as_asked() {
+    let counts = [2, 3, 0, 2];
+    let mut asked = spec(100, [1.0, 1.0, 0.0]);
+    let rows = |sampling: Sampling, table: Option<&Table>| {
+        let asked = Spec { sampling, ..asked.clone() };
+        let planner = planner(asked, &counts);
+        (0..40).flat_map(|index| planner.rows_by(table, index, 0..100)).collect::<Vec<Row>>()
+    };
+    assert_eq!(rows(by_loss(Before::ByIdentity), None), rows(Sampling::ByIdentity, None));
+    assert_eq!(rows(by_loss(Before::ByImage), None), rows(Sampling::ByImage, None));
+    let catalogue = Catalogue::new(counts);
+    let table = Table::new(vec![512, 2048, 0, 512], &catalogue);
+    assert_eq!(rows(Sampling::ByImage, Some(&table)), rows(Sampling::ByImage, None), "others don't heed it");
+    let shown = rows(by_loss(Before::ByIdentity), Some(&table));
+    for source in [Source::Real, Source::Existing] {
+        let counted = counts_of(shown.iter().filter(|row| row.source == source).map(|row| row.label));
+        let share = |identity| counted[&identity] as f64 / 2000.0;
+        assert_eq!(counted.len(), 3);
+        assert!((share(1) - 0.667).abs() < 0.04 && (share(0) - 0.167).abs() < 0.04, "{counted:?}");
+    }
+    // Ranks share it as any batch.
+    asked.sampling = by_loss(Before::ByImage);
+    let planner = planner(asked, &counts);
+    let parts = [planner.rows_by(Some(&table), 9, 0..37), planner.rows_by(Some(&table), 9, 37..100)].concat();
+    assert_eq!(parts, planner.rows_by(Some(&table), 9, 0..100));
+}
+
 #[test]
 fn a_guard_that_leaves_too_few_is_refused_and_what_it_passes_over_is_counted() {
     let catalogue = Arc::new(Catalogue::new([2; 40]));
@@ -439,7 +471,8 @@ fn what_no_stream_can_be_made_of_is_refused_with_a_sentence() {
     let near =
         |identities, neighbours, group| Sampling::Neighbours { identities, images: 8 / identities, neighbours, group };
     type Change<'a> = &'a dyn Fn(&mut Spec);
-    let cases: [(Change<'_>, &str); 33] = [
+    const RULE: ByLoss = ByLoss { power: 1.0, floor: 0.25, cap: 4.0, interval: 1, before: Before::ByImage };
+    let cases: [(Change<'_>, &str); 37] = [
         (&|s| s.batch_size = 0, "expected a batch size of 1 to 1024, found 0"),
         (&|s| s.batch_size = 1025, "found 1025"),
         (&|s| s.mix = Mix { real: 0.0, existing: 0.0, blended: 0.0 }, "a finite sum above zero"),
@@ -473,6 +506,10 @@ fn what_no_stream_can_be_made_of_is_refused_with_a_sentence() {
         (&|s| s.sampling = near(2, 1, 3), "expected groups of 2 to 2 people, found 3"),
         (&|s| s.sampling = near(2, 1, 1), "found 1"),
         (&|s| s.sampling = near(2, 1, 2), "class centres are needed"),
+        (&|s| s.sampling = Sampling::ByLoss(ByLoss { power: 5.0, ..RULE }), "above 0 to 4, found 5"),
+        (&|s| s.sampling = Sampling::ByLoss(ByLoss { power: f64::NAN, ..RULE }), "found NaN"),
+        (&|s| s.sampling = Sampling::ByLoss(ByLoss { floor: 1.5, ..RULE }), "a floor of 0.01 to 1, found 1.5"),
+        (&|s| s.sampling = Sampling::ByLoss(ByLoss { cap: 33.0, ..RULE }), "a cap of 1 to 32, found 33"),
         (&|s| s.sampling = Sampling::Weighted(vec![1.0]), "each of the 3 identities, found 1"),
         (&|s| s.sampling = Sampling::Weighted(vec![0.0; 3]), "sum above zero"),
         (&|s| s.latent = Latent::Prior { truncation: 0.01 }, "at least 0.1, found 0.01"),

@@ -3,20 +3,29 @@
 use super::request::{Classes, Place};
 use crate::{
     assemble::Batch,
-    bundles::{BundleFacts, declared::Declared},
+    bundles::{BundleFacts, declared::Course},
     error::{Error, Result},
     plan::{
         self, Planner,
-        spec::{Latent, Sampling, Schedule, Shape, Spec},
+        spec::{Before, ByLoss, Latent, Sampling, Schedule, Shape, Spec},
+        table::Table,
     },
     served::Served,
     session::Parting,
 };
+use bytes::Bytes;
 use nets::{FEATURE, LATENT, pixels::IMAGE_SIZE};
 use proto::{limits, v1};
 
 /// What a stream is, every default written out.
-pub(super) fn header(served: &Served, planner: &Planner, place: &Place, declared: &Declared) -> v1::StreamHeader {
+pub(super) fn header(
+    served: &Served,
+    planner: &Planner,
+    spec_digest: &[u8; 32],
+    place: &Place,
+    course: &Course,
+) -> v1::StreamHeader {
+    let Course { bundles, tables } = course;
     v1::StreamHeader {
         spec: Some(spec(planner.spec())),
         place: Some(v1::Place {
@@ -26,8 +35,10 @@ pub(super) fn header(served: &Served, planner: &Planner, place: &Place, declared
             world_size: place.world_size,
         }),
         dataset_digest: served.dataset_digest.clone(),
-        bundle_digest: declared.at(place.indices.start).digest().to_owned(),
-        declared: declared.entries().iter().map(|entry| takeover(entry.first, entry.bundle.digest())).collect(),
+        bundle_digest: bundles.at(place.indices.start).digest().to_owned(),
+        declared: bundles.entries().iter().map(|entry| takeover(entry.first, entry.what.digest())).collect(),
+        tables: tables.entries().iter().filter_map(|entry| Some(table(entry.first, entry.what.as_ref()?))).collect(),
+        spec_digest: Bytes::copy_from_slice(spec_digest),
         numerics: served.numerics.clone(),
         plan_version: plan::VERSION,
         identities: served.catalogue.identities(),
@@ -52,6 +63,11 @@ pub(super) fn farewell(next_index: u64, parting: Parting) -> v1::Farewell {
     v1::Farewell { next_index, why: why.into() }
 }
 
+/// That a sampling table takes effect.
+pub(super) fn table(first_index: u64, table: &Table) -> v1::TableTakeover {
+    v1::TableTakeover { first_index, table_digest: table.digest().to_owned(), weights: table.to_bytes().into() }
+}
+
 fn spec(spec: &Spec) -> v1::StreamSpec {
     use v1::{identity_sampling::Rule, latent::Kind};
     let rule = match &spec.sampling {
@@ -61,6 +77,13 @@ fn spec(spec: &Spec) -> v1::StreamSpec {
         Sampling::Weighted(weights) => Rule::Weighted(v1::Weighted { weights: weights.clone() }),
         &Sampling::Neighbours { identities, images, neighbours, group } => {
             Rule::Neighbours(v1::Neighbours { identities, images, neighbours, group })
+        }
+        &Sampling::ByLoss(ByLoss { power, floor, cap, interval, before }) => {
+            let before = Some(match before {
+                Before::ByIdentity => v1::by_loss::Before::ByIdentity(v1::ByIdentity {}),
+                Before::ByImage => v1::by_loss::Before::ByImage(v1::ByImage {}),
+            });
+            Rule::ByLoss(v1::ByLoss { power, floor, cap, interval, before })
         }
     };
     let kind = match spec.latent {
@@ -175,6 +198,7 @@ pub(super) fn digests(batch: &Batch) -> v1::Batch {
         rows: batch.labels.len() as u32,
         first_row: batch.first_row,
         bundle_digest: batch.bundle.clone(),
+        table_digest: batch.table.clone(),
         digest: batch.digest.clone(),
         ..v1::Batch::default()
     }
@@ -214,6 +238,9 @@ pub(super) fn info(served: &Served, request: &v1::GetInfoRequest) -> Result<v1::
             max_mix_index: limits::MAX_MIX_INDEX,
             max_manifest: limits::MAX_MANIFEST,
             max_neighbours: limits::MAX_NEIGHBOURS,
+            max_by_loss: limits::MAX_BY_LOSS,
+            max_tables: limits::MAX_TABLES as u32,
+            max_table_bytes: limits::MAX_TABLE_BYTES as u64,
         }),
         plan_version: plan::VERSION,
         server_version: env!("CARGO_PKG_VERSION").into(),

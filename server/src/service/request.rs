@@ -4,14 +4,19 @@ use crate::{
     assemble::convert,
     bundles::{
         Loaded,
-        declared::{Declared, Entry},
+        declared::{Declared, Entry, Wanted},
+        followers::{Joining, Steered},
     },
     error::{Error, Result, quoted},
+    losses::Reported,
     plan::{
         self, Planner,
         blending::{Blending, Parent},
         centres::Centres,
-        spec::{BlendingSpec, Filter, Latent, Mix, Point, Sampling, Schedule, Shape, Spec, check_truncation},
+        spec::{
+            Before, BlendingSpec, ByLoss, Filter, Latent, Mix, Point, Sampling, Schedule, Shape, Spec, check_truncation,
+        },
+        table::Table,
     },
     served::Served,
 };
@@ -40,24 +45,15 @@ pub(super) enum LatentOf {
     Vector(Vec<f32>),
 }
 
-/// Which weights a stream wants.
-#[derive(Clone, Debug)]
-pub(super) enum Wanted {
-    /// What is declared, and no other.
-    Closed(Declared),
-    /// What is declared, if anything, and newer ones as they come.
-    Follow(Option<Declared>),
-}
-
 /// A checked request.
 pub(super) struct Asked {
     pub(super) planner: Planner,
     pub(super) spec_digest: [u8; 32],
     pub(super) place: Place,
-    pub(super) wanted: Wanted,
+    pub(super) wanted: Joining,
 }
 
-/// A stream's planner, place and weights.
+/// A stream's planner and place, and what it wants to be made by.
 pub(super) fn stream(served: &Served, request: v1::StreamRequest) -> Result<Asked> {
     let expected = request.expected.unwrap_or_default();
     expect("a dataset with digest", &expected.dataset_digest, &served.dataset_digest, DATASET_REMEDY)?;
@@ -71,21 +67,28 @@ pub(super) fn stream(served: &Served, request: v1::StreamRequest) -> Result<Aske
     // Before the place, which is within a batch.
     spec.check_batch()?;
     let place = place(request.place.unwrap_or_default(), spec.batch_size)?;
-    let wanted = wanted(served, request.bundle, place.indices.start)?;
-    let centres = centres(served, &spec, &wanted, place.indices.start)?;
+    let bundles = bundles(served, request.bundle, place.indices.start)?;
+    let centres = centres(served, &spec, &bundles, place.indices.start)?;
     spec.centres = centres.as_ref().map(|centres| centres.digest().to_owned());
-    spec.check(&served.catalogue, centres.as_ref(), served.channels, wanted.can_encode(served))?;
+    spec.check(&served.catalogue, centres.as_ref(), served.channels, bundles.can_encode(served))?;
+    let (tables, steered) = tables(served, &spec, request.tables, place.indices.start)?;
+    let wanted = Joining { bundles, tables, steered };
     let spec_digest = spec.digest();
     let planner = Planner::new(Arc::new(spec), served.catalogue.clone(), centres);
     Ok(Asked { planner, spec_digest, place, wanted })
 }
 
 /// The class centres that a spec asks for: those it names, or else those of the bundle of batch `first`.
-fn centres(served: &Served, spec: &Spec, wanted: &Wanted, first: u64) -> Result<Option<Arc<Centres>>> {
+fn centres(
+    served: &Served,
+    spec: &Spec,
+    bundles: &Wanted<Arc<Loaded>>,
+    first: u64,
+) -> Result<Option<Arc<Centres>>> {
     if !spec.asks_who_is_near() {
         return Ok(None);
     }
-    let begun_with = wanted.at(first, served);
+    let begun_with = bundles.at(first, served);
     let digest = spec.centres.as_deref().unwrap_or(begun_with.centres.digest());
     served.bundles.centres(digest).map(Some)
 }
@@ -103,20 +106,20 @@ pub(super) struct Classes {
 /// A page of classes.
 pub(super) fn classes(served: &Served, request: v1::ManifestRequest) -> Result<Classes> {
     let mut spec = spec(served, request.spec)?;
-    let wanted = wanted(served, request.bundle, 0)?;
-    let centres = centres(served, &spec, &wanted, 0)?;
+    let bundles = bundles(served, request.bundle, 0)?;
+    let centres = centres(served, &spec, &bundles, 0)?;
     spec.centres = centres.as_ref().map(|centres| centres.digest().to_owned());
-    spec.check(&served.catalogue, centres.as_ref(), served.channels, wanted.can_encode(served))?;
+    spec.check(&served.catalogue, centres.as_ref(), served.channels, bundles.can_encode(served))?;
     let (first, all) = (request.first_class, spec.classes(served.catalogue.identities()));
     if first > all {
         return Err(Error::OutOfRange(format!("expected a first class of at most {all}, found {first}")));
     }
     let count = request.count.min(limits::MAX_MANIFEST).min(all - first);
     let blending = Blending::new(&spec, served.catalogue.clone(), centres);
-    Ok(Classes { spec, blending, page: first..first + count, bundle: wanted.at(0, served) })
+    Ok(Classes { spec, blending, page: first..first + count, bundle: bundles.at(0, served) })
 }
 
-impl Wanted {
+impl Wanted<Arc<Loaded>> {
     /// Those that make batch `first`.
     fn at(&self, first: u64, served: &Served) -> Arc<Loaded> {
         match self {
@@ -141,7 +144,6 @@ fn spec(served: &Served, wire: Option<v1::StreamSpec>) -> Result<Spec> {
     let wire = wire.ok_or_else(|| Error::Request("expected a spec, found none".into()))?;
     let mix = wire.mix.unwrap_or(v1::Mix { real: 1.0, ..v1::Mix::default() });
     let blending = wire.blending.unwrap_or_default();
-    let or = |value: f64, default: f64| if value == 0.0 { default } else { value };
     Ok(Spec {
         seed: wire.seed,
         batch_size: wire.batch_size,
@@ -201,7 +203,22 @@ fn sampling(wire: Option<v1::IdentitySampling>) -> Sampling {
             neighbours,
             group: if group == 0 { 4.min(identities).min(neighbours.saturating_add(1)) } else { group },
         },
+        Some(Rule::ByLoss(v1::ByLoss { power, floor, cap, interval, before })) => Sampling::ByLoss(ByLoss {
+            power: or(power, 1.0),
+            floor: or(floor, 0.25),
+            cap: or(cap, 4.0),
+            interval: if interval == 0 { 100 } else { interval },
+            before: match before {
+                None | Some(v1::by_loss::Before::ByIdentity(_)) => Before::ByIdentity,
+                Some(v1::by_loss::Before::ByImage(_)) => Before::ByImage,
+            },
+        }),
     }
+}
+
+/// A number, or its default where it is absent.
+fn or(value: f64, default: f64) -> f64 {
+    if value == 0.0 { default } else { value }
 }
 
 fn latent(wire: Option<v1::Latent>) -> Latent {
@@ -257,9 +274,9 @@ pub(super) type FaceOf = (Vec<Parent>, LatentOf);
 /// Faces to generate, and the channels asked for.
 pub(super) fn faces(served: &Served, request: v1::SynthesizeRequest) -> Result<(Vec<FaceOf>, usize, Arc<Loaded>)> {
     // A request is over before a newer bundle could take over.
-    let bundle = match wanted(served, request.bundle, 0)? {
-        Wanted::Closed(table) | Wanted::Follow(Some(table)) => table.last().bundle.clone(),
-        Wanted::Follow(None) => served.bundles.newest(),
+    let bundle = match bundles(served, request.bundle, 0)?.declared() {
+        Some(bundles) => bundles.last().what.clone(),
+        None => served.bundles.newest(),
     };
     let channels = channels(served, request.pixel_format)?;
     if channels > served.channels {
@@ -281,9 +298,9 @@ pub(super) fn faces(served: &Served, request: v1::SynthesizeRequest) -> Result<(
 /// Images to encode, as the bundle reads them.
 pub(super) fn images(served: &Served, request: v1::EncodeRequest) -> Result<(Vec<Arc<[u8]>>, Arc<Loaded>)> {
     // A request is over before a newer bundle could take over.
-    let bundle = match wanted(served, request.bundle, 0)? {
-        Wanted::Closed(table) | Wanted::Follow(Some(table)) => table.last().bundle.clone(),
-        Wanted::Follow(None) => served.bundles.newest(),
+    let bundle = match bundles(served, request.bundle, 0)?.declared() {
+        Some(bundles) => bundles.last().what.clone(),
+        None => served.bundles.newest(),
     };
     let unsuited = |sentence: &str| Err(plan::spec::SpecError::Unsuited(sentence.into()).into());
     if !bundle.facts.encoder {
@@ -366,13 +383,14 @@ fn latent_of(nth: usize, wire: v1::face::Latent) -> Result<LatentOf> {
 }
 
 /// Which of the bundles held a request wants for the batches from `first` on.
-fn wanted(served: &Served, policy: Option<v1::BundlePolicy>, first: u64) -> Result<Wanted> {
+fn bundles(served: &Served, policy: Option<v1::BundlePolicy>, first: u64) -> Result<Wanted<Arc<Loaded>>> {
     use v1::bundle_policy::Policy;
     match policy.and_then(|policy| policy.policy) {
         None => Ok(Wanted::Closed(Declared::new(first, served.bundles.newest()))),
         Some(Policy::Pin(digest)) => Ok(Wanted::Closed(Declared::new(first, served.bundles.find(&digest)?))),
         Some(Policy::Follow(follow)) => {
-            let table = declared(served, &follow.declared, first)?;
+            let entry = |wire: &v1::Takeover| Ok((wire.first_index, served.bundles.find(&wire.bundle_digest)?));
+            let table = declared("bundles", &follow.declared, |wire| wire.first_index, entry, first, None)?;
             match (table, follow.closed) {
                 (Some(table), true) => Ok(Wanted::Closed(table)),
                 (None, true) => Err(Error::Request("expected a table of bundles that is closed, found none".into())),
@@ -382,35 +400,86 @@ fn wanted(served: &Served, policy: Option<v1::BundlePolicy>, first: u64) -> Resu
     }
 }
 
-/// A table of bundles, from the entry on that makes batch `first`.
-fn declared(served: &Served, wire: &[v1::Takeover], first: u64) -> Result<Option<Declared>> {
+/// Which sampling tables a stream wants, and how it follows them.
+#[allow(clippy::type_complexity, reason = "named nowhere else")]
+fn tables(
+    served: &Served,
+    spec: &Spec,
+    wire: Option<v1::Tables>,
+    first: u64,
+) -> Result<(Wanted<Option<Arc<Table>>>, Option<Steered>)> {
+    let Sampling::ByLoss(rule) = &spec.sampling else {
+        return match wire {
+            None => Ok((Wanted::Closed(Declared::new(first, None)), None)),
+            Some(_) => Err(Error::Request(
+                "expected no sampling tables where identities aren't chosen by loss, found some".into(),
+            )),
+        };
+    };
+    let wire = wire.unwrap_or_default();
+    let (most, had) = (limits::max_tables(served.catalogue.identities()), wire.past as usize + wire.declared.len());
+    if had > most {
+        return Err(Error::Request(format!(
+            "expected at most {most} sampling tables over so many identities, found {had}"
+        )));
+    }
+    let entry = |wire: &v1::TableTakeover| {
+        let table = Table::read(&wire.weights, rule, &served.catalogue)?;
+        if table.digest() != wire.table_digest {
+            let (expected, found) = (quoted(&wire.table_digest), table.digest());
+            return Err(Error::Request(format!("expected a sampling table with digest {expected}, found {found}")));
+        }
+        Ok((wire.first_index, Some(Arc::new(table))))
+    };
+    // Before the first table there is none.
+    let declared = declared("sampling tables", &wire.declared, |wire| wire.first_index, entry, first, Some(None))?;
+    let wanted = match wire.closed {
+        true => Wanted::Closed(declared.unwrap_or_else(|| Declared::new(first, None))),
+        false => Wanted::Follow(declared),
+    };
+    Ok((wanted, Some(Steered { rule: *rule, catalogue: served.catalogue.clone(), had })))
+}
+
+/// What is declared, from the entry on that makes batch `first`. `before` makes the batches before the
+/// first entry, where anything may.
+fn declared<W, T>(
+    what: &str,
+    wire: &[W],
+    index: impl Fn(&W) -> u64,
+    read: impl Fn(&W) -> Result<(u64, T)>,
+    first: u64,
+    before: Option<T>,
+) -> Result<Option<Declared<T>>> {
     let (found, max) = (wire.len(), limits::MAX_TAKEOVERS);
     if found > max {
         return Err(Error::Request(format!(
-            "expected at most {max} entries in the table of bundles, found {found}; leave out those that are past"
+            "expected at most {max} entries in the table of {what}, found {found}; leave out those that are past"
         )));
     }
-    if let Some(pair) = wire.windows(2).find(|pair| pair[0].first_index >= pair[1].first_index) {
-        let (one, next) = (pair[0].first_index, pair[1].first_index);
-        return Err(Error::Request(format!("expected ascending indices in the table of bundles, found {one}, {next}")));
+    if let Some(pair) = wire.windows(2).find(|pair| index(&pair[0]) >= index(&pair[1])) {
+        let (one, next) = (index(&pair[0]), index(&pair[1]));
+        return Err(Error::Request(format!("expected ascending indices in the table of {what}, found {one}, {next}")));
     }
     let Some(begin) = wire.first() else { return Ok(None) };
-    if begin.first_index > first {
-        let found = begin.first_index;
-        return Err(Error::Request(format!(
-            "expected a table of bundles that begins at batch {first} or before, found {found}"
-        )));
+    let past = wire.partition_point(|entry| index(entry) <= first);
+    let mut declared = match (past.checked_sub(1).map(|nth| &wire[nth]), before) {
+        (Some(last_past), _) => {
+            let (first, what) = read(last_past)?;
+            Declared::new(first, what)
+        }
+        (None, Some(before)) => Declared::new(first, before),
+        (None, None) => {
+            let found = index(begin);
+            return Err(Error::Request(format!(
+                "expected a table of {what} that begins at batch {first} or before, found {found}"
+            )));
+        }
+    };
+    for wire in &wire[past..] {
+        let (first, what) = read(wire)?;
+        declared = declared.then(Entry { first, what });
     }
-    let past = wire.partition_point(|entry| entry.first_index <= first).saturating_sub(1);
-    let mut table: Option<Declared> = None;
-    for entry in &wire[past..] {
-        let (first, bundle) = (entry.first_index, served.bundles.find(&entry.bundle_digest)?);
-        table = Some(match table {
-            None => Declared::new(first, bundle),
-            Some(table) => table.then(Entry { first, bundle }),
-        });
-    }
-    Ok(table)
+    Ok(Some(declared))
 }
 
 /// A trainer's name, which may be empty.
@@ -426,8 +495,17 @@ pub(super) fn trainer(name: &str) -> Result<&str> {
     Ok(name)
 }
 
-/// A trainer's name and how long it waited, in seconds.
-pub(super) fn report(request: &v1::ReportRequest) -> Result<(&str, &[f32])> {
+/// A checked report.
+pub(super) struct Report {
+    pub(super) trainer: String,
+    /// In seconds.
+    pub(super) waits: Vec<f32>,
+    /// Digest of a spec, and losses by identity.
+    pub(super) losses: Option<([u8; 32], Vec<Reported>)>,
+}
+
+/// What a trainer saw.
+pub(super) fn report(served: &Served, request: v1::ReportRequest) -> Result<Report> {
     let (waits, max) = (&request.wait_seconds, limits::MAX_REPORTED_WAITS);
     if waits.len() > max {
         return Err(Error::Request(format!("expected at most {max} wait times, found {}", waits.len())));
@@ -435,7 +513,49 @@ pub(super) fn report(request: &v1::ReportRequest) -> Result<(&str, &[f32])> {
     if let Some(wait) = waits.iter().find(|wait| !(wait.is_finite() && **wait >= 0.0)) {
         return Err(Error::Request(format!("expected wait times that are finite and not negative, found {wait}")));
     }
-    Ok((trainer(&request.trainer)?, waits))
+    trainer(&request.trainer)?;
+    let losses = losses(served, &request)?;
+    Ok(Report { trainer: request.trainer, waits: request.wait_seconds, losses })
+}
+
+/// The spec and the losses of a report, if it has any.
+fn losses(served: &Served, request: &v1::ReportRequest) -> Result<Option<([u8; 32], Vec<Reported>)>> {
+    let v1::ReportRequest { spec_digest, identities, losses, rows, .. } = request;
+    let (found, max) = (identities.len(), limits::MAX_BY_LOSS as usize);
+    if (losses.len(), rows.len()) != (found, found) {
+        let (losses, rows) = (losses.len(), rows.len());
+        return Err(Error::Request(format!(
+            "expected a loss and a number of rows for each of {found} identities, found {losses} and {rows}"
+        )));
+    }
+    if spec_digest.is_empty() && found == 0 {
+        return Ok(None);
+    }
+    let Ok(spec) = <[u8; 32]>::try_from(&spec_digest[..]) else {
+        let found = spec_digest.len();
+        return Err(Error::Request(format!("expected the 32 bytes of a spec's digest with losses, found {found}")));
+    };
+    if request.trainer.is_empty() {
+        return Err(Error::Request("expected a trainer's name with losses, found none".into()));
+    }
+    if found > max {
+        return Err(Error::Request(format!("expected losses of at most {max} identities, found {found}")));
+    }
+    let count = served.catalogue.identities();
+    let reported = |nth: usize| {
+        let Reported { identity, loss, rows } =
+            Reported { identity: identities[nth], loss: losses[nth], rows: rows[nth] };
+        if identity >= count {
+            return Err(Error::OutOfRange(format!("expected losses of identities below {count}, found {identity}")));
+        }
+        if !(loss.is_finite() && loss >= 0.0) || rows == 0 {
+            return Err(Error::Request(format!(
+                "expected losses that are finite and not negative, over at least one row each, found {loss} over {rows}"
+            )));
+        }
+        Ok(Reported { identity, loss, rows })
+    };
+    Ok(Some((spec, (0..found).map(reported).collect::<Result<_>>()?)))
 }
 
 const DATASET_REMEDY: &str = "serve the dataset that the stream was begun with";

@@ -17,6 +17,8 @@ struct Handles {
     sent_bytes: Counter,
     send_blocked: Histogram,
     wait: Histogram,
+    reported: Counter,
+    tables: Counter,
     pending: Gauge,
     active: Gauge,
 }
@@ -53,6 +55,12 @@ impl Trainer {
                 "Wait of a trainer for a batch, as it reports",
                 trainer,
             ),
+            reported: r.counter(
+                "lookalike_reported_identities_total",
+                "Identities whose losses a trainer reported, counted in every report",
+                trainer,
+            ),
+            tables: r.counter("lookalike_tables_total", "Sampling tables announced to streams", trainer),
             pending: r.gauge("lookalike_pending_batches", "Batches in the making or waiting to be sent", trainer),
             active: r.gauge("lookalike_active_streams", "Streams being sent", trainer),
         }))
@@ -78,6 +86,16 @@ impl Trainer {
     /// The trainer reports that it waited so long for a batch.
     pub(crate) fn waited(&self, seconds: f64) {
         self.0.wait.record(seconds);
+    }
+
+    /// Losses of so many identities were taken up.
+    pub(crate) fn reported(&self, identities: usize) {
+        self.0.reported.increment(identities as u64);
+    }
+
+    /// A sampling table was announced.
+    pub(crate) fn table(&self) {
+        self.0.tables.increment(1);
     }
 
     /// Counts a batch in the making for as long as the answer lives.

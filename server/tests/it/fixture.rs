@@ -244,7 +244,7 @@ impl Running {
 
 /// Reads one stream.
 pub(crate) struct Reader {
-    /// Takeovers are added to it as they are announced.
+    /// Takeovers and sampling tables are added to it as they are announced.
     pub(crate) header: v1::StreamHeader,
     /// The server's, once it was said.
     pub(crate) farewell: Option<v1::Farewell>,
@@ -268,6 +268,7 @@ impl Reader {
                 Some(v1::StreamResponse { message: Some(Message::Farewell(farewell)) }) => {
                     assert_eq!(self.farewell.replace(farewell), None, "one farewell is enough");
                 }
+                Some(v1::StreamResponse { message: Some(Message::Table(table)) }) => self.header.tables.push(table),
                 None => return Ok(None),
                 other => panic!("a batch was expected, not {other:?}"),
             }

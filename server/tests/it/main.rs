@@ -22,4 +22,5 @@ mod partings;
 mod refusals;
 mod reload;
 mod streams;
+mod tables;
 mod weights;

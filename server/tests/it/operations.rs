@@ -170,7 +170,7 @@ async fn every_stage_is_measured() {
     let mut named = request(1, 20, 5);
     named.trainer = "one".into();
     server.read(named).await.unwrap();
-    let report = v1::ReportRequest { trainer: "one".into(), wait_seconds: vec![0.5, 0.25] };
+    let report = v1::ReportRequest { trainer: "one".into(), wait_seconds: vec![0.5, 0.25], ..Default::default() };
     server.client().await.report(report).await.unwrap();
     let page = server.page("/metrics").await;
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
@@ -251,7 +251,11 @@ async fn trainers_beyond_the_bound_share_a_label() {
     let server = Running::ordinary().await;
     let mut client = server.client().await;
     for nth in 0..80 {
-        let report = v1::ReportRequest { trainer: format!("trainer-{nth}"), wait_seconds: vec![1.0] };
+        let report = v1::ReportRequest {
+            trainer: format!("trainer-{nth}"),
+            wait_seconds: vec![1.0],
+            ..Default::default()
+        };
         client.report(report).await.unwrap();
     }
     assert_eq!(server.metric(r#"lookalike_trainer_wait_seconds_count{trainer="(other)"}"#).await, 16.0);
@@ -262,7 +266,8 @@ async fn no_trainer_can_take_the_label_of_the_unnamed_ones() {
     let server = Running::ordinary().await;
     let mut client = server.client().await;
     for trainer in ["", "unnamed", "other"] {
-        client.report(v1::ReportRequest { trainer: trainer.into(), wait_seconds: vec![1.0] }).await.unwrap();
+        let report = v1::ReportRequest { trainer: trainer.into(), wait_seconds: vec![1.0], ..Default::default() };
+        client.report(report).await.unwrap();
     }
     for label in ["(unnamed)", "unnamed", "other"] {
         let metric = format!(r#"lookalike_trainer_wait_seconds_count{{trainer="{label}"}}"#);

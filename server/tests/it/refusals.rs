@@ -139,7 +139,7 @@ async fn identities_and_pages_beyond_the_end_are_out_of_range() {
     assert_eq!(synthesize(vec![face(0, vec![0.0; 256]); 257]).await, Code::InvalidArgument);
     let page = v1::GetInfoRequest { first_identity: IDENTITIES + 1, names: 1 };
     assert_eq!(client.get_info(page).await.expect_err("a refusal").code(), Code::OutOfRange);
-    let report = v1::ReportRequest { trainer: "one".into(), wait_seconds: vec![-1.0] };
+    let report = v1::ReportRequest { trainer: "one".into(), wait_seconds: vec![-1.0], ..Default::default() };
     assert_eq!(client.report(report).await.expect_err("a refusal").code(), Code::InvalidArgument);
 }
 

@@ -4,7 +4,7 @@ use crate::range;
 use clap::Args;
 use client::flags::StreamFlags;
 use client::recorded::Recorded;
-use client::spec::Channels;
+use client::spec::{Channels, Sampling};
 use client::{Error, Labels, Patience, Recipe, StreamSource};
 use command::{Context, Ending};
 use recognizer::flags::TrainFlags;
@@ -38,6 +38,11 @@ pub(crate) fn run(train: &Train, json: bool, context: &Context) -> Result<Ending
     let recipe = recipe(train, context)?;
     if let Some(recipe) = &recipe {
         settings = recipe.settings(settings);
+    } else if matches!(settings.spec.sampling, Sampling::ByLoss(_)) && settings.trainer.is_empty() {
+        return Err(Error::Settings(
+            "expected --trainer NAME with --sampling by-loss, found none: servers know by it whose losses are reported"
+                .to_owned(),
+        ));
     }
     settings.labels = train.labels;
     let rows = settings.rows();
