@@ -101,7 +101,7 @@ pub async fn lies(world: &World, ledger: &Ledger, network: &Network, replica: &R
         }
     }
     let waits = vec![f32::NAN, -1.0];
-    let report = client.report(v1::ReportRequest { trainer: "liar".into(), wait_seconds: waits });
+    let report = client.report(v1::ReportRequest { trainer: "liar".into(), wait_seconds: waits, ..Default::default() });
     let Ok(answer) = timeout(LONGEST, report).await else { return };
     ledger.check(answer.is_err(), || "a report of waits that are no numbers is taken".to_owned());
     // The connection is as good as before.

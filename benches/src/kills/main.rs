@@ -156,7 +156,9 @@ fn compare(expected: &Path, found: &Path) -> Result<u32, Box<dyn std::error::Err
     let pairs: Vec<(PathBuf, PathBuf)> = left.chain([(last(expected)?, last(found)?)]).collect();
     for (expected, found) in &pairs {
         if fs::read(expected)? != fs::read(found)? {
-            return Err(format!("expected {} to equal {}, found other bytes", found.display(), expected.display()).into());
+            return Err(
+                format!("expected {} to equal {}, found other bytes", found.display(), expected.display()).into()
+            );
         }
     }
     Ok(pairs.len() as u32)

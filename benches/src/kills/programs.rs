@@ -68,7 +68,8 @@ fn serve(here: &Path, port: u16) -> Result<(Running, u16), Box<dyn Error>> {
     if let Some(stdout) = server.child.stdout.take() {
         BufReader::new(stdout).read_line(&mut ready)?;
     }
-    let ready: serde_json::Value = serde_json::from_str(&ready).map_err(|_| "the server doesn't say where it listens")?;
+    let ready: serde_json::Value =
+        serde_json::from_str(&ready).map_err(|_| "the server doesn't say where it listens")?;
     let address = ready["listen"].as_str().unwrap_or_default().parse::<std::net::SocketAddr>()?;
     Ok((server, address.port()))
 }
@@ -102,7 +103,9 @@ impl Running {
         loop {
             match self.child.try_wait()? {
                 Some(status) if status.success() => return Ok(true),
-                Some(status) => return Err(format!("{} ended with {status}; its words are in the log", self.name).into()),
+                Some(status) => {
+                    return Err(format!("{} ended with {status}; its words are in the log", self.name).into());
+                }
                 None if began.elapsed() >= time => return Ok(false),
                 None => std::thread::sleep(LOOK),
             }

@@ -80,14 +80,6 @@ impl<T> Wanted<T> {
             Self::Follow(declared) => declared,
         }
     }
-
-    /// The same without taking it.
-    pub(crate) fn as_declared(&self) -> Option<&Declared<T>> {
-        match self {
-            Self::Closed(declared) => Some(declared),
-            Self::Follow(declared) => declared.as_ref(),
-        }
-    }
 }
 
 impl Course {

@@ -79,12 +79,7 @@ pub(super) fn stream(served: &Served, request: v1::StreamRequest) -> Result<Aske
 }
 
 /// The class centres that a spec asks for: those it names, or else those of the bundle of batch `first`.
-fn centres(
-    served: &Served,
-    spec: &Spec,
-    bundles: &Wanted<Arc<Loaded>>,
-    first: u64,
-) -> Result<Option<Arc<Centres>>> {
+fn centres(served: &Served, spec: &Spec, bundles: &Wanted<Arc<Loaded>>, first: u64) -> Result<Option<Arc<Centres>>> {
     if !spec.asks_who_is_near() {
         return Ok(None);
     }
@@ -132,7 +127,7 @@ impl Wanted<Arc<Loaded>> {
     fn can_encode(&self, served: &Served) -> bool {
         match self {
             Self::Closed(table) | Self::Follow(Some(table)) => {
-                table.entries().iter().all(|entry| entry.bundle.facts.encoder)
+                table.entries().iter().all(|entry| entry.what.facts.encoder)
             }
             Self::Follow(None) => served.bundles.newest().facts.encoder,
         }
