@@ -88,7 +88,7 @@ async fn nobody_takes_another_trainers_name() {
     let mut client = server.client().await;
     for (name, taken) in [("", true), ("one", true), ("two", false)] {
         let named = v1::StreamRequest { trainer: name.into(), ..request(1, 8, 2) };
-        let report = v1::ReportRequest { trainer: name.into(), wait_seconds: vec![1.0] };
+        let report = v1::ReportRequest { trainer: name.into(), wait_seconds: vec![1.0], ..Default::default() };
         let face = v1::Face {
             parents: vec![v1::Parent { identity: 0, weight: 1.0 }],
             latent: Some(v1::face::Latent::Counter(v1::LatentCounter::default())),
