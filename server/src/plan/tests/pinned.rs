@@ -74,6 +74,6 @@ const PINNED: [(&str, &str); 13] = [
     ("guard", "d39feec83c0cdd1e"),
     ("steps, ended", "367456d59a6189e0"),
     ("linear", "20a35b6529eaa822"),
-    ("neighbours", ""),
-    ("holes, neighbours", ""),
+    ("neighbours", "7ebbaba3a51f71d1"),
+    ("holes, neighbours", "6af39957d7bc281a"),
 ];
