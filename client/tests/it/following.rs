@@ -161,3 +161,27 @@ fn a_takeover_in_the_past_or_out_of_place_is_refused() {
     let error = refusal(false);
     assert!(error.contains("expected one bundle throughout, found that another takes over"), "{error}");
 }
+
+#[test]
+fn ranks_go_on_together_from_their_places_when_newer_weights_came_meanwhile() {
+    let server = Running::ordinary();
+    let urls = [server.url()];
+    let rank = |rank| StreamSettings { rank, world_size: 2, trainer: "two".into(), ..following(&urls) };
+    let mut sources = [0, 1].map(|nth| try_connect(rank(nth)).unwrap());
+    let places = sources.each_mut().map(|source| {
+        digests(source, 3);
+        source.current_place()
+    });
+    drop(sources);
+    let new = server.swap("noise=0.9").unwrap();
+    // The one that comes second may hear by its header that the next batch is by newer weights.
+    let [mut first, mut second] = [0, 1].map(|nth| resumed(rank(nth), &places[nth as usize]));
+    for _ in 3..60 {
+        let bundles = [&mut first, &mut second].map(|source| source.next_received().unwrap().bundle);
+        assert_eq!(bundles[0], bundles[1]);
+        if bundles[0] == new {
+            return;
+        }
+    }
+    panic!("the newer weights never take over");
+}
