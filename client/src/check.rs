@@ -94,7 +94,16 @@ pub(crate) fn header(header: v1::StreamHeader, asked: &StreamSettings, first: u6
         return Err("expected sampling tables in ascending order in the header, found others".to_owned());
     }
     let spec_digest = header.spec_digest;
-    Ok(Description { spec, origin, takeovers, tables, spec_digest, identities: header.identities, classes: header.classes, channels })
+    Ok(Description {
+        spec,
+        origin,
+        takeovers,
+        tables,
+        spec_digest,
+        identities: header.identities,
+        classes: header.classes,
+        channels,
+    })
 }
 
 /// Adds an announced takeover to a table; batch `next` is the next one to come. One that is there

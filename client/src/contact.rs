@@ -62,11 +62,8 @@ async fn ask(settings: &StreamSettings, server: usize, place: Option<&Place>) ->
     };
     let mut client = url.connect(&settings.access, settings.connector.as_ref()).await?;
     let first = place.map_or(settings.first, |place| place.next);
-    let known = place.map(|place| Known {
-        bundle: &place.origin.bundle,
-        takeovers: &place.takeovers,
-        tables: &place.tables,
-    });
+    let known =
+        place.map(|place| Known { bundle: &place.origin.bundle, takeovers: &place.takeovers, tables: &place.tables });
     let centres = place.and_then(|place| place.spec.centres.as_deref());
     // A plan needs no generator, so nobody's batches are delayed by it.
     let request = request(settings, known, centres, first, 1);
@@ -114,7 +111,9 @@ pub(crate) fn request(
     };
     let policy = match (&settings.bundle, known) {
         (BundleChoice::Pin(digest), _) => Some(Policy::Pin(digest.clone())),
-        (BundleChoice::Replay(bundle, takeovers), _) => Some(follow(Some(Known { bundle, takeovers, tables: &[] }), true)),
+        (BundleChoice::Replay(bundle, takeovers), _) => {
+            Some(follow(Some(Known { bundle, takeovers, tables: &[] }), true))
+        }
         // What took over before an accepted change needn't be held any more.
         (BundleChoice::Follow, known) => Some(follow(known.filter(|_| !accepted), false)),
         (BundleChoice::Stay, Some(known)) if !accepted => {

@@ -110,11 +110,7 @@ impl Fetch {
             return Ok(Ended::Stream);
         }
         let mut client = url.connect(&settings.access, settings.connector.as_ref()).await?;
-        let known = Known {
-            bundle: &self.description.origin.bundle,
-            takeovers: &self.takeovers,
-            tables: &self.tables,
-        };
+        let known = Known { bundle: &self.description.origin.bundle, takeovers: &self.takeovers, tables: &self.tables };
         // A stream that follows begins with the newest bundle; others stay with the one first heard of.
         let known = Some(known).filter(|_| self.begun || settings.bundle != BundleChoice::Follow);
         let centres = self.description.spec.centres.as_deref();

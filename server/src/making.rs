@@ -120,14 +120,7 @@ impl Stream {
     }
 
     /// The finished batch of rows whose pixels are there.
-    fn compose(
-        &self,
-        served: &Served,
-        index: u64,
-        by: &By,
-        mut rows: Vec<Row>,
-        pictures: &Pictures,
-    ) -> Result<Batch> {
+    fn compose(&self, served: &Served, index: u64, by: &By, mut rows: Vec<Row>, pictures: &Pictures) -> Result<Batch> {
         let begun = Instant::now();
         let channels = served.channels;
         let (mut shown, mut encoded) = (pictures.shown.iter(), pictures.encoded.iter());

@@ -17,10 +17,12 @@ fn sampling() -> impl Strategy<Value = Sampling> {
         (1u32.., 1u32.., 1u32.., 1u32..).prop_map(|(identities, images, neighbours, group)| {
             Sampling::Neighbours { identities, images, neighbours, group }
         }),
-        (0.1f64..4.0, 0.01f64..1.0, 1.0f64..32.0, 1u32.., any::<bool>()).prop_map(|(power, floor, cap, interval, image)| {
-            let before = if image { Before::ByImage } else { Before::ByIdentity };
-            Sampling::ByLoss(ByLoss { power, floor, cap, interval, before })
-        }),
+        (0.1f64..4.0, 0.01f64..1.0, 1.0f64..32.0, 1u32.., any::<bool>()).prop_map(
+            |(power, floor, cap, interval, image)| {
+                let before = if image { Before::ByImage } else { Before::ByIdentity };
+                Sampling::ByLoss(ByLoss { power, floor, cap, interval, before })
+            }
+        ),
     ]
 }
 

@@ -105,7 +105,10 @@ fn a_stream_keeps_its_table_when_its_server_is_killed() {
     let _again = Setup { port, ..Setup::default() }.start();
     seen.extend(learn_until(&mut source, had + 3));
     let end = source.current_place();
-    let replay = StreamSettings { tables: TableChoice::Replay(end.tables), ..by_loss(&[source.settings().servers[0].to_string()]) };
+    let replay = StreamSettings {
+        tables: TableChoice::Replay(end.tables),
+        ..by_loss(&[source.settings().servers[0].to_string()])
+    };
     assert_eq!(read_digests(&mut try_connect(replay).unwrap(), seen.len()), digests(&seen));
 }
 

@@ -14,8 +14,8 @@ mod config;
 mod curves;
 mod dropout;
 mod gathered;
-mod state;
 mod row_losses;
+mod state;
 pub mod targets;
 mod trainer;
 

@@ -115,14 +115,7 @@ pub(crate) struct Follower {
 impl Followers {
     /// A stream that begins at `index`, with what it brings. What it follows and brings nothing of is
     /// what the others of its group have at that index; when it is the first, `newest` and no table.
-    pub(crate) fn join(
-        &self,
-        key: GroupKey,
-        rank: u32,
-        index: u64,
-        joining: Joining,
-        newest: Arc<Loaded>,
-    ) -> Follower {
+    pub(crate) fn join(&self, key: GroupKey, rank: u32, index: u64, joining: Joining, newest: Arc<Loaded>) -> Follower {
         let Joining { bundles, tables, steered } = joining;
         let mut groups = self.groups();
         let group = groups.all.entry(key.clone()).or_default();
@@ -147,7 +140,14 @@ impl Followers {
         };
         group.furthest = group.furthest.max(index.checked_sub(1));
         drop(groups);
-        Follower { followers: self.clone(), key, rank, course: Course { bundles, tables }, follows_bundles, follows_tables }
+        Follower {
+            followers: self.clone(),
+            key,
+            rank,
+            course: Course { bundles, tables },
+            follows_bundles,
+            follows_tables,
+        }
     }
 
     /// Takes up what a trainer reports of its streams of a spec, and makes their next table of it. Returns
@@ -475,11 +475,8 @@ mod tests {
         let index = rank.next;
         rank.follower.get_or_insert_with(|| {
             let tables = rank.kept.clone().map(|kept| kept.tables).filter(|tables| tables.last().what.is_some());
-            let joining = Joining {
-                bundles: Wanted::Follow(None),
-                tables: Wanted::Follow(tables),
-                steered: Some(steered(0)),
-            };
+            let joining =
+                Joining { bundles: Wanted::Follow(None), tables: Wanted::Follow(tables), steered: Some(steered(0)) };
             followers.join(key(1), 0, index, joining, bundle.clone())
         });
         (index..end).map(|_| rank.step(followers, 0, bundle, 9).1).collect()
@@ -516,11 +513,8 @@ mod tests {
         let (shop, followers) = (Shop::new(), Followers::default());
         let bundle = shop.bundle(0);
         for spec in 0..40 {
-            let joining = Joining {
-                bundles: Wanted::Follow(None),
-                tables: Wanted::Follow(None),
-                steered: Some(steered(0)),
-            };
+            let joining =
+                Joining { bundles: Wanted::Follow(None), tables: Wanted::Follow(None), steered: Some(steered(0)) };
             let key = GroupKey { spec: [spec; 32], ..key(1) };
             drop(followers.join(key, 0, 0, joining, bundle.clone()));
         }

@@ -79,12 +79,7 @@ pub(super) fn stream(served: &Served, request: v1::StreamRequest) -> Result<Aske
 }
 
 /// The class centres that a spec asks for: those it names, or else those of the bundle of batch `first`.
-fn centres(
-    served: &Served,
-    spec: &Spec,
-    bundles: &Wanted<Arc<Loaded>>,
-    first: u64,
-) -> Result<Option<Arc<Centres>>> {
+fn centres(served: &Served, spec: &Spec, bundles: &Wanted<Arc<Loaded>>, first: u64) -> Result<Option<Arc<Centres>>> {
     if !spec.asks_who_is_near() {
         return Ok(None);
     }

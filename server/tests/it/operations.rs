@@ -251,11 +251,8 @@ async fn trainers_beyond_the_bound_share_a_label() {
     let server = Running::ordinary().await;
     let mut client = server.client().await;
     for nth in 0..80 {
-        let report = v1::ReportRequest {
-            trainer: format!("trainer-{nth}"),
-            wait_seconds: vec![1.0],
-            ..Default::default()
-        };
+        let report =
+            v1::ReportRequest { trainer: format!("trainer-{nth}"), wait_seconds: vec![1.0], ..Default::default() };
         client.report(report).await.unwrap();
     }
     assert_eq!(server.metric(r#"lookalike_trainer_wait_seconds_count{trainer="(other)"}"#).await, 16.0);

@@ -176,7 +176,9 @@ async fn a_forged_table_is_refused() {
     assert!(refusal(vec![table(3, &[0, 2048, 1024, 1024, 1024, 1024])]).await.contains("found 0 for identity 0"));
     assert!(refusal(vec![table(3, &[u16::MAX; 6])]).await.contains("found 65535"));
     assert!(refusal(vec![table(3, &[2048; 6])]).await.contains("to sum to 6144 but for rounding, found 12288"));
-    assert!(refusal(vec![table(3, &even), table(3, &even)]).await.contains("ascending indices in the table of sampling"));
+    assert!(
+        refusal(vec![table(3, &even), table(3, &even)]).await.contains("ascending indices in the table of sampling")
+    );
     let many = (0..300).map(|n| table(n, &even)).collect();
     assert!(refusal(many).await.contains("at most 256 sampling tables"));
     let mut plain = asking(0, 1, closed(&[]));

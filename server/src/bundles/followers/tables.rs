@@ -1,9 +1,6 @@
 //! The sampling tables of a group: what was declared, what is reported, and when the next one is due.
 
-use super::{
-    Steered,
-    announced::Announced,
-};
+use super::{Steered, announced::Announced};
 use crate::{
     bundles::declared::{Declared, Entry},
     losses::Losses,
