@@ -155,7 +155,7 @@ impl BatchSource for Recorded {
         self.source.stopper()
     }
 
-    fn loss_recorder(&self) -> Option<Box<dyn Fn(&[u32], &[f32]) + Send>> {
+    fn loss_recorder(&self) -> Option<recognizer::LossRecorder> {
         self.source.loss_recorder()
     }
 

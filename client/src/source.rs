@@ -168,7 +168,7 @@ impl BatchSource for StreamSource {
         Some(Box::new(self.reader.wait_log().recorder()))
     }
 
-    fn loss_recorder(&self) -> Option<Box<dyn Fn(&[u32], &[f32]) + Send>> {
+    fn loss_recorder(&self) -> Option<recognizer::LossRecorder> {
         let StreamSettings { spec, trainer, tables, .. } = self.reader.settings();
         // Servers take losses of trainers with a name alone, and a replay needs none.
         if !matches!(spec.sampling, Sampling::ByLoss(_)) || trainer.is_empty() || *tables != TableChoice::Follow {

@@ -113,7 +113,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let framed = |stream: Vec<Of>| {
         let mut bytes = vec![0];
         for message in stream {
-            let message = v1::StreamResponse { message: Some(message), ..Default::default() }.encode_to_vec();
+            let message = v1::StreamResponse { message: Some(message) }.encode_to_vec();
             bytes.extend((message.len() as u16).to_le_bytes());
             bytes.extend(message);
         }

@@ -22,9 +22,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     /// The server's
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// A stream reader's
-    Train(Train),
+    Train(Box<Train>),
 }
 
 #[derive(Args)]

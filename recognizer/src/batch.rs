@@ -173,10 +173,13 @@ pub trait BatchSource: Send {
 
     /// Takes the class and the loss of each row after a training step, for a source that shows more of
     /// what is learned badly.
-    fn loss_recorder(&self) -> Option<Box<dyn Fn(&[u32], &[f32]) + Send>> {
+    fn loss_recorder(&self) -> Option<LossRecorder> {
         None
     }
 }
+
+/// What [`BatchSource::loss_recorder`] gives: it takes classes and losses of rows.
+pub type LossRecorder = Box<dyn Fn(&[u32], &[f32]) + Send>;
 
 /// What [`BatchSource::checkpoint_recorder`] gives.
 pub type CheckpointRecorder = Box<dyn Fn(&serde_json::Value) -> Result<(), SourceError> + Send>;

@@ -23,6 +23,7 @@ pub struct Moment {
 /// Something that happens to replicas or to the ways to them. What happens to trainers is in their
 /// plans.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields are what their names say")]
 pub enum Fault {
     /// A server is gone without a word, and comes back with what is on its disk.
     Kill { replica: usize, down: Duration },
@@ -170,10 +171,11 @@ async fn strike(stage: Stage, number: usize, fault: Fault) {
             ledger.event("training out of reach", format!("training {training} for {time:?}"));
             network.part_host(training, time);
         }
-        Fault::Cut { nth, after } => match network.cut_one(nth, after) {
-            Some(host) => ledger.event("connection cut", format!("of host {host}, after {after} bytes")),
-            None => {}
-        },
+        Fault::Cut { nth, after } => {
+            if let Some(host) = network.cut_one(nth, after) {
+                ledger.event("connection cut", format!("of host {host}, after {after} bytes"));
+            }
+        }
         Fault::Slow { replica, latency, time } => {
             ledger.event("slow way", format!("to replica {replica}: {latency:?} for {time:?}"));
             network.slow(replica, latency);

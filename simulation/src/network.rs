@@ -202,11 +202,7 @@ impl Network {
         cut: &CancellationToken,
     ) {
         let mut chunk = vec![0; 1 << 15];
-        loop {
-            let count = match from.read(&mut chunk).await {
-                Ok(count @ 1..) => count,
-                _ => break,
-            };
+        while let Ok(count @ 1..) = from.read(&mut chunk).await {
             self.pass(host, replica).await;
             let left = *lock(cut_after);
             let passes = left.map_or(count, |left| left.min(count));

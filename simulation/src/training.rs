@@ -141,7 +141,7 @@ impl Training {
             index += 1;
             let step = millis(&mut self.draws, 0, self.plan.step.as_millis() as u64);
             tokio::time::sleep(step).await;
-            if index % self.plan.checkpoint_every == 0 {
+            if index.is_multiple_of(self.plan.checkpoint_every) {
                 self.save(readers[0].place());
             }
         }
@@ -275,7 +275,7 @@ impl Training {
             _ => false,
         };
         let known = known && !text.contains("this is a bug") && !self.world.moments.is_empty();
-        self.ledger.check(known || self.has_little_room(&error), || {
+        self.ledger.check(known || self.has_little_room(error), || {
             format!("training {} gave up without a reason: {text}", self.number)
         });
     }

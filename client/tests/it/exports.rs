@@ -57,7 +57,8 @@ fn a_folder_of_images_gives_the_stream_s_digests_and_opens_as_a_dataset() {
     let opened =
         Dataset::open(here.join("faces"), &OpenOptions { decode_all: true, ..OpenOptions::default() }).unwrap();
     assert_eq!(opened.report().lines(), Vec::<String>::new(), "nothing is set aside");
-    let mut source = try_connect(client::StreamSettings { end: Some(10), ..settings(&[url.clone()], 7) }).unwrap();
+    let mut source =
+        try_connect(client::StreamSettings { end: Some(10), ..settings(std::slice::from_ref(&url), 7) }).unwrap();
     let names = fs::read_to_string(here.join("faces/classes.txt")).unwrap();
     let names: Vec<&str> = names.lines().collect();
     assert_eq!(names.len(), 12);

@@ -53,6 +53,7 @@ proptest! {
                 plan_version: 3,
             },
             takeovers: if follows { vec![Takeover { first: 9, bundle: "c".repeat(64) }] } else { Vec::new() },
+            tables: Vec::new(),
             next: 12,
             spec,
         };

@@ -117,7 +117,7 @@ fn a_table_that_is_not_what_it_is_called_is_refused() {
     let server = Running::ordinary();
     let between = Between::start(&server, |message| {
         if let Message::Table(table) = message {
-            table.weights = vec![0, 4].repeat(6).into();
+            table.weights = [0, 4].repeat(6).into();
         }
     });
     let mut source = try_connect(by_loss(&[between.url()])).unwrap();

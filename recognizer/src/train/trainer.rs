@@ -5,7 +5,7 @@ use super::config::{Loss, TrainConfig};
 use super::dropout;
 use super::row_losses::row_losses;
 use super::targets::Targets;
-use crate::batch::Batch;
+use crate::batch::{Batch, LossRecorder};
 use crate::card::NETWORK;
 use crate::error::{Error, Result};
 use candle_core::backprop::GradStore;
@@ -33,12 +33,10 @@ pub struct Trainer {
     steps: u64,
     images_seen: u64,
     /// Told the class and the loss of each row of a step.
-    record_losses: Option<RecordLosses>,
+    record_losses: Option<LossRecorder>,
     /// Whether the last update was left unfinished, so that the state is of no step at all.
     torn: bool,
 }
-
-type RecordLosses = Box<dyn Fn(&[u32], &[f32]) + Send>;
 
 /// What one step measured, before its update.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,7 +85,7 @@ impl Trainer {
     }
 
     /// From now on, tells `record` the class and the cross-entropy of each row of a step.
-    pub fn record_losses(&mut self, record: RecordLosses) {
+    pub fn record_losses(&mut self, record: LossRecorder) {
         self.record_losses = Some(record);
     }
 

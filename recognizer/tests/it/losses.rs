@@ -79,7 +79,7 @@ fn a_mixture_is_drawn_to_the_mixture_of_centres_and_moves_each_by_its_part() {
     let mut centres = Centres::new(3, 5);
     centres.update(&random(&[4, 5], 1).unwrap(), &Targets::hard(&[0, 1, 1, 2]), 0.5).unwrap();
     let features = random(&[4, 5], 2).unwrap();
-    check_gradients(&[features.clone()], |inputs| centres.loss(&inputs[0], &mixed())).unwrap();
+    check_gradients(std::slice::from_ref(&features), |inputs| centres.loss(&inputs[0], &mixed())).unwrap();
     let loss = |targets: &Targets| centres.loss(&features, targets).unwrap().to_scalar::<f64>().unwrap();
     let one = of(&[(1, &[(0, 1.0), (2, 0.0)]), (3, &[(1, 1.0)])]);
     assert!((loss(&one) - loss(&Targets::hard(&[2, 0, 1, 1]))).abs() < 1e-12);

@@ -87,7 +87,7 @@ impl BatchSource for Gratings {
         format!("gratings of {} kinds", self.classes)
     }
 
-    fn loss_recorder(&self) -> Option<Box<dyn Fn(&[u32], &[f32]) + Send>> {
+    fn loss_recorder(&self) -> Option<recognizer::LossRecorder> {
         let heard = self.heard.clone()?;
         Some(Box::new(move |classes, losses| heard.lock().unwrap().push((classes.to_vec(), losses.to_vec()))))
     }

@@ -16,6 +16,9 @@ use std::{
 /// of a few KiB; and numbers of nearest whose finds are kept.
 const KEPT: NonZeroUsize = NonZeroUsize::new(8).expect("above zero");
 
+/// What neighbours are looked for by: how many, and the digest of who is present.
+type Sought = (usize, [u8; 32]);
+
 /// The centre of each identity in class order: 256 numbers of length 1.
 #[derive(Debug)]
 pub struct Centres {
@@ -24,7 +27,7 @@ pub struct Centres {
     /// What the guard found out by these centres. It changes how soon an answer is there, and no answer.
     verdicts: Mutex<LruCache<String, Arc<Verdicts>>>,
     /// Whose neighbours were found by them: likewise.
-    neighbours: Mutex<LruCache<(usize, [u8; 32]), Arc<Found>>>,
+    neighbours: Mutex<LruCache<Sought, Arc<Found>>>,
 }
 
 impl Centres {

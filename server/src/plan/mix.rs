@@ -223,9 +223,7 @@ mod tests {
             let (begin, this) = (mixer.batch(last.index).before, mixer.batch(last.index + beyond));
             let alone = constant(last.mix, batch_size).batch(beyond);
             prop_assert_eq!(this.rows, alone.rows);
-            for source in 0..3 {
-                prop_assert_eq!(this.before[source], begin[source] + alone.before[source]);
-            }
+            prop_assert_eq!(this.before, std::array::from_fn(|source| begin[source] + alone.before[source]));
         }
     }
 

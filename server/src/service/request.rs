@@ -290,8 +290,11 @@ pub(super) fn faces(served: &Served, request: v1::SynthesizeRequest) -> Result<(
     Ok((request.faces.into_iter().enumerate().map(face).collect::<Result<_>>()?, channels, bundle))
 }
 
+/// Pixels of images.
+type Images = Vec<Arc<[u8]>>;
+
 /// Images to encode, as the bundle reads them.
-pub(super) fn images(served: &Served, request: v1::EncodeRequest) -> Result<(Vec<Arc<[u8]>>, Arc<Loaded>)> {
+pub(super) fn images(served: &Served, request: v1::EncodeRequest) -> Result<(Images, Arc<Loaded>)> {
     // A request is over before a newer bundle could take over.
     let bundle = match bundles(served, request.bundle, 0)?.declared() {
         Some(bundles) => bundles.last().what.clone(),

@@ -56,7 +56,7 @@ async fn every_metric_of_a_page_is_in_the_readme() {
     let mut named = request(1, 20, 3);
     named.trainer = "one".into();
     server.read(named).await.unwrap();
-    let report = v1::ReportRequest { trainer: "one".into(), wait_seconds: vec![0.5] };
+    let report = v1::ReportRequest { trainer: "one".into(), wait_seconds: vec![0.5], ..Default::default() };
     server.client().await.report(report).await.unwrap();
     assert!(server.read(request(1, 0, 1)).await.is_err());
     server.metric_becomes("lookalike_active_streams", 0.0).await;
