@@ -50,7 +50,7 @@ const MIB: usize = 1 << 20;
 pub const TARGETS: &[Target] = &[
     Target { name: "checkpoint", run: weights::checkpoint, seeds: weights::checkpoints, per_byte: 32, fixed: MIB },
     Target { name: "bundle", run: weights::bundle, seeds: weights::bundles, per_byte: 64, fixed: 64 * MIB },
-    Target { name: "legacy", run: weights::legacy, seeds: weights::legacies, per_byte: 64, fixed: MIB },
+    Target { name: "legacy", run: weights::legacy, seeds: weights::legacies, per_byte: 96, fixed: MIB },
     Target { name: "pickle", run: weights::pickle, seeds: weights::pickles, per_byte: 256, fixed: MIB },
     Target { name: "archive", run: faces::archive, seeds: faces::archives, per_byte: 64, fixed: 2 * MIB },
     Target { name: "image", run: faces::image, seeds: faces::images, per_byte: 64, fixed: 4 * MIB },

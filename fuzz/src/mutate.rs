@@ -21,6 +21,9 @@ pub fn mutate(input: &[u8], others: &[Vec<u8>], number: u64) -> Vec<u8> {
 pub fn swell(input: &[u8], number: u64) -> Vec<u8> {
     const LONG: usize = 1 << 19;
     let mut draws = Chance::new(1, "a piece that swells").at(number, 0);
+    if input.is_empty() {
+        return vec![0; LONG];
+    }
     let at = draws.below(input.len() as u64) as usize;
     let piece = &input[at..(at + 1 + draws.below(32) as usize).min(input.len())];
     [&input[..at], &piece.repeat(LONG / piece.len()), &input[at..]].concat()

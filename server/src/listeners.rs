@@ -20,6 +20,7 @@ use connection::{Address, Connection, Io};
 use std::{fmt, io, net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 use tls::Tls;
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
@@ -37,6 +38,10 @@ const MAX_HANDSHAKES: usize = 256;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long, and how many bytes more, one is listened to whose handshake failed [unit: bytes].
+const PARTING: Duration = Duration::from_secs(1);
+const MOST_HEARD: u64 = 64 << 10;
 
 /// Connections that wait until the server takes them up, which it does at once.
 const WAITING: usize = 16;
@@ -216,7 +221,7 @@ async fn accept(socket: Arc<Socket>, door: Arc<Door>, connections: mpsc::Sender<
                 let (acceptor, door, connections) = (tls.acceptor(), door.clone(), connections.clone());
                 tokio::spawn(async move {
                     let shaken = tokio::select! {
-                        shaken = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)) => shaken,
+                        shaken = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream).into_fallible()) => shaken,
                         () = connections.closed() => return,
                     };
                     drop(turn);
@@ -224,7 +229,10 @@ async fn accept(socket: Arc<Socket>, door: Arc<Door>, connections: mpsc::Sender<
                         Ok(Ok(stream)) => {
                             door.enter(Box::new(stream), Address::Tcp(address), place, &connections).await;
                         }
-                        Ok(Err(error)) => door.refuse("handshake", &error.to_string()),
+                        Ok(Err((error, stream))) => {
+                            door.refuse("handshake", &error.to_string());
+                            part(stream).await;
+                        }
                         Err(_) => door.refuse("slow", "the handshake took too long"),
                     }
                 });
@@ -242,6 +250,17 @@ async fn accept(socket: Arc<Socket>, door: Arc<Door>, connections: mpsc::Sender<
             }
         }
     }
+}
+
+/// Ends a connection whose handshake failed. The other end may have begun to speak; closed over words
+/// unread, the connection is reset, and with it goes the alert that says why.
+async fn part(mut stream: TcpStream) {
+    let heard = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(MOST_HEARD), &mut tokio::io::sink()).await
+    };
+    // Whichever way it ends, it has ended.
+    let _ = tokio::time::timeout(PARTING, heard).await;
 }
 
 impl Door {

@@ -4,8 +4,8 @@
 //! The streams of one spec and one trainer's name may be the ranks that share each batch, so a newer
 //! bundle, or another table, takes over at one index for all of them: the first that none has begun, and
 //! only while all ranks are there. Where one is missing, nobody here knows how far it came with what they
-//! have, with another server or before this one started. What was declared is kept for as long as one of them is there, so that a rank that joins late, or
-//! comes back, changes where the others did. Tables and losses are kept longer, so that a trainer that
+//! have, with another server or before this one started. What was declared is kept for as long as one of
+//! them is there, so that a rank that joins late, or comes back, changes where the others did. Tables and losses are kept longer, so that a trainer that
 //! was killed, and goes on at its checkpoint, comes to the same batches again.
 
 mod announced;
@@ -206,7 +206,7 @@ impl Follower {
         if let Some(announced) = group.bundles.as_mut().filter(|_| self.follows_bundles) {
             news.extend(announced.tell(bundles, index).into_iter().map(News::Bundle));
             if complete && !Weak::<Loaded>::same(&bundles.last().what, newest) {
-                let first = earliest.max(announced.end()).max(bundles.last().first + 1);
+                let first = earliest.max(announced.free()).max(bundles.last().first + 1);
                 announced.declare(&Entry { first, what: newest.clone() });
                 news.extend(announced.tell(bundles, index).into_iter().map(News::Bundle));
             }
@@ -456,7 +456,8 @@ mod tests {
             prop_assert!(firsts.windows(2).all(|pair| pair[1] >= pair[0] + 5), "{firsts:?}");
             // Left alone, everybody comes to the newest.
             let newest = bundles[bundles.len() - 1].clone();
-            let end = ranks.iter().map(|rank| rank.next).max().unwrap_or(0) + 2;
+            // Each bundle that was declared takes an index of its own.
+            let end = ranks.iter().map(|rank| rank.next).max().unwrap_or(0) + bundles.len() as u64 + 2;
             for (number, rank) in (0..).zip(&mut ranks) {
                 rank.join(&followers, number, &newest, most);
             }
@@ -541,9 +542,10 @@ mod tests {
         assert!(first.advance(17, &new).is_empty());
         let mut second = join(1, 21);
         let news = first.advance(18, &new);
-        assert_eq!(news.iter().map(News::first).collect::<Vec<_>>(), [21, 21]);
+        // The second one's reader was told that batch 21 has no table.
+        assert_eq!(news.iter().map(News::first).collect::<Vec<_>>(), [21, 22]);
         assert_eq!(second.advance(21, &new).len(), 2, "it is told what was declared");
         assert_eq!(second.course().bundles.at(21).digest(), new.digest());
-        assert!(second.course().tables.at(21).is_some());
+        assert!(second.course().tables.at(21).is_none() && second.course().tables.at(22).is_some());
     }
 }

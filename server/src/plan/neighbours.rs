@@ -14,10 +14,7 @@ use super::{
 };
 use lru::LruCache;
 use nets::chance::{Chance, Permutation};
-use std::{
-    num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Neighbours kept of one kind, all anchors together: 16 MiB of them.
 const KEPT: usize = 1 << 22;
@@ -37,12 +34,21 @@ pub struct Neighbours {
 
 /// The nearest of each anchor that was asked for, shared by all streams that ask for as many of them.
 #[derive(Debug)]
-pub(super) struct Found(Mutex<LruCache<u32, Arc<[u32]>>>);
+pub(super) struct Found {
+    nearest: Mutex<LruCache<u32, Arc<[u32]>>>,
+    /// Anchors that are kept.
+    most: usize,
+}
 
 impl Found {
     /// Of so many nearest; none are found yet.
     pub(super) fn new(count: usize) -> Self {
-        Self(Mutex::new(LruCache::new(NonZeroUsize::new(KEPT / count.max(1)).unwrap_or(NonZeroUsize::MIN))))
+        // A cache with a bound of its own would take the memory of all of them at once.
+        Self { nearest: Mutex::new(LruCache::unbounded()), most: (KEPT / count.max(1)).max(1) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LruCache<u32, Arc<[u32]>>> {
+        self.nearest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -117,8 +123,7 @@ impl Neighbours {
     /// The nearest identities that have images, the nearest first; of two as near, the first in class
     /// order.
     pub(super) fn nearest(&self, anchor: u32) -> Arc<[u32]> {
-        let known = |found: &Found| found.0.lock().unwrap_or_else(PoisonError::into_inner).get(&anchor).cloned();
-        if let Some(known) = known(&self.found) {
+        if let Some(known) = self.found.lock().get(&anchor).cloned() {
             return known;
         }
         // Whoever else asks meanwhile finds the same.
@@ -133,7 +138,11 @@ impl Neighbours {
         }
         others.sort_unstable_by(nearer);
         let nearest: Arc<[u32]> = others.into_iter().map(|(_, identity)| identity).collect();
-        self.found.0.lock().unwrap_or_else(PoisonError::into_inner).put(anchor, nearest.clone());
+        let mut found = self.found.lock();
+        found.put(anchor, nearest.clone());
+        if found.len() > self.found.most {
+            found.pop_lru();
+        }
         nearest
     }
 }

@@ -148,6 +148,7 @@ fn the_container_starts_the_server_and_the_server_only() {
     // The command that its first lines teach.
     let taught = file.lines().take_while(|line| line.starts_with('#')).map(|line| line.trim_start_matches(['#', ' ']));
     let taught = taught.collect::<Vec<_>>().join(" ").replace('\\', " ");
+    let taught = taught.split_whitespace().collect::<Vec<_>>().join(" ");
     let (_, taught) = taught.split_once("lookalike-server serve").expect("a command");
     let (taught, _) = taught.split_once("It ends").expect("and what comes then");
     let arguments = std::iter::once("serve").chain(taught.split_whitespace()).map(str::to_owned);

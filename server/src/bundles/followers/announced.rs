@@ -76,11 +76,13 @@ pub(super) struct Announced<K> {
     declared: Vec<(u64, K)>,
     /// How many are kept, for ranks that come back to an earlier batch.
     most: usize,
+    /// Up to here some member's own table says who makes the batches, and its reader was told so.
+    told: u64,
 }
 
 impl<K: Kept> Announced<K> {
     pub(super) fn new(since: u64, begun_with: &K::Held, most: usize) -> Self {
-        Self { since, begun_with: K::of(begun_with), declared: Vec::new(), most }
+        Self { since, begun_with: K::of(begun_with), declared: Vec::new(), most, told: 0 }
     }
 
     /// Whether a stream that has `held` at an index is one of those to whom this was declared; it may not
@@ -104,7 +106,13 @@ impl<K: Kept> Announced<K> {
         let declared = table.entries().iter().filter(|entry| entry.first > 0 && K::is_something(&entry.what));
         declared.for_each(|entry| self.declare(entry));
         self.tell(&mut table, index);
+        self.told = self.told.max(table.last().first.saturating_add(1));
         table
+    }
+
+    /// The first index for which something new may be declared.
+    pub(super) fn free(&self) -> u64 {
+        self.end().max(self.told)
     }
 
     /// The first index for which nothing is declared yet.

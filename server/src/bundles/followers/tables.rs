@@ -49,7 +49,7 @@ impl Tables {
         let last = known.last();
         let begun = if last.what.is_some() { last.first } else { 0 };
         let latest = begun.max(self.announced.end().saturating_sub(1));
-        let first = earliest.max(self.announced.end()).max(last.first + 1);
+        let first = earliest.max(self.announced.free()).max(last.first + 1);
         if first < latest.saturating_add(self.interval) || self.had >= self.most {
             return;
         }
