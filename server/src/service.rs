@@ -143,13 +143,22 @@ impl Service {
         }
     }
 
-    async fn synthesize_faces(&self, request: Request<v1::SynthesizeRequest>) -> Result<v1::SynthesizeResponse> {
+    /// Whose turn it is to have single images made or encoded, and a place among those who have that now.
+    fn admit_images(
+        &self,
+        extensions: &tonic::Extensions,
+        trainer: &str,
+    ) -> Result<(Turn, tokio::sync::SemaphorePermit<'_>)> {
         self.available()?;
+        let caller = Caller::of(extensions);
+        let turn = self.turn(caller.trainer(request::trainer(trainer)?)?);
+        let busy = |_| Error::Busy { what: "syntheses at once", limit: MAX_SYNTHESES };
+        Ok((turn, self.served.syntheses.try_acquire().map_err(busy)?))
+    }
+
+    async fn synthesize_faces(&self, request: Request<v1::SynthesizeRequest>) -> Result<v1::SynthesizeResponse> {
         let (_, extensions, request) = request.into_parts();
-        let caller = Caller::of(&extensions);
-        let turn = self.turn(caller.trainer(request::trainer(&request.trainer)?)?);
-        let busy = || Error::Busy { what: "syntheses at once", limit: MAX_SYNTHESES };
-        let _permit = self.served.syntheses.try_acquire().map_err(|_| busy())?;
+        let (turn, _place) = self.admit_images(&extensions, &request.trainer)?;
         let served = self.served.clone();
         let read = move || -> Result<(Vec<Face>, usize, Arc<Loaded>)> {
             let (faces, channels, bundle) = request::faces(&served, request)?;
@@ -172,12 +181,8 @@ impl Service {
     }
 
     async fn encode_images(&self, request: Request<v1::EncodeRequest>) -> Result<v1::EncodeResponse> {
-        self.available()?;
         let (_, extensions, request) = request.into_parts();
-        let caller = Caller::of(&extensions);
-        let turn = self.turn(caller.trainer(request::trainer(&request.trainer)?)?);
-        let busy = || Error::Busy { what: "syntheses at once", limit: MAX_SYNTHESES };
-        let _permit = self.served.syntheses.try_acquire().map_err(|_| busy())?;
+        let (turn, _place) = self.admit_images(&extensions, &request.trainer)?;
         let served = self.served.clone();
         let (images, bundle) = self.served.makers.run(move || request::images(&served, request)).await?;
         let encodings = bundle.weights.encode(turn.clone(), images.clone()).await?;
