@@ -71,6 +71,7 @@ async fn ask(settings: &StreamSettings, server: usize, place: Option<&Place>) ->
         Ok(stream) => stream.into_inner(),
         Err(failure) => {
             let expected = place.map(|place| place.origin_of_next().bundle);
+            let failure = url.at_first(&settings.access, failure);
             return Err(explained(&mut client, failure, expected.as_deref()).await);
         }
     };

@@ -16,6 +16,7 @@ use proto::v1::{self, stream_response::Message};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How long a header may take.
@@ -26,6 +27,8 @@ pub(crate) const BATCH: Duration = Duration::from_secs(300);
 pub(crate) const ROW: Duration = Duration::from_secs(2);
 /// How often waits are reported.
 const REPORT: Duration = Duration::from_secs(10);
+/// How long a report may wait for its answer, which tells nothing.
+const REPORT_ANSWER: Duration = Duration::from_secs(30);
 
 /// A batch, and the stream that it came from.
 pub(crate) struct Fetched {
@@ -127,6 +130,7 @@ impl Fetch {
         let limit = BATCH + ROW * settings.spec.batch_size;
         let first = self.next;
         let (mut reported, mut unreported) = (Instant::now(), 0);
+        let mut reporting: Option<JoinHandle<()>> = None;
         loop {
             let message = within(limit, stream.message()).await?;
             let batch = match message.and_then(|message| message.message) {
@@ -177,9 +181,11 @@ impl Fetch {
             }
             let ended = until == Some(self.next);
             unreported += 1;
-            if ended || reported.elapsed() >= REPORT || self.is_table_near(unreported) {
+            let due = reported.elapsed() >= REPORT || self.is_table_near(unreported);
+            // One at a time: what a slow one leaves is in the next.
+            if ended || due && reporting.as_ref().is_none_or(JoinHandle::is_finished) {
                 (reported, unreported) = (Instant::now(), 0);
-                tokio::spawn(report(client.clone(), self.report()));
+                reporting = Some(tokio::spawn(report(client.clone(), self.report())));
             }
         }
     }
@@ -297,6 +303,6 @@ impl Fetch {
 /// that was declared depends on its arrival.
 async fn report(mut client: Client, report: v1::ReportRequest) {
     if !(report.wait_seconds.is_empty() && report.identities.is_empty()) {
-        let _ = client.report(report).await;
+        let _ = tokio::time::timeout(REPORT_ANSWER, client.report(report)).await;
     }
 }

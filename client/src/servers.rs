@@ -96,6 +96,9 @@ pub trait Connect: std::fmt::Debug + Send + Sync {
 /// A pipe to a server that is being opened.
 pub type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Pipe>>> + Send>>;
 
+/// What is left of a connection that the other end closed.
+const CLOSED: &str = "connection closed";
+
 /// What a connection is spoken over.
 pub trait Pipe: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -148,6 +151,18 @@ impl ServerUrl {
         let channel = connected.map_err(wrong)?;
         let client = AugmentClient::with_interceptor(channel, bearer);
         Ok(client.max_decoding_message_size(limits::MAX_MESSAGE_BYTES))
+    }
+
+    /// A failure of the first question over a new connection. Servers judge certificates after the
+    /// handshake, and what they say of one that is missing may be lost with the connection.
+    pub(crate) fn at_first(&self, access: &Access, failure: Failure) -> Failure {
+        let shows_none = self.is_encrypted() && access.tls_cert.is_none();
+        match failure {
+            Failure::Passing(reason) if shows_none && reason == CLOSED => Failure::Passing(format!(
+                "{CLOSED} before it answered; if it asks for a certificate, show one with --tls-cert and --tls-key"
+            )),
+            failure => failure,
+        }
     }
 
     /// The name and port, where there is a name.

@@ -83,7 +83,7 @@ pub(crate) fn take_effect(tables: &mut Vec<TableTakeover>, declared: TableTakeov
     if tables.contains(&declared) {
         return Ok(());
     }
-    let least = tables.last().map_or(next, |last| next.max(last.first + 1));
+    let least = tables.last().map_or(next, |last| next.max(last.first.saturating_add(1)));
     if !(least..=crate::check::MAX_INDEX).contains(&declared.first) {
         let found = declared.first;
         return Err(format!(

@@ -29,36 +29,47 @@ impl Augmentation {
     /// # Panics
     /// When the length doesn't fit the channels: this is a bug of the caller.
     pub fn apply(&self, pixels: &mut [u8], channels: usize, draws: &mut Draws) {
+        let original = pixels.to_vec();
+        self.copy(&original, pixels, channels, draws);
+    }
+
+    /// As [`apply`](Self::apply), from one image to another, in one pass.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn copy(&self, from: &[u8], to: &mut [u8], channels: usize, draws: &mut Draws) {
         let reach = u64::from(self.shift.min(IMAGE_SIZE as u8 - 1));
         let flip = draws.chance(0.5) && self.flip;
         let right = draws.below(2 * reach + 1) as isize - reach as isize;
         let down = draws.below(2 * reach + 1) as isize - reach as isize;
-        move_pixels(pixels, channels, flip, right, down);
+        copy_moved(from, to, channels, flip, right, down);
     }
 }
 
-/// Mirrors first, then shifts: target `(x, y)` shows what was at `(x - right, y - down)`.
-fn move_pixels(pixels: &mut [u8], channels: usize, flip: bool, right: isize, down: isize) {
-    assert_eq!(pixels.len(), IMAGE_SIZE * IMAGE_SIZE * channels, "an image of {channels} channels: this is a bug");
+/// Mirrors first, then shifts: target `(x, y)` shows what is at `(x - right, y - down)`.
+fn copy_moved(from: &[u8], to: &mut [u8], channels: usize, flip: bool, right: isize, down: isize) {
+    let bytes = IMAGE_SIZE * IMAGE_SIZE * channels;
+    assert!(from.len() == bytes && to.len() == bytes, "images of {channels} channels: this is a bug");
     match channels {
-        _ if (flip, right, down) == (false, 0, 0) => {}
-        1 => move_rows(pixels.as_chunks_mut::<1>().0, flip, right, down),
-        3 => move_rows(pixels.as_chunks_mut::<3>().0, flip, right, down),
+        _ if (flip, right, down) == (false, 0, 0) => to.copy_from_slice(from),
+        1 => copy_rows(from.as_chunks::<1>().0, to.as_chunks_mut::<1>().0, flip, right, down),
+        3 => copy_rows(from.as_chunks::<3>().0, to.as_chunks_mut::<3>().0, flip, right, down),
         _ => unreachable!("images have 1 or 3 channels: this is a bug"),
     }
 }
 
 /// Whole rows at a time: this runs for every row of every batch, also where rows are only copied.
-fn move_rows<const C: usize>(pixels: &mut [[u8; C]], flip: bool, right: isize, down: isize) {
-    let original = pixels.to_vec();
+fn copy_rows<const C: usize>(from: &[[u8; C]], to: &mut [[u8; C]], flip: bool, right: isize, down: isize) {
     let last = IMAGE_SIZE as isize - 1;
     let shift = right.unsigned_abs();
-    let mut row = [[0u8; C]; IMAGE_SIZE];
-    for (y, target) in (0..).zip(pixels.chunks_exact_mut(IMAGE_SIZE)) {
-        let from = (y - down).clamp(0, last) as usize * IMAGE_SIZE;
-        row.copy_from_slice(&original[from..from + IMAGE_SIZE]);
+    let mut mirrored = [[0u8; C]; IMAGE_SIZE];
+    for (y, target) in (0..).zip(to.chunks_exact_mut(IMAGE_SIZE)) {
+        let start = (y - down).clamp(0, last) as usize * IMAGE_SIZE;
+        let mut row = &from[start..start + IMAGE_SIZE];
         if flip {
-            row.reverse();
+            mirrored.copy_from_slice(row);
+            mirrored.reverse();
+            row = &mirrored;
         }
         if right >= 0 {
             target[..shift].fill(row[0]);

@@ -40,7 +40,9 @@ impl Image {
         if self.channels == 1 {
             return self.clone();
         }
-        Self { channels: 1, pixels: self.pixels.chunks_exact(3).map(|rgb| grey([rgb[0], rgb[1], rgb[2]])).collect() }
+        let mut pixels = vec![0; self.pixels.len() / 3];
+        to_grey(&self.pixels, &mut pixels);
+        Self { channels: 1, pixels }
     }
 
     /// The image in 1 or 3 channels; grey becomes RGB of three equal values.
@@ -72,6 +74,13 @@ impl Image {
         encoder
             .write_image(&self.pixels, IMAGE_SIZE as u32, IMAGE_SIZE as u32, colour)
             .expect("an image of known size encodes into memory; a failure is a bug");
+    }
+}
+
+/// Grey of RGB pixels, as [`Image::to_grey`] makes it; the target has a byte for each three.
+pub fn to_grey(rgb: &[u8], target: &mut [u8]) {
+    for (target, rgb) in target.iter_mut().zip(rgb.as_chunks::<3>().0) {
+        *target = grey(*rgb);
     }
 }
 

@@ -38,6 +38,6 @@ mod source;
 
 pub use decode::Flaw;
 pub use error::{Error, Result};
-pub use image::Image;
+pub use image::{Image, to_grey};
 pub use report::{Reason, Report, SetAside};
 pub use set::{Dataset, Identity, OpenOptions};

@@ -147,6 +147,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
             ..spec(Rule::ByIdentity(v1::ByIdentity {}), prior(0.0))
         },
         spec(Rule::Neighbours(v1::Neighbours { identities: 4, images: 2, neighbours: 3, group: 2 }), prior(1.0)),
+        // Four thousand million blended people, of whom none is shown.
+        v1::StreamSpec {
+            mix: Some(v1::Mix { real: 1.0, ..Default::default() }),
+            blending: Some(v1::Blending { count: u32::MAX, max_similarity: 0.5, ..Default::default() }),
+            ..spec(Rule::Neighbours(v1::Neighbours { identities: 4, images: 2, neighbours: 3, group: 2 }), prior(1.0))
+        },
     ];
     let manifest =
         v1::ManifestRequest { spec: Some(specs[0].clone()), first_class: 3, count: 20, ..Default::default() };
@@ -156,6 +162,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         Some(Policy::Pin("b".repeat(64))),
         Some(Policy::Follow(v1::Follow { declared: vec![takeover(0), takeover(9)], closed: true })),
         Some(Policy::Follow(v1::Follow { declared: vec![], closed: false })),
+        None,
         None,
         None,
         None,

@@ -101,6 +101,8 @@ def image(case, batch, size, channels, grey=False):
 class Weights:
     """Variables by name in the program's layout, handed out in torch's."""
 
+    classes = CLASSES
+
     def __init__(self, case):
         self.case = case
         self.leaves = {}
@@ -126,6 +128,12 @@ class Weights:
         """A matrix over a flattened map, torch's flattening being (channel, h, w)."""
         leaf = self.leaf(name, outputs, size * size * channels)
         return leaf.reshape(outputs, size, size, channels).permute(0, 3, 1, 2).reshape(outputs, -1)
+
+    def to_map(self, name, channels, size, inputs=None):
+        """A matrix that gives a flattened map, or its bias."""
+        leaf = self.leaf(name, size * size * channels, *([] if inputs is None else [inputs]))
+        positions_last = leaf.reshape(size, size, channels, -1).permute(2, 0, 1, 3)
+        return positions_last.reshape(leaf.shape)
 
 
 # The networks.
@@ -157,11 +165,8 @@ def encoder(w, x, divisor, pooled):
 def generator(w, z, c, divisor, channels):
     """A 2x2 start, six deconvolutions that double."""
     widths = [width // divisor for width in (512, 512, 512, 256, 128, 64)]
-    rows = 4 * widths[0]
-    # The start's rows are positions of a (2, 2, channel) map.
-    to_torch = lambda t: t.reshape(2, 2, widths[0], -1).permute(2, 0, 1, 3).reshape(rows, -1)
-    weight = to_torch(w.matrix("start.weight", rows, LATENT + CLASSES))
-    bias = to_torch(w.vector("start.bias", rows)).reshape(rows)
+    weight = w.to_map("start.weight", widths[0], 2, LATENT + c.shape[1])
+    bias = w.to_map("start.bias", widths[0], 2)
     h = F.relu(F.linear(torch.cat([z, c], 1), weight, bias)).reshape(-1, widths[0], 2, 2)
     for nth in range(1, 6):
         i, o = widths[nth - 1], widths[nth]
@@ -182,7 +187,7 @@ def discriminator(w, x, divisor, cap):
         h = F.leaky_relu(F.conv2d(h, weight, bias, stride=2, padding=1), 0.01)
         features.append(h)
     src = F.conv2d(h, w.filters("src.weight", 1, h.shape[1], 3), padding=1)
-    cls = F.conv2d(h, w.filters("cls.weight", CLASSES, h.shape[1], h.shape[2]))
+    cls = F.conv2d(h, w.filters("cls.weight", w.classes, h.shape[1], h.shape[2]))
     outputs = {"src": src, "cls": cls.flatten(1)}
     return outputs | {f"features.{nth}": feature for nth, feature in enumerate(features[-3:])}
 
@@ -227,12 +232,12 @@ def light_cnn(w, x, divisor, kind):
     flat, channels = h.flatten(1), h.shape[1]
     if kind == "lightcnn-29v2":
         feature = F.linear(flat, w.from_map("fc.weight", 256, channels, 8), w.vector("fc.bias", 256))
-        logits = F.linear(feature, w.matrix("fc2.weight", CLASSES, 256))
+        logits = F.linear(feature, w.matrix("fc2.weight", w.classes, 256))
     else:
         stem = "fc1.filter" if kind == "lightcnn-9" else "fc.filter"
         weight, bias = w.from_map(f"{stem}.weight", 512, channels, 8), w.vector(f"{stem}.bias", 512)
         feature = max_feature_map(F.linear(flat, weight, bias))
-        logits = F.linear(feature, w.matrix("fc2.weight", CLASSES, 256), w.vector("fc2.bias", CLASSES))
+        logits = F.linear(feature, w.matrix("fc2.weight", w.classes, 256), w.vector("fc2.bias", w.classes))
     return {"feature": feature, "logits": logits}
 
 

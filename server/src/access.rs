@@ -82,6 +82,11 @@ impl Access {
         Some(self.tokens.clone()? as Arc<dyn Credentials>)
     }
 
+    /// Whether calls need a token. Health checks never do, so they don't show who is at the other end.
+    pub(crate) fn asks_tokens(&self) -> bool {
+        self.tokens.is_some()
+    }
+
     /// Lets a call through, or says why not. `authorization` is the header of that name.
     ///
     /// # Errors
@@ -140,8 +145,10 @@ impl Credentials for TokenFile {
     }
 
     fn reread(&self) -> Result<()> {
-        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
-        *tokens = Arc::new(read(&self.files, &tokens)?);
+        // Calls go on by the old ones while the disk is slow.
+        let before = self.tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let tokens = Arc::new(read(&self.files, &before)?);
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
         Ok(())
     }
 }

@@ -104,9 +104,14 @@ pub fn pixels(spec: &Spec, index: u64, rows: &[Row], images: &[&[u8]], bundle_ch
     let augmentation = if spec.augmented { augment::STANDARD } else { augment::NONE };
     let mut buffer = vec![0u8; rows.len() * to];
     buffer.par_chunks_exact_mut(to).zip(rows).zip(images).try_for_each(|((target, row), image)| -> Result<()> {
-        convert(image, bundle_channels, target, spec.channels)?;
-        // Shifts and flips move whole pixels, so they may as well follow the conversion.
-        augmentation.apply(target, spec.channels, &mut chance.at(index, row.number.into()));
+        let draws = &mut chance.at(index, row.number.into());
+        if bundle_channels == spec.channels {
+            augmentation.copy(image, target, spec.channels, draws);
+        } else {
+            // Shifts and flips move whole pixels, so they may as well follow the conversion.
+            convert(image, bundle_channels, target, spec.channels)?;
+            augmentation.apply(target, spec.channels, draws);
+        }
         Ok(())
     })?;
     Ok(buffer.into())
@@ -114,12 +119,10 @@ pub fn pixels(spec: &Spec, index: u64, rows: &[Row], images: &[&[u8]], bundle_ch
 
 /// Copies an image into as many channels or fewer.
 pub(crate) fn convert(image: &[u8], from: usize, target: &mut [u8], to: usize) -> Result<()> {
-    if from == to {
-        target.copy_from_slice(image);
-        return Ok(());
+    match (from, to) {
+        _ if from == to => target.copy_from_slice(image),
+        (3, 1) => dataset::to_grey(image, target),
+        _ => return Err(Error::Bug(format!("cannot convert {from} channels to {to}"))),
     }
-    let image = dataset::Image::new(from, image.to_vec()).filter(|_| to == 1);
-    let grey = image.ok_or_else(|| Error::Bug(format!("cannot convert {from} channels to {to}")))?.to_grey();
-    target.copy_from_slice(grey.pixels());
     Ok(())
 }

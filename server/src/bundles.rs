@@ -146,29 +146,42 @@ impl Bundles {
         self.former().find(digest, held.iter().map(|bundle| &bundle.centres))
     }
 
-    /// Lets go of the oldest bundle that no stream needs, when there is no room for another one.
+    /// Whether there is room for another one, or could be: nothing is let go of for one that may yet be
+    /// refused.
     ///
     /// # Errors
-    /// [`Error::Busy`] when all of them are needed.
-    pub(crate) fn make_room(&self) -> Result<()> {
+    /// [`Error::Busy`] when streams need all of them.
+    pub(crate) fn has_room(&self) -> Result<()> {
+        let held = self.held();
+        if held.len() < self.most { Ok(()) } else { self.unneeded(&held).map(drop) }
+    }
+
+    /// Makes a bundle the newest, whether or not it is held already. Without room for another one, the
+    /// oldest that no stream needs makes it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when streams need all of them; nothing has changed then.
+    pub(crate) fn promote(&self, bundle: Arc<Loaded>) -> Result<()> {
         let mut held = self.held();
-        while held.len() >= self.most {
-            // Streams, and what they have in the making, hold a bundle by another count of the same.
-            let unneeded = held.iter().rposition(|bundle| Arc::strong_count(bundle) == 1).filter(|&nth| nth > 0);
-            let Some(nth) = unneeded else {
-                return Err(Error::Busy { what: "bundles that streams need", limit: self.most });
-            };
-            held.remove(nth);
+        match held.iter().position(|other| other.digest() == bundle.digest()) {
+            Some(nth) => drop(held.remove(nth)),
+            None if held.len() >= self.most => {
+                let nth = self.unneeded(&held)?;
+                held.remove(nth);
+            }
+            None => {}
         }
+        held.insert(0, bundle.clone());
+        drop(held);
+        self.former().keep(&bundle.centres);
         Ok(())
     }
 
-    /// Makes a bundle the newest, whether or not it is held already.
-    pub(crate) fn promote(&self, bundle: Arc<Loaded>) {
-        self.former().keep(&bundle.centres);
-        let mut held = self.held();
-        held.retain(|other| other.digest() != bundle.digest());
-        held.insert(0, bundle);
+    /// Which one could make room: the oldest that no stream needs, and not the newest.
+    fn unneeded(&self, held: &[Arc<Loaded>]) -> Result<usize> {
+        // Streams, and what they have in the making, hold a bundle by another count of the same.
+        let unneeded = held.iter().rposition(|bundle| Arc::strong_count(bundle) == 1).filter(|&nth| nth > 0);
+        unneeded.ok_or(Error::Busy { what: "bundles that streams need", limit: self.most })
     }
 
     fn former(&self) -> MutexGuard<'_, Former> {

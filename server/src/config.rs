@@ -83,7 +83,7 @@ pub struct Config {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = within(1..=65_536), help_heading = "Serving")]
     pub max_streams: usize,
 
-    /// Streams of one trainer sent at once; further ones are refused
+    /// Streams of one trainer sent at once; further ones are refused. Each unnamed stream counts as a trainer of its own
     // The ranks of one training share its name.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = within(1..=65_536), help_heading = "Serving")]
     pub max_streams_per_trainer: usize,
@@ -92,7 +92,7 @@ pub struct Config {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = within(1..=65_536), help_heading = "Serving")]
     pub max_pending: usize,
 
-    /// Shares of the generator by trainer's name, where they aren't 1: while all wait, one with 2 gets twice as many images
+    /// Shares of the generator by trainer's name, where they aren't 1: while all wait, one with 2 gets twice as many generated images
     #[arg(long, value_name = "NAME=SHARE", value_delimiter = ',', help_heading = "Serving")]
     pub share: Vec<Share>,
 

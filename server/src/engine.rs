@@ -17,6 +17,7 @@ use crate::{
     telemetry::Telemetry,
     workers::{Work, Workers},
 };
+use bytes::Bytes;
 use nets::{FEATURE, LATENT, pixels::IMAGE_SIZE};
 use std::{
     collections::BTreeMap,
@@ -151,8 +152,8 @@ fn compute(seats: &mut BTreeMap<Seat, Seated>, tile: Tile, telemetry: &Telemetry
 
 /// The rows that a tile's computation gives.
 pub(crate) enum Computed {
-    /// Images, a row after the other.
-    Pixels(Vec<u8>),
+    /// Images, a row after the other, shared by all who get one of them.
+    Pixels(Bytes),
     /// Encodings or features, a row after the other.
     Vectors(Vec<f32>),
 }
@@ -163,7 +164,7 @@ fn rows(generator: &mut dyn RowGenerator, tile: &Tile) -> Result<Computed, Gener
         TileWork::Generate { latents, labels } => {
             let pixels = generator.generate(tile.rows, latents, labels)?;
             let found = pixels.len();
-            (Computed::Pixels(pixels), found, tile.rows * image)
+            (Computed::Pixels(pixels.into()), found, tile.rows * image)
         }
         TileWork::Encode { pixels } => {
             let encodings = generator.encode(tile.rows, pixels)?;

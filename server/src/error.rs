@@ -108,6 +108,9 @@ pub enum Error {
     /// New weights that are not served.
     #[error("the new bundle is refused and the one in use stays: {0}")]
     Refused(String),
+    /// A file of weights that can't be read.
+    #[error("the new bundle can't be read and the one in use stays: {0}")]
+    Unread(String),
     /// Another reload is under way.
     #[error("another reload is under way; ask again when it has ended")]
     Reloading,
@@ -132,6 +135,11 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// What ends a stream whose token is withdrawn.
+    pub(crate) fn withdrawn() -> Self {
+        Self::Unauthenticated("the token was withdrawn; go on at the next index with another".into())
+    }
+
     /// When to ask again, where it is a limit that was reached.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         /// Streams come and go within seconds where leases are short.

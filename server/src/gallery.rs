@@ -13,6 +13,7 @@ use crate::{
     telemetry::Telemetry,
     workers::Workers,
 };
+use bytes::Bytes;
 use lru::LruCache;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -54,7 +55,7 @@ pub struct Picture {
     /// The image's number: the one asked for, unless it is damaged.
     pub number: u32,
     /// 128 x 128 x channels bytes.
-    pub pixels: Arc<[u8]>,
+    pub pixels: Bytes,
 }
 
 /// A handle on the cache; clones share it.

@@ -22,7 +22,7 @@
 //!
 //! `streams` counts them: how many a trainer may have, and how much of its work may wait.
 //!
-//! While all that is opened, `opening` answers for it.
+//! While all that is opened, `opening` answers for it; `health` says which it is.
 //!
 //! Beside them: [`served`] (everything opened and put to work), `makers` (the places for work that
 //! takes a while), [`workers`] (threads that do it, or tasks in virtual time), `watched` (files of
@@ -39,6 +39,7 @@ pub mod encodings;
 pub mod engine;
 pub mod error;
 pub mod gallery;
+mod health;
 pub mod listeners;
 mod losses;
 mod makers;
@@ -59,6 +60,7 @@ pub mod workers;
 
 pub use config::Config;
 pub use error::{Error, Result};
+pub use health::SERVICES;
 pub use opening::answer_while;
 pub use serve::{bind, serve, serve_connections, serve_opened};
 pub use served::{Served, Usage};

@@ -16,9 +16,9 @@ use crate::{
     served::Served,
     session::{Content, Stream},
 };
+use bytes::Bytes;
 use filter::Try;
 use latents::Latents;
-use nets::pixels::IMAGE_SIZE;
 use std::{sync::Arc, time::Instant};
 
 /// What a batch's rows show.
@@ -39,8 +39,8 @@ pub(crate) struct By {
 
 /// What the generated rows show.
 enum Generated {
-    /// Pixels of all of them, one after the other.
-    Plain(Vec<u8>),
+    /// The image of each.
+    Plain(Vec<Bytes>),
     /// What the identity filter let through.
     Filtered(Vec<Try>),
 }
@@ -58,7 +58,7 @@ impl By {
 
 impl Stream {
     /// Batch `index`, with as much of it as the stream's content needs.
-    pub(crate) async fn make(&self, served: &Arc<Served>, index: u64, by: &By) -> Result<Batch> {
+    pub(crate) async fn make(self: &Arc<Self>, served: &Arc<Served>, index: u64, by: &By) -> Result<Batch> {
         let (stream, telemetry, table) = (self.clone(), served.telemetry.clone(), by.table.clone());
         let plan = move || {
             let begun = Instant::now();
@@ -76,7 +76,7 @@ impl Stream {
 
     /// The batch of planned rows: the real ones decoded and the others generated at the same time,
     /// then assembled.
-    async fn fill(&self, served: &Arc<Served>, index: u64, by: &By, rows: Vec<Row>) -> Result<Batch> {
+    async fn fill(self: &Arc<Self>, served: &Arc<Served>, index: u64, by: &By, rows: Vec<Row>) -> Result<Batch> {
         let shown: Vec<u32> = images_of(&rows, |source| source == Source::Real);
         let rows = Arc::new(rows);
         let (shown, (generated, encoded)) =
@@ -88,20 +88,27 @@ impl Stream {
 
     /// The generated rows, and the pictures that were encoded for them.
     async fn generate(
-        &self,
+        self: &Arc<Self>,
         served: &Served,
         index: u64,
         bundle: &Loaded,
         rows: &Arc<Vec<Row>>,
     ) -> Result<(Generated, Vec<Picture>)> {
+        if rows.iter().all(|row| row.source == Source::Real) {
+            let none = match self.planner.spec().filter {
+                None => Generated::Plain(Vec::new()),
+                Some(_) => Generated::Filtered(Vec::new()),
+            };
+            return Ok((none, Vec::new()));
+        }
         let (mut encoded, mut encodings) = (Vec::new(), Vec::new());
         if let Latent::Jitter { .. } = self.planner.spec().latent {
             encoded = served.gallery.pictures(&images_of(rows, |source| source != Source::Real)).await?;
             encodings = bundle.encodings.of(&bundle.weights, self.turn.clone(), &encoded).await?;
         }
-        let (spec, planned) = (self.planner.spec().clone(), rows.clone());
+        let (stream, planned) = (self.clone(), rows.clone());
         let draw = move || {
-            let latents = Latents::new(&spec, index, &planned, encodings);
+            let latents = Latents::new(stream.planner.spec(), index, &planned, encodings);
             let generated = planned.iter().filter(|row| row.source != Source::Real).enumerate();
             let face =
                 |(nth, row): (usize, &Row)| Face { parents: row.parents.clone(), latent: latents.latent(nth, 0) };
@@ -109,11 +116,12 @@ impl Stream {
             Ok((faces, latents))
         };
         let (faces, latents) = served.makers.run(draw).await?;
-        let pixels = bundle.weights.generate(self.turn.clone(), faces).await?;
+        let images = bundle.weights.generate(self.turn.clone(), faces).await?;
         let generated = match self.planner.spec().filter {
-            None => Generated::Plain(pixels),
+            None => Generated::Plain(images),
             Some(bound) => {
-                Generated::Filtered(filter::filtered(served, bundle, &self.turn, bound, (rows, latents), pixels).await?)
+                let of = (rows.clone(), latents);
+                Generated::Filtered(filter::filtered(served, bundle, &self.turn, bound, of, images).await?)
             }
         };
         Ok((generated, encoded))
@@ -124,7 +132,7 @@ impl Stream {
         let begun = Instant::now();
         let channels = served.channels;
         let (mut shown, mut encoded) = (pictures.shown.iter(), pictures.encoded.iter());
-        let mut generated = pictures.generated.images(IMAGE_SIZE * IMAGE_SIZE * channels);
+        let mut generated = pictures.generated.images();
         let mut images: Vec<&[u8]> = Vec::with_capacity(rows.len());
         let mut replaced = Vec::new();
         let missing = || Error::Bug("a row's pixels are missing".into());
@@ -177,9 +185,9 @@ impl Stream {
 
 impl Generated {
     /// The image of each row.
-    fn images(&self, bytes: usize) -> Box<dyn Iterator<Item = &[u8]> + '_> {
+    fn images(&self) -> Box<dyn Iterator<Item = &[u8]> + '_> {
         match self {
-            Self::Plain(pixels) => Box::new(pixels.chunks_exact(bytes)),
+            Self::Plain(images) => Box::new(images.iter().map(|image| &**image)),
             Self::Filtered(tries) => Box::new(tries.iter().map(|best| &*best.image)),
         }
     }

@@ -19,7 +19,7 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// How often a file that holds nothing to be served yet for want of room is looked at again.
+/// When a file is looked at again for which there was no room, or that couldn't be read.
 const AGAIN: Duration = Duration::from_secs(30);
 
 /// What a reload came to.
@@ -62,7 +62,8 @@ type Store = Arc<dyn BundleStore>;
 
 async fn swap(served: &Arc<Served>, store: &Store, expected: &str) -> Result<Reloaded> {
     let reader = store.clone();
-    let bytes = apart(served, move || reader.read()).await?;
+    let bytes = served.makers.apart(Work::Reading, move || reader.read()).await?;
+    let bytes = bytes.map_err(|error| Error::Unread(error.to_string()))?;
     let digest = blake3::hash(&bytes).to_hex().to_string();
     if !expected.is_empty() && expected != digest {
         let expected = crate::error::quoted(expected);
@@ -79,7 +80,7 @@ async fn swap(served: &Arc<Served>, store: &Store, expected: &str) -> Result<Rel
             let reader = store.clone();
             let candidate = apart(served, move || reader.open(&bytes)).await?;
             compare(served, &current, &candidate)?;
-            served.bundles.make_room()?;
+            served.bundles.has_room()?;
             let bundle = Loaded::new(candidate, &served.scheduler, &served.telemetry)?;
             trial::passes(served, &current, &bundle).await?;
             bundle.weights.accept();
@@ -87,7 +88,7 @@ async fn swap(served: &Arc<Served>, store: &Store, expected: &str) -> Result<Rel
         }
     };
     let facts = bundle.facts.clone();
-    served.bundles.promote(bundle);
+    served.bundles.promote(bundle)?;
     Ok(Reloaded { bundle: facts, changed: true })
 }
 
@@ -143,7 +144,8 @@ pub(crate) async fn watch(served: Arc<Served>) {
             continue;
         }
         match reload(&served, "").await {
-            Err(Error::Busy { .. }) => not_before = Instant::now() + AGAIN,
+            // What was not judged may be well another time.
+            Err(Error::Busy { .. } | Error::Unread(_)) => not_before = Instant::now() + AGAIN,
             Err(Error::Reloading) => {}
             _ => known = stamp,
         }

@@ -25,13 +25,14 @@ use crate::{
     telemetry::Telemetry,
     workers::Workers,
 };
+use bytes::Bytes;
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
-use tile::Delivery;
+use tile::{Delivery, Results};
 pub(crate) use tile::{Tile, TileWork};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
@@ -217,17 +218,18 @@ impl Scheduler {
 }
 
 impl Weights {
-    /// Generates faces: an image of 128 x 128 x channels bytes for each, in order.
+    /// Generates faces: an image of 128 x 128 x channels bytes for each, in order. One is part of its whole
+    /// tile, which lives for as long as any part of it.
     ///
     /// Dropping the future withdraws the job.
     ///
     /// # Errors
     /// [`Error::Engine`] when the generator has failed, [`Error::Refused`] when it has on trial,
     /// [`Error::ShuttingDown`] at the end.
-    pub async fn generate(&self, turn: Turn, faces: Vec<Face>) -> Result<Vec<u8>> {
+    pub async fn generate(&self, turn: Turn, faces: Vec<Face>) -> Result<Vec<Bytes>> {
         match self.submit(turn, Task::Generate, turns::Rows::Faces(faces)).await? {
-            engine::Computed::Pixels(pixels) => Ok(pixels),
-            engine::Computed::Vectors(_) => Err(Error::Bug("expected pixels, found vectors".into())),
+            Results::Images(images) => Ok(images),
+            Results::Vectors(_) => Err(Error::Bug("expected images, found vectors".into())),
         }
     }
 
@@ -235,7 +237,7 @@ impl Weights {
     ///
     /// # Errors
     /// As [`generate`](Self::generate).
-    pub async fn encode(&self, turn: Turn, images: Vec<Arc<[u8]>>) -> Result<Vec<f32>> {
+    pub async fn encode(&self, turn: Turn, images: Vec<Bytes>) -> Result<Vec<f32>> {
         self.vectors(turn, Task::Encode, images).await
     }
 
@@ -244,7 +246,7 @@ impl Weights {
     ///
     /// # Errors
     /// As [`generate`](Self::generate).
-    pub async fn embed(&self, turn: Turn, images: Vec<Arc<[u8]>>) -> Result<Vec<f32>> {
+    pub async fn embed(&self, turn: Turn, images: Vec<Bytes>) -> Result<Vec<f32>> {
         self.vectors(turn, Task::Embed, images).await
     }
 
@@ -254,14 +256,14 @@ impl Weights {
         self.shared.gate.order(|_| Order::Accept(seat));
     }
 
-    async fn vectors(&self, turn: Turn, task: Task, images: Vec<Arc<[u8]>>) -> Result<Vec<f32>> {
+    async fn vectors(&self, turn: Turn, task: Task, images: Vec<Bytes>) -> Result<Vec<f32>> {
         match self.submit(turn, task, turns::Rows::Images(images)).await? {
-            engine::Computed::Vectors(vectors) => Ok(vectors),
-            engine::Computed::Pixels(_) => Err(Error::Bug("expected vectors, found pixels".into())),
+            Results::Vectors(vectors) => Ok(vectors),
+            Results::Images(_) => Err(Error::Bug("expected vectors, found images".into())),
         }
     }
 
-    async fn submit(&self, turn: Turn, task: Task, rows: turns::Rows) -> Result<engine::Computed> {
+    async fn submit(&self, turn: Turn, task: Task, rows: turns::Rows) -> Result<Results> {
         let (reply, answer) = oneshot::channel();
         if rows.len() == 0 {
             return Ok(task.nothing());

@@ -4,6 +4,7 @@ use crate::{
     access::gate::gate,
     config::Config,
     error::{Error, Result},
+    health::Health,
     listeners::{Listeners, connection::Connection, tls::Tls},
     opening, reload,
     served::Served,
@@ -21,10 +22,6 @@ use tokio::net::TcpListener;
 use tokio_stream::Stream;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::service::Routes;
-use tonic_health::{ServingStatus, server::HealthReporter};
-
-/// What health checks may ask for: the server as a whole, and each of its services.
-pub const SERVICES: [&str; 3] = ["", "lookalike.v1.Augment", "lookalike.v1.Admin"];
 
 /// How often a silent connection is asked whether it still lives, so that a trainer's machine that
 /// vanished gives its stream back.
@@ -105,14 +102,13 @@ pub async fn serve_connections(
     connections: impl Stream<Item = io::Result<Connection>>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    set_health(&health, ServingStatus::Serving).await;
+    let health = Health::ready(true);
     let augment = AugmentServer::new(Service::new(served.clone()))
         .max_decoding_message_size(limits::MAX_REQUEST_BYTES)
         .max_encoding_message_size(limits::MAX_MESSAGE_BYTES);
     let mut routes = Routes::builder();
     let admin = AdminServer::new(AdminService::new(served.clone()));
-    routes.add_service(augment).add_service(admin).add_service(health_service);
+    routes.add_service(augment).add_service(admin).add_service(health.service());
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
@@ -125,6 +121,7 @@ pub async fn serve_connections(
     let routes = Routes::from(routes.routes().into_axum_router().layer(gate));
 
     let watching = AbortOnDropHandle::new(tokio::spawn(reload::watch(served.clone())));
+    let _keeping_up = AbortOnDropHandle::new(tokio::spawn(keep_up(served.telemetry.clone())));
     let access = &served.config.access;
     let server = tonic::transport::Server::builder()
         .max_concurrent_streams(access.max_calls_per_connection)
@@ -144,9 +141,9 @@ pub async fn serve_connections(
                 () = served.scheduler.hangs(Duration::from_secs(served.config.device_timeout)) => {}
                 () = shutdown => {}
             }
-            set_health(&health, ServingStatus::NotServing).await;
+            health.set_ready(false);
             served.closing.cancel();
-            end_watches(health).await;
+            drop(health);
             tokio::time::sleep(grace).await;
         }
     };
@@ -177,35 +174,17 @@ fn keep_credentials(served: &Arc<Served>, tls: Option<Arc<Tls>>) -> Vec<AbortOnD
     .collect()
 }
 
-async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in SERVICES {
-        health.set_service_status(service, status).await;
-    }
-}
-
-/// Ends the streams of those who watch the health, after the last status. They would hold their
-/// connections, and with them the server, for as long as they like.
-async fn end_watches(mut health: HealthReporter) {
-    for service in SERVICES {
-        health.clear_service_status(service).await;
-    }
-}
-
-/// `GET /metrics` in Prometheus's text format, and the metrics' upkeep.
+/// `GET /metrics` in Prometheus's text format.
 async fn serve_metrics(listener: TcpListener, served: Arc<Served>, closing: CancellationToken) {
     const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-    let keeping_up = keep_up(served.telemetry.clone());
     let render = move || async move {
         served.telemetry.in_use(&served.usage());
         ([(header::CONTENT_TYPE, TEXT)], served.telemetry.render())
     };
     let pages = Router::new().route("/", get(|| async { "metrics are at /metrics\n" })).route("/metrics", get(render));
     let serving = axum::serve(listener, pages).with_graceful_shutdown(closing.cancelled_owned());
-    tokio::select! {
-        ended = serving => if let Err(error) = ended {
-            tracing::error!(%error, "the metrics server ended");
-        },
-        () = keeping_up => {}
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "the metrics server ended");
     }
 }
 

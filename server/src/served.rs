@@ -37,6 +37,9 @@ const DEMO_BUNDLE: &[u8] = include_bytes!("../assets/demo.safetensors");
 /// `Synthesize` and `Encode` requests answered at once. They compete with streams, so few.
 pub(crate) const MAX_SYNTHESES: usize = 8;
 
+/// Manifests and reports that are worked out, or wait for it, at once.
+pub(crate) const MAX_QUESTIONS: usize = 32;
+
 /// Everything a request needs, shared by all of them.
 pub struct Served {
     pub(crate) config: Config,
@@ -58,6 +61,7 @@ pub struct Served {
     pub(crate) access: Access,
     pub(crate) streams: Streams,
     pub(crate) syntheses: Arc<Semaphore>,
+    pub(crate) questions: Semaphore,
     /// Cancelled when the server begins to end.
     pub(crate) closing: CancellationToken,
 }
@@ -183,6 +187,7 @@ impl Served {
             access,
             streams: Streams::new(config.max_streams, config.max_streams_per_trainer, config.max_pending),
             syntheses: Arc::new(Semaphore::new(MAX_SYNTHESES)),
+            questions: Semaphore::new(MAX_QUESTIONS),
             closing: CancellationToken::new(),
             config: config.clone(),
         })

@@ -17,9 +17,10 @@ use crate::{
         followers::{GroupKey, Joining},
     },
     error::{Error, Result},
+    listeners::connection::Peer,
     plan::latent,
     scheduler::{Face, Turn},
-    served::{MAX_SYNTHESES, Served},
+    served::{MAX_QUESTIONS, MAX_SYNTHESES, Served},
     session::{self, Content, Policy, Sent},
 };
 use nets::{chance::Chance, pixels::IMAGE_SIZE};
@@ -33,9 +34,8 @@ use std::{
     },
     task::{Context, Poll},
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 use tokio_stream::Stream;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Response, Status};
 
 pub(crate) use status::{REASONS, code_name};
@@ -75,7 +75,7 @@ impl Service {
 
     async fn stream(&self, request: Request<v1::StreamRequest>, content: Content) -> Result<Messages, Status> {
         let (_, extensions, request) = request.into_parts();
-        let caller = Caller::of(&extensions);
+        let (caller, peer) = (Caller::of(&extensions), extensions.get::<Peer>().cloned());
         let method = match content {
             Content::Whole => "lookalike.v1.Augment/StreamBatches",
             Content::PlanOnly => "lookalike.v1.Augment/Plan",
@@ -94,7 +94,7 @@ impl Service {
             let admission = self.served.streams.admit(turn.clone())?;
             let served = self.served.clone();
             let request::Asked { planner, spec_digest, place, wanted } =
-                self.served.makers.run(move || request::stream(&served, request)).await?;
+                self.served.makers.answer(move || request::stream(&served, request)).await?;
             let group = GroupKey { turn: turn.clone(), spec: spec_digest, world_size: place.world_size };
             let policy = self.policy(wanted, content, group, &place);
             let header = reply::header(&self.served, &planner, &spec_digest, &place, policy.course());
@@ -107,14 +107,13 @@ impl Service {
                 turn,
                 trainer: self.served.telemetry.trainer(&trainer),
                 asked,
+                withdrawn: caller.withdrawn().unwrap_or_default(),
+                peer,
             };
             Ok((header, session::start(self.served.clone(), stream, policy, admission)))
         };
         match begin.await {
-            Ok((header, sent)) => {
-                let withdrawn = caller.withdrawn().map(|withdrawn| Box::pin(withdrawn.cancelled_owned()));
-                Ok(Messages { header: Some(header), sent, content, withdrawn, call: Some(call) })
-            }
+            Ok((header, sent)) => Ok(Messages { header: Some(header), sent, content, call: Some(call) }),
             Err(error) => Err(call.refuse(&error)),
         }
     }
@@ -152,8 +151,15 @@ impl Service {
         self.available()?;
         let caller = Caller::of(extensions);
         let turn = self.turn(caller.trainer(request::trainer(trainer)?)?);
-        let busy = |_| Error::Busy { what: "syntheses at once", limit: MAX_SYNTHESES };
+        let busy = |_| Error::Busy { what: "single images made or encoded at once", limit: MAX_SYNTHESES };
         Ok((turn, self.served.syntheses.try_acquire().map_err(busy)?))
+    }
+
+    /// Answers a question, unless too many are being answered.
+    async fn ask<T: Send + 'static>(&self, answer: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let busy = |_| Error::Busy { what: "questions at once", limit: MAX_QUESTIONS };
+        let _place = self.served.questions.try_acquire().map_err(busy)?;
+        self.served.makers.answer(answer).await
     }
 
     async fn synthesize_faces(&self, request: Request<v1::SynthesizeRequest>) -> Result<v1::SynthesizeResponse> {
@@ -167,11 +173,11 @@ impl Service {
         };
         let (faces, channels, bundle) = self.served.makers.run(read).await?;
         let count = faces.len();
-        let pixels = bundle.weights.generate(turn, faces).await?;
+        let images = bundle.weights.generate(turn, faces).await?;
         let (area, from) = (IMAGE_SIZE * IMAGE_SIZE, self.served.channels);
         let convert_all = move || {
             let mut converted = vec![0; count * area * channels];
-            for (target, image) in converted.chunks_exact_mut(area * channels).zip(pixels.chunks_exact(area * from)) {
+            for (target, image) in converted.chunks_exact_mut(area * channels).zip(&images) {
                 convert(image, from, target, channels)?;
             }
             Ok(converted)
@@ -230,9 +236,9 @@ impl Augment for Service {
         request: Request<v1::ManifestRequest>,
     ) -> Result<Response<v1::ManifestResponse>, Status> {
         let request = request.into_inner();
-        // Of a page of blended people, each is worked out.
         let served = self.served.clone();
-        let page = self.served.makers.run(move || Ok(reply::manifest(&served, &request::classes(&served, request)?)));
+        // Of a page of blended people, each is worked out.
+        let page = self.ask(move || Ok(reply::manifest(&served, &request::classes(&served, request)?)));
         answer(&self.served, "lookalike.v1.Augment/GetManifest", page).await
     }
 
@@ -245,7 +251,7 @@ impl Augment for Service {
             report.waits.iter().for_each(|&wait| telemetry.waited(wait.into()));
             let Some((spec, losses)) = report.losses else { return Ok(v1::ReportResponse::default()) };
             let (turn, followers) = (Turn::Trainer(trainer), self.served.followers.clone());
-            let identities = self.served.makers.run(move || Ok(followers.report(&turn, spec, &losses))).await?;
+            let identities = self.ask(move || Ok(followers.report(&turn, spec, &losses))).await?;
             telemetry.reported(identities);
             Ok(v1::ReportResponse { identities: identities as u32 })
         };
@@ -266,10 +272,8 @@ fn vector(latent: LatentOf) -> Vec<f32> {
 /// The messages of one stream: its header, then what the session yields.
 pub struct Messages {
     header: Option<v1::StreamHeader>,
-    sent: mpsc::Receiver<Result<Sent>>,
+    sent: session::Yielded,
     content: Content,
-    /// When the caller's token is.
-    withdrawn: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// Until the stream has ended.
     call: Option<Call>,
 }
@@ -283,14 +287,7 @@ impl Stream for Messages {
         if let Some(header) = self.header.take() {
             return Poll::Ready(Some(Ok(message(Message::Header(header)))));
         }
-        let withdrawn = self.withdrawn.as_mut().is_some_and(|withdrawn| withdrawn.as_mut().poll(context).is_ready());
-        if withdrawn {
-            self.withdrawn = None;
-            self.sent.close();
-            let error = Error::Unauthenticated("the token was withdrawn; go on at the next index with another".into());
-            return Poll::Ready(self.call.take().map(|call| Err(call.refuse(&error))));
-        }
-        let Poll::Ready(next) = self.sent.poll_recv(context) else { return Poll::Pending };
+        let Poll::Ready(next) = self.sent.items.poll_recv(context) else { return Poll::Pending };
         Poll::Ready(match next {
             Some(Ok(Sent::Batch(batch))) => Some(Ok(message(Message::Batch(match self.content {
                 Content::Digests => reply::digests(&batch),

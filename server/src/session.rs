@@ -13,6 +13,7 @@ use crate::{
     },
     config::Config,
     error::{Error, Result},
+    listeners::connection::Peer,
     making::By,
     plan::{Planner, table::Table},
     scheduler::Turn,
@@ -27,7 +28,10 @@ use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     time::Instant,
 };
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::AbortOnDropHandle,
+};
 use tracing::Instrument;
 
 /// What a stream sends of each batch.
@@ -97,20 +101,30 @@ pub struct Stream {
     pub(crate) turn: Turn,
     /// When its request came.
     pub(crate) asked: Instant,
+    /// Cancelled when the token that it was asked for with is withdrawn.
+    pub(crate) withdrawn: CancellationToken,
+    /// Who reads it, where there is a connection.
+    pub(crate) peer: Option<Peer>,
 }
 
-/// Starts sending a stream. The receiver yields batches in order, and an error as its last item if
-/// the stream ends before its time.
-pub(crate) fn start(
-    served: Arc<Served>,
-    stream: Stream,
-    policy: Policy,
-    admission: Admission,
-) -> mpsc::Receiver<Result<Sent>> {
-    let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(run(served, Arc::new(stream), policy, admission, sender).in_current_span());
-    receiver
+/// What a stream yields: batches in order, and an error as its last item if it ends before its time. Its
+/// place among the streams is given back when this is dropped, and not before: what was sent and not read
+/// is still held.
+pub(crate) struct Yielded {
+    pub(crate) items: mpsc::Receiver<Result<Sent>>,
+    _read: DropGuard,
 }
+
+/// Starts sending a stream.
+pub(crate) fn start(served: Arc<Served>, stream: Stream, policy: Policy, admission: Admission) -> Yielded {
+    let (sender, items) = mpsc::channel(1);
+    let read = CancellationToken::new();
+    tokio::spawn(run(served, Arc::new(stream), policy, admission, sender, read.clone()).in_current_span());
+    Yielded { items, _read: read.drop_guard() }
+}
+
+/// How long a trainer may take to read how its stream ended.
+const LAST_WORDS: Duration = Duration::from_secs(60);
 
 /// The gauge that counts a batch in the making, and its place among its trainer's.
 type Pending = (Raised, Option<OwnedSemaphorePermit>);
@@ -131,17 +145,33 @@ async fn run(
     policy: Policy,
     admission: Admission,
     sender: mpsc::Sender<Result<Sent>>,
+    read: CancellationToken,
 ) {
     let _active = stream.trainer.active();
-    let mut next = stream.indices.start;
-    if let Err(error) = send(&served, &stream, policy, &admission, &sender, &mut next).await {
-        // A trainer that doesn't read it is not waited for: at shutdown the server ends after its
-        // grace time, and otherwise the trainer's leaving ends the wait. What was in the making is
-        // gone by now.
-        if let Some(parting) = Parting::of(&error) {
+    let (mut next, lease) = (stream.indices.start, Lease::of(&stream, &served.config));
+    let outcome = send(&served, &stream, policy, &admission, &lease, &sender, &mut next).await;
+    // What was in the making is gone by now; what was sent last may still wait to be read.
+    let (is_whole, parting) = (outcome.is_ok(), outcome.as_ref().err().and_then(Parting::of));
+    let patience = async { if is_whole { drop(lease.out().await) } else { tokio::time::sleep(LAST_WORDS).await } };
+    let last_words = async {
+        if let Some(parting) = parting {
             let _ = sender.send(Ok(Sent::Farewell(next, parting))).await;
         }
-        let _ = sender.send(Err(error)).await;
+        if let Err(error) = outcome {
+            let _ = sender.send(Err(error)).await;
+        }
+        drop(sender);
+        read.cancelled().await;
+    };
+    tokio::select! {
+        biased;
+        () = last_words => {}
+        () = patience => if let Some(peer) = &stream.peer {
+            // The transport asks for nothing on behalf of a reader that reads nothing: else the place, and
+            // what is held there, would be given back by nobody.
+            tracing::info!("the trainer doesn't read the end of its stream; its connection is cut");
+            peer.cut();
+        }
     }
 }
 
@@ -152,11 +182,11 @@ async fn send(
     stream: &Arc<Stream>,
     mut policy: Policy,
     admission: &Admission,
+    lease: &Lease,
     sender: &mpsc::Sender<Result<Sent>>,
     next: &mut u64,
 ) -> Result<()> {
     let credit = stream.credit(served);
-    let lease = Lease::of(stream, &served.config);
     let mut indices = lease.indices.clone();
     let mut making: VecDeque<Next> = VecDeque::new();
     loop {
@@ -185,6 +215,7 @@ async fn send(
                     biased;
                     () = sender.closed() => return Ok(()),
                     () = served.closing.cancelled() => return Err(Error::ShuttingDown),
+                    () = stream.withdrawn.cancelled() => return Err(Error::withdrawn()),
                     batch = batch => batch,
                 };
                 let (batch, mode) = batch.map_err(|panic| Error::Bug(format!("making a batch failed: {panic}")))??;
@@ -199,7 +230,9 @@ async fn send(
         let permit = tokio::select! {
             biased;
             () = served.closing.cancelled() => return Err(Error::ShuttingDown),
+            () = stream.withdrawn.cancelled() => return Err(Error::withdrawn()),
             permit = sender.reserve() => permit,
+            error = lease.out() => return Err(error),
         };
         let Ok(permit) = permit else { return Ok(()) };
         if let (Sent::Batch(batch), Some(mode)) = &sent {
@@ -250,11 +283,20 @@ impl Lease {
     /// An error once the stream is too old; it is sent one batch in any case, `next` being the next one.
     fn check(&self, next: u64) -> Result<()> {
         match self.max_age {
-            Some(age) if next > self.indices.start && self.begun.elapsed() >= age => {
-                Err(Error::Lease(format!("{} seconds", age.as_secs())))
-            }
+            Some(age) if next > self.indices.start && self.begun.elapsed() >= age => Err(Self::aged(age)),
             _ => Ok(()),
         }
+    }
+
+    /// Waits until the stream is too old, for a trainer that doesn't read.
+    async fn out(&self) -> Error {
+        let Some(age) = self.max_age else { return std::future::pending().await };
+        tokio::time::sleep_until(self.begun + age).await;
+        Self::aged(age)
+    }
+
+    fn aged(age: Duration) -> Error {
+        Error::Lease(format!("{} seconds", age.as_secs()))
     }
 }
 
@@ -309,8 +351,10 @@ impl Stream {
     /// Batches that may be in the making.
     fn credit(&self, served: &Served) -> usize {
         let Config { read_ahead, read_ahead_memory, max_streams, .. } = served.config;
-        let image = IMAGE_SIZE * IMAGE_SIZE * self.planner.spec().channels;
-        let batch = self.rows.len() * image;
+        let spec = self.planner.spec();
+        // What is sent, what it is made of, and what the filter looks at.
+        let copies = spec.channels + served.channels * if spec.filter.is_some() { 2 } else { 1 };
+        let batch = self.rows.len() * IMAGE_SIZE * IMAGE_SIZE * copies;
         read_ahead.min((read_ahead_memory << 20) / max_streams.max(1) / batch.max(1)).max(1)
     }
 }

@@ -125,6 +125,25 @@ pub fn beside_one_that_stalls(seed: u64) -> (Duration, Duration, Duration) {
     (alone, beside, world.tile_time * (ahead * stalled.batch_size))
 }
 
+/// How long a training waits for the only place there is, which one that stalls for ever has taken before
+/// it, where streams have an age.
+pub fn behind_one_that_stalls(seed: u64, age: Duration) -> Duration {
+    let draws = &mut Chance::new(seed, "place of one that stalls").at(0, 0);
+    let mut world = world(draws, seed, &[1.0; 2]);
+    (world.config.max_streams, world.config.max_stream_age) = (1, age.as_secs());
+    let [first, second] = [spec(draws), spec(draws)];
+    in_virtual_time(async {
+        let scene = Scene::new(world);
+        let mut stalled = Reader::connect(scene.settings(0, &first)).await.expect("there is one place");
+        stalled.next().await.expect("nothing goes wrong");
+        let began = Instant::now();
+        let patient = StreamSettings { patience: Patience::always(Duration::MAX), ..scene.settings(1, &second) };
+        let mut reader = Reader::connect(patient).await.expect("it waits for as long as it takes");
+        reader.next().await.expect("the place is free");
+        began.elapsed()
+    })
+}
+
 const PREFETCH: usize = 2;
 
 struct Scene {

@@ -26,6 +26,9 @@ const RECOVERY: Duration = Duration::from_secs(120);
 /// How long after the last trainer's end everything must have been given back.
 const SETTLED: Duration = Duration::from_secs(45);
 
+/// Counts streams that a server ended in good order for their length or age.
+const PARTED: &str = "lookalike_rejections_total{reason=\"lease\"}";
+
 /// Batches of a world that a quiet server makes again.
 const SPOT_CHECKS: usize = 3;
 
@@ -219,6 +222,9 @@ async fn settled(world: &World, ledger: &Ledger, stage: &Stage, network: &Networ
         let nothing = (usage.streams, usage.trainers.len(), usage.waiting_rows, usage.syntheses, usage.followed);
         ledger.check(nothing == (0, 0, 0, 0, 0) && free, || format!("replica {number} still holds {usage:?}"));
         let metrics = replica.metrics().unwrap_or_default();
+        if metrics.lines().any(|line| line.starts_with(PARTED) && !line.ends_with(" 0")) {
+            ledger.event("stream parted", format!("by replica {number}"));
+        }
         for line in metrics.lines() {
             let raised = line.starts_with("lookalike_active_streams") || line.starts_with("lookalike_pending_batches");
             let bug = line.starts_with("lookalike_rejections_total") && line.contains("internal");

@@ -2,7 +2,7 @@
 
 use crate::faults::{Fault, Moment};
 use crate::stand_ins::Weights;
-use client::spec::{Augmentation, Blending, Latent, Mix, Sampling, Spec};
+use client::spec::{Augmentation, Blending, Filter, Latent, Mix, MixPoint, Sampling, Schedule, Shape, Spec};
 use nets::chance::{Chance, Draws};
 use server::Config;
 use server::config::Share;
@@ -197,7 +197,11 @@ fn spec(d: &mut Draws, identities: usize) -> Spec {
     let batch_size = 2 + d.below(5) as u32;
     let parents = 2 + d.below(2) as u32;
     let latents = [Latent::Prior { truncation: 0.0 }, Latent::Prior { truncation: 1.5 }, Latent::Jitter { scale: 0.5 }];
+    let schedule = if d.chance(0.3) { schedule(d) } else { Schedule::default() };
+    let filter = Filter { min_similarity: d.uniform(-0.2, 0.9), max_retries: d.below(4) as u32 };
     Spec {
+        schedule,
+        filter: Some(filter).filter(|_| d.chance(0.2)),
         sampling: if d.chance(0.5) { Sampling::ByImage } else { Sampling::ByIdentity },
         blending: Blending {
             count: Some(3 + d.below(6) as u32),
@@ -208,6 +212,17 @@ fn spec(d: &mut Draws, identities: usize) -> Spec {
         augmentation: if d.chance(0.5) { Augmentation::Standard } else { Augmentation::Off },
         ..Spec::new(d.below(1 << 32), batch_size, Mix { real, existing, blended })
     }
+}
+
+/// Other mixes from some batches on.
+fn schedule(d: &mut Draws) -> Schedule {
+    let mut index = 0;
+    let points = (0..1 + d.below(3)).map(|_| {
+        index += 1 + d.below(8);
+        MixPoint { index, mix: Mix { real: d.unit(), existing: d.unit(), blended: d.unit() } }
+    });
+    let points = points.collect();
+    Schedule::new(points, if d.chance(0.5) { Shape::Steps } else { Shape::Linear }).expect("few, and ascending")
 }
 
 fn plan(d: &mut Draws, number: u64, replicas: usize, specs: &[Spec]) -> Plan {
@@ -261,6 +276,9 @@ fn config(d: &mut Draws, ranks: usize, trainings: &mut [Plan]) -> Config {
         gallery: d.below(2) as usize,
         watch: [0, 1, 2][d.below(3) as usize],
         grace: 1 + d.below(4),
+        // Streams of some servers end in good order long before their trainings do.
+        max_stream_batches: if d.chance(0.2) { 1 + d.below(8) } else { 0 },
+        max_stream_age: if d.chance(0.2) { 1 + d.below(30) } else { 0 },
         share: Vec::new(),
         ..Config::default()
     };

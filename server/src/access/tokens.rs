@@ -7,7 +7,12 @@
 //! another without a moment in which neither is good.
 
 use proto::limits::MAX_TRAINER_NAME;
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    str::FromStr,
+    sync::Arc,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Tokens of one file, at most.
@@ -67,7 +72,8 @@ impl Tokens {
     /// # Errors
     /// The first line that is wrong, without its content, which may be a secret in the wrong place.
     pub(crate) fn parse(text: &[u8], before: &Self) -> Result<Self, String> {
-        let mut tokens: Vec<Arc<Credential>> = Vec::new();
+        let known: HashMap<_, _> = before.0.iter().map(|token| (token.hash, token)).collect();
+        let (mut tokens, mut seen): (Vec<Arc<Credential>>, HashSet<_>) = Default::default();
         for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
             let wrong = |what: &str| format!("line {}: {what}", number + 1);
             let Ok(line) = std::str::from_utf8(line) else { return Err(wrong("expected text, found other bytes")) };
@@ -82,19 +88,18 @@ impl Tokens {
             let name = trainer_name(name).map_err(|expected| wrong(&expected))?;
             let hash = hash.strip_prefix("blake3:").and_then(|hex| blake3::Hash::from_hex(hex).ok());
             let Some(hash) = hash else { return Err(wrong("expected blake3: and 64 hexadecimal digits as the hash")) };
-            if tokens.iter().any(|token| token.hash == hash) {
+            if !seen.insert(hash) {
                 return Err(wrong("expected each token once, found one that is in a line above"));
             }
             if tokens.len() == MAX_TOKENS {
                 return Err(wrong(&format!("expected at most {MAX_TOKENS} tokens, found more")));
             }
-            let known = before.0.iter().find(|token| (token.role, &token.name, token.hash) == (role, &name, hash));
+            let known = known.get(&hash).filter(|token| (token.role, &token.name) == (role, &name));
             let fresh = || Arc::new(Credential { role, name, hash, withdrawn: CancellationToken::new() });
-            tokens.push(known.cloned().unwrap_or_else(fresh));
+            tokens.push(known.map_or_else(fresh, |&token| token.clone()));
         }
-        for gone in before.0.iter().filter(|token| !tokens.iter().any(|stays| Arc::ptr_eq(stays, token))) {
-            gone.withdrawn.cancel();
-        }
+        let stay: HashSet<_> = tokens.iter().map(Arc::as_ptr).collect();
+        before.0.iter().filter(|token| !stay.contains(&Arc::as_ptr(token))).for_each(|gone| gone.withdrawn.cancel());
         Ok(Self(tokens))
     }
 

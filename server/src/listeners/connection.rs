@@ -3,6 +3,9 @@
 //! A connection is on probation until its first call is let through: its first bytes must come soon,
 //! and a call not long after, else it gives its place back. From then on HTTP/2's own pings tell
 //! whether the other end still lives.
+//!
+//! At its end the other side is listened to until it closes too. A socket that is closed before all that
+//! came has been read is reset, and what was sent last, a farewell for one, is lost on its way.
 
 use crate::telemetry::Raised;
 use std::{
@@ -13,7 +16,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::{
@@ -21,6 +24,7 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, Sleep},
 };
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 /// How long a connection may take at first.
@@ -33,6 +37,9 @@ struct Probation {
 }
 
 const PROBATION: Probation = Probation { preface: Duration::from_secs(10), call: Duration::from_secs(60) };
+
+/// How long the other end may take to read what was sent last.
+const LINGER: Duration = Duration::from_secs(60);
 
 /// The length of those bytes: what every client begins with.
 const PREFACE_BYTES: usize = 24;
@@ -79,6 +86,7 @@ pub struct Peer {
     /// Where it is.
     pub(crate) address: Address,
     trusted: Arc<AtomicBool>,
+    cut: CancellationToken,
 }
 
 impl Peer {
@@ -86,16 +94,25 @@ impl Peer {
     pub(crate) fn trust(&self) {
         self.trusted.store(true, Ordering::Relaxed);
     }
+
+    /// Ends the connection, and with it all its calls.
+    pub(crate) fn cut(&self) {
+        self.cut.cancel();
+    }
 }
 
 /// An accepted connection.
 pub struct Connection {
     io: Box<dyn Io>,
     peer: Peer,
+    /// Whether nothing is sent any more, and the other end's closing is awaited.
+    lingers: bool,
     /// Of what is awaited next.
     deadline: Pin<Box<Sleep>>,
     /// When the call must have come.
     call_by: Instant,
+    /// When it is cut.
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Bytes read, as far as they matter.
     read: usize,
     /// Its place among the connections, given back when it ends.
@@ -118,9 +135,12 @@ impl Connection {
         address: Address,
         held: Option<(OwnedSemaphorePermit, Raised)>,
     ) -> Self {
+        let cut = CancellationToken::new();
         Self {
             io,
-            peer: Peer { address, trusted: Arc::default() },
+            cut: Box::pin(cut.clone().cancelled_owned()),
+            lingers: false,
+            peer: Peer { address, trusted: Arc::default(), cut },
             deadline: Box::pin(tokio::time::sleep(probation.preface)),
             call_by: Instant::now() + probation.call,
             read: 0,
@@ -154,7 +174,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.is_overdue(context) {
+        if self.is_overdue(context) || self.cut.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let before = buffer.filled().len();
@@ -180,7 +200,22 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
+        if !self.lingers {
+            ready!(Pin::new(&mut self.io).poll_shutdown(context))?;
+            self.lingers = true;
+            self.deadline.as_mut().reset(Instant::now() + LINGER);
+        }
+        let mut bytes = [0; 1024];
+        loop {
+            let ended = self.deadline.as_mut().poll(context).is_ready() || self.cut.as_mut().poll(context).is_ready();
+            let mut buffer = ReadBuf::new(&mut bytes);
+            if ended
+                || ready!(Pin::new(&mut self.io).poll_read(context, &mut buffer)).is_err()
+                || buffer.filled().is_empty()
+            {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 
     fn poll_write_vectored(
@@ -231,6 +266,33 @@ mod tests {
         there.write_all(&[0; PREFACE_BYTES]).await.unwrap();
         idle.read_exact(&mut [0; PREFACE_BYTES]).await.unwrap();
         assert_eq!(idle.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn one_that_ends_waits_until_the_other_end_has_read_all() {
+        let (mut ending, mut there, places) = connection(NEVER, NEVER);
+        ending.write_all(b"farewell").await.unwrap();
+        let ending = tokio::spawn(async move { ending.shutdown().await });
+        // What comes meanwhile is taken in, however much.
+        there.write_all(&[7; 5000]).await.unwrap();
+        assert_eq!(places.available_permits(), 0);
+        let mut word = Vec::new();
+        there.read_to_end(&mut word).await.unwrap();
+        assert_eq!(word, b"farewell");
+        drop(there);
+        ending.await.unwrap().unwrap();
+        assert_eq!(places.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_cut_ends_whatever_it_waits_for() {
+        let (mut cut, _there, places) = connection(NEVER, NEVER);
+        let peer = cut.connect_info();
+        let reading = tokio::spawn(async move { cut.read_u8().await.unwrap_err().kind() });
+        tokio::task::yield_now().await;
+        peer.cut();
+        assert_eq!(reading.await.unwrap(), io::ErrorKind::TimedOut);
+        assert_eq!(places.available_permits(), 1);
     }
 
     #[tokio::test]

@@ -7,10 +7,15 @@ use super::latents::Latents;
 use crate::{
     bundles::Loaded,
     error::Result,
-    plan::{Row, Source, centres::cosine, spec::Filter},
+    plan::{
+        Row, Source,
+        centres::{Centres, cosine},
+        spec::Filter,
+    },
     scheduler::{Face, Turn},
     served::Served,
 };
+use bytes::Bytes;
 use nets::FEATURE;
 use std::sync::Arc;
 
@@ -18,7 +23,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Try {
     /// Its image, before augmentation.
-    pub(super) image: Arc<[u8]>,
+    pub(super) image: Bytes,
     /// Cosine with the person it should show, finite.
     pub(super) similarity: f32,
     /// The row half of its latent's counter.
@@ -30,8 +35,9 @@ struct Filtering {
     filter: Filter,
     /// Where each row's person lies.
     people: Vec<[f32; FEATURE]>,
-    /// Whose each row is.
-    faces: Vec<Row>,
+    /// All rows of the batch, and which of them are generated.
+    rows: Arc<Vec<Row>>,
+    generated: Vec<usize>,
     latents: Latents,
     /// The best try of each row so far.
     best: Vec<Option<Try>>,
@@ -40,7 +46,7 @@ struct Filtering {
 /// Rows that are made again, and what they are made from.
 type Again = (Vec<usize>, Vec<Face>);
 
-/// The accepted or best try of each generated row. `pixels` are those of the first tries.
+/// The accepted or best try of each generated row. `images` are those of the first tries.
 ///
 /// # Errors
 /// Those of generating.
@@ -49,20 +55,19 @@ pub(super) async fn filtered(
     bundle: &Loaded,
     turn: &Turn,
     filter: Filter,
-    (rows, latents): (&[Row], Latents),
-    mut pixels: Vec<u8>,
+    (rows, latents): (Arc<Vec<Row>>, Latents),
+    mut images: Vec<Bytes>,
 ) -> Result<Vec<Try>> {
-    let faces: Vec<Row> = rows.iter().filter(|row| row.source != Source::Real).cloned().collect();
-    let people = faces.iter().map(|row| bundle.centres.blend(&row.parents)).collect();
-    let mut filtering = Filtering { filter, people, best: vec![None; faces.len()], faces, latents };
-    let mut tried: Vec<usize> = (0..filtering.faces.len()).collect();
+    let generated: Vec<usize> = (0..rows.len()).filter(|&nth| rows[nth].source != Source::Real).collect();
+    let mut tried: Vec<usize> = (0..generated.len()).collect();
+    let mut filtering =
+        Filtering { filter, people: Vec::new(), best: vec![None; generated.len()], rows, generated, latents };
     let mut made_again = 0;
     for retry in 0..=filter.max_retries {
-        let image = pixels.len() / tried.len().max(1);
-        let cut = move || Ok(pixels.chunks_exact(image.max(1)).map(Arc::from).collect::<Vec<Arc<[u8]>>>());
-        let images = served.makers.run(cut).await?;
         let features = bundle.weights.embed(turn.clone(), images.clone()).await?;
+        let centres = bundle.centres.clone();
         let judge = move || {
+            filtering.find_people(&centres);
             let again = filtering.judge(retry, &tried, images, &features);
             Ok((filtering, again))
         };
@@ -73,7 +78,7 @@ pub(super) async fn filtered(
         }
         made_again += again.len();
         tried = again;
-        pixels = bundle.weights.generate(turn.clone(), faces).await?;
+        images = bundle.weights.generate(turn.clone(), faces).await?;
     }
     let tries: Vec<Try> = filtering.best.into_iter().flatten().collect();
     served.telemetry.filtered(filter.min_similarity, made_again, tries.iter().map(|best| best.similarity.into()));
@@ -81,8 +86,16 @@ pub(super) async fn filtered(
 }
 
 impl Filtering {
+    /// Works out once where each row's person lies.
+    fn find_people(&mut self, centres: &Centres) {
+        if self.people.is_empty() {
+            let person = |&nth: &usize| centres.blend(&self.rows[nth].parents);
+            self.people = self.generated.iter().map(person).collect();
+        }
+    }
+
     /// Keeps the better tries, and says which rows are made again.
-    fn judge(&mut self, retry: u32, tried: &[usize], images: Vec<Arc<[u8]>>, features: &[f32]) -> Again {
+    fn judge(&mut self, retry: u32, tried: &[usize], images: Vec<Bytes>, features: &[f32]) -> Again {
         for ((&nth, image), feature) in tried.iter().zip(images).zip(features.chunks_exact(FEATURE)) {
             let similarity = similarity(feature, &self.people[nth]);
             // The earliest of equals stays.
@@ -97,7 +110,7 @@ impl Filtering {
         let below = |nth: &usize| self.best[*nth].as_ref().is_none_or(|best| !self.filter.passes(best.similarity));
         let again: Vec<usize> = tried.iter().copied().filter(below).collect();
         let face = |&nth: &usize| Face {
-            parents: self.faces[nth].parents.clone(),
+            parents: self.rows[self.generated[nth]].parents.clone(),
             latent: self.latents.latent(nth, retry + 1),
         };
         let faces = again.iter().map(face).collect();

@@ -59,8 +59,9 @@ impl Blending {
             per_batch: spec.sampling.per_batch(),
             catalogue,
             people: Chance::new(spec.blending.seed, "blended identities"),
+            // Where nobody blended is shown the blending is checked for nothing, not even for how many.
             guard: centres
-                .filter(|_| spec.blending.max_similarity > 0.0)
+                .filter(|_| spec.has_blended() && spec.blending.max_similarity > 0.0)
                 .map(|centres| Guard::new(&spec.blending, centres)),
         }
     }

@@ -15,8 +15,7 @@ use crate::{
     scheduler::{Face, Turn},
     served::Served,
 };
-use nets::{FEATURE, chance::Chance, pixels::IMAGE_SIZE};
-use std::sync::Arc;
+use nets::{FEATURE, chance::Chance};
 
 /// People looked at, at most.
 const PEOPLE: usize = 16;
@@ -77,9 +76,7 @@ async fn look(served: &Served, judge: &Loaded, bundle: &Loaded) -> Result<Figure
         latent: latent::prior(&mut chance.at(0, nth as u64), 0.0),
     };
     let faces = (0..people.len() * IMAGES).map(face).collect();
-    let pixels = bundle.weights.generate(Turn::Trial, faces).await?;
-    let image = IMAGE_SIZE * IMAGE_SIZE * served.channels;
-    let images = pixels.chunks_exact(image).map(Arc::from).collect();
+    let images = bundle.weights.generate(Turn::Trial, faces).await?;
     let features = judge.weights.embed(Turn::Trial, images).await?;
     let features: Vec<&[f32]> = features.chunks_exact(FEATURE).collect();
     Ok(figures(&people, &features, &judge.centres))

@@ -2,6 +2,7 @@
 
 use super::turns::{Content, Kind, Row, Task};
 use crate::engine::Computed;
+use bytes::Bytes;
 use nets::{FEATURE, LATENT};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
@@ -80,7 +81,8 @@ impl Tile {
         self.slots.push((row.delivery, row.position));
     }
 
-    /// Copies each packed row's result to its job; the last row of a job completes it.
+    /// Gives each packed row's result to its job, images without copying them; the last row of a job
+    /// completes it.
     pub(crate) fn deliver(self, computed: &Computed) {
         for (nth, (delivery, position)) in self.slots.into_iter().enumerate() {
             delivery.put(position, computed, nth);
@@ -95,17 +97,26 @@ impl Tile {
     }
 }
 
+/// The results of a job's rows, in its order.
+pub(crate) enum Results {
+    /// Each is part of its tile, which lives for as long as any of them.
+    Images(Vec<Bytes>),
+    /// Encodings or features, one after the other.
+    Vectors(Vec<f32>),
+}
+
 /// What an asker is told: the results of all rows, or why there are none.
-pub(crate) type Answer = Result<Computed, String>;
+pub(crate) type Answer = Result<Results, String>;
 
 /// One job's results, as far as they are there.
 pub(crate) struct Delivery {
     state: Mutex<DeliveryState>,
+    /// Bytes or numbers of each.
     row_len: usize,
 }
 
 struct DeliveryState {
-    results: Computed,
+    results: Results,
     missing: usize,
     reply: Option<oneshot::Sender<Answer>>,
 }
@@ -119,8 +130,8 @@ impl Delivery {
             Task::Embed => FEATURE,
         };
         let results = match task {
-            Task::Generate => Computed::Pixels(vec![0; rows * row_len]),
-            Task::Encode | Task::Embed => Computed::Vectors(vec![0.0; rows * row_len]),
+            Task::Generate => Results::Images(vec![Bytes::new(); rows]),
+            Task::Encode | Task::Embed => Results::Vectors(vec![0.0; rows * row_len]),
         };
         Arc::new(Self { state: Mutex::new(DeliveryState { results, missing: rows, reply: Some(reply) }), row_len })
     }
@@ -135,17 +146,15 @@ impl Delivery {
         let len = self.row_len;
         let mut state = self.lock();
         match (&mut state.results, computed) {
-            (Computed::Pixels(all), Computed::Pixels(rows)) => {
-                all[position * len..][..len].copy_from_slice(&rows[nth * len..][..len]);
-            }
-            (Computed::Vectors(all), Computed::Vectors(rows)) => {
+            (Results::Images(all), Computed::Pixels(rows)) => all[position] = rows.slice(nth * len..(nth + 1) * len),
+            (Results::Vectors(all), Computed::Vectors(rows)) => {
                 all[position * len..][..len].copy_from_slice(&rows[nth * len..][..len]);
             }
             _ => unreachable!("a tile computes what its jobs ask for; this is a bug"),
         }
         state.missing -= 1;
         if state.missing == 0 {
-            let nothing = Computed::Vectors(Vec::new());
+            let nothing = Results::Vectors(Vec::new());
             let results = std::mem::replace(&mut state.results, nothing);
             if let Some(reply) = state.reply.take() {
                 // An asker that left needs no answer.

@@ -5,8 +5,12 @@
 //! small ones; a trainer with share 2 gets twice as many rows as one with share 1 while both wait, and
 //! all that there is while nobody else does. Parts of a row are kept for the next time round.
 
-use super::{Face, Turn, tile::Delivery};
-use crate::engine::{Computed, Seat};
+use super::{
+    Face, Turn,
+    tile::{Delivery, Results},
+};
+use crate::engine::Seat;
+use bytes::Bytes;
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -18,7 +22,7 @@ pub(crate) enum Rows {
     /// To be generated.
     Faces(Vec<Face>),
     /// To be encoded or embedded.
-    Images(Vec<Arc<[u8]>>),
+    Images(Vec<Bytes>),
 }
 
 /// What is computed of a row.
@@ -62,7 +66,7 @@ pub(crate) struct Row {
 
 pub(crate) enum Content {
     Face(Face),
-    Image(Arc<[u8]>),
+    Image(Bytes),
 }
 
 /// The queues of all turns.
@@ -217,10 +221,10 @@ impl Rows {
 
 impl Task {
     /// The result of no rows.
-    pub(crate) fn nothing(self) -> Computed {
+    pub(crate) fn nothing(self) -> Results {
         match self {
-            Self::Generate => Computed::Pixels(Vec::new()),
-            Self::Encode | Self::Embed => Computed::Vectors(Vec::new()),
+            Self::Generate => Results::Images(Vec::new()),
+            Self::Encode | Self::Embed => Results::Vectors(Vec::new()),
         }
     }
 }
@@ -346,8 +350,8 @@ mod tests {
     fn rows_of_different_kinds_or_weights_share_no_tile() {
         let mut turns = Turns::new(4, BTreeMap::new());
         let (faces, _f) = job(2);
-        let (images, _i) = of(kind(0, Task::Encode), Rows::Images(vec![Arc::from([0u8]); 2]));
-        let (newer, _n) = of(kind(1, Task::Encode), Rows::Images(vec![Arc::from([0u8]); 1]));
+        let (images, _i) = of(kind(0, Task::Encode), Rows::Images(vec![Bytes::from_static(&[0u8]); 2]));
+        let (newer, _n) = of(kind(1, Task::Encode), Rows::Images(vec![Bytes::from_static(&[0u8]); 1]));
         for (stream, job) in [faces, images, newer].into_iter().enumerate() {
             turns.push(Turn::Stream(stream as u64), job);
         }

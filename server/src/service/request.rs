@@ -20,6 +20,7 @@ use crate::{
     },
     served::Served,
 };
+use bytes::Bytes;
 use nets::{LATENT, pixels::IMAGE_SIZE};
 use proto::{limits, v1};
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
@@ -98,6 +99,9 @@ pub(super) struct Classes {
     pub(super) bundle: Arc<Loaded>,
 }
 
+/// The largest page of a stream with a guard, which takes a millisecond for each person.
+const GUARDED_PAGE: u32 = 256;
+
 /// A page of classes.
 pub(super) fn classes(served: &Served, request: v1::ManifestRequest) -> Result<Classes> {
     let mut spec = spec(served, request.spec)?;
@@ -109,7 +113,9 @@ pub(super) fn classes(served: &Served, request: v1::ManifestRequest) -> Result<C
     if first > all {
         return Err(Error::OutOfRange(format!("expected a first class of at most {all}, found {first}")));
     }
-    let count = request.count.min(limits::MAX_MANIFEST).min(all - first);
+    let is_guarded = spec.has_blended() && spec.blending.max_similarity > 0.0;
+    let most = if is_guarded { GUARDED_PAGE } else { limits::MAX_MANIFEST };
+    let count = request.count.min(most).min(all - first);
     let blending = Blending::new(&spec, served.catalogue.clone(), centres);
     Ok(Classes { spec, blending, page: first..first + count, bundle: bundles.at(0, served) })
 }
@@ -291,7 +297,7 @@ pub(super) fn faces(served: &Served, request: v1::SynthesizeRequest) -> Result<(
 }
 
 /// Pixels of images.
-type Images = Vec<Arc<[u8]>>;
+type Images = Vec<Bytes>;
 
 /// Images to encode, as the bundle reads them.
 pub(super) fn images(served: &Served, request: v1::EncodeRequest) -> Result<(Images, Arc<Loaded>)> {

@@ -12,7 +12,9 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 pub(super) fn status(error: &Error) -> Status {
     let code = match error {
         Error::Spec(SpecError::Invalid(_)) | Error::Request(_) => Code::InvalidArgument,
-        Error::Spec(SpecError::Unsuited(_)) | Error::Expectation { .. } | Error::Refused(_) => Code::FailedPrecondition,
+        Error::Spec(SpecError::Unsuited(_)) | Error::Expectation { .. } | Error::Refused(_) | Error::Unread(_) => {
+            Code::FailedPrecondition
+        }
         Error::OutOfRange(_) => Code::OutOfRange,
         Error::Busy { .. } | Error::TooOften { .. } => Code::ResourceExhausted,
         Error::Unauthenticated(_) => Code::Unauthenticated,
@@ -63,7 +65,7 @@ pub(super) fn reason(error: &Error) -> &'static str {
         Error::TooOften { .. } => "rate",
         Error::Unauthenticated(_) => "unauthenticated",
         Error::Forbidden(_) => "forbidden",
-        Error::Refused(_) => "bundle",
+        Error::Refused(_) | Error::Unread(_) => "bundle",
         Error::Reloading => "reloading",
         Error::Image(_) => "lost_image",
         Error::Engine(_) => "engine",
@@ -89,6 +91,9 @@ pub(crate) fn code_name(code: Code) -> &'static str {
         Code::DataLoss => "DATA_LOSS",
         Code::Unavailable => "UNAVAILABLE",
         Code::Internal => "INTERNAL",
-        _ => "UNKNOWN",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Unknown => "UNKNOWN",
     }
 }

@@ -180,5 +180,5 @@ fn the_manifests_start_the_server_with_settings_that_it_knows() {
     for probe in ["startupProbe:", "readinessProbe:", "livenessProbe:"] {
         assert!(after(probe).first().is_some_and(|line| line.starts_with("grpc: {port: 50051")), "{probe}");
     }
-    assert!(server::serve::SERVICES.contains(&"lookalike.v1.Augment"));
+    assert!(server::SERVICES.contains(&"lookalike.v1.Augment"));
 }

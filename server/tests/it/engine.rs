@@ -38,8 +38,7 @@ fn faces() -> Vec<Face> {
 }
 
 async fn images(weights: &Weights, faces: &[Face]) -> Vec<Vec<u8>> {
-    let pixels = weights.generate(Turn::Stream(0), faces.to_vec()).await.unwrap();
-    pixels.chunks(pixels.len() / faces.len()).map(<[u8]>::to_vec).collect()
+    weights.generate(Turn::Stream(0), faces.to_vec()).await.unwrap().iter().map(|image| image.to_vec()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +63,7 @@ async fn a_row_depends_neither_on_its_neighbours_nor_on_its_position() {
 #[tokio::test(flavor = "multi_thread")]
 async fn encodings_and_features_of_an_image_do_not_depend_on_the_others() {
     let weights = weights(4);
-    let pictures: Vec<Arc<[u8]>> =
+    let pictures: Vec<bytes::Bytes> =
         (0..6u32).map(|nth| (0..128 * 128u32).map(|p| (p * (nth + 1) / 7) as u8).collect()).collect();
     let together = weights.encode(Turn::Stream(0), pictures.clone()).await.unwrap();
     let features = weights.embed(Turn::Stream(0), pictures.clone()).await.unwrap();

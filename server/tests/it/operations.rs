@@ -19,7 +19,10 @@ async fn health_is_told_for_the_server_and_for_the_service() {
         assert_eq!(answer.status(), ServingStatus::Serving);
     }
     let unknown = HealthCheckRequest { service: "unknown".into() };
-    assert_eq!(health.check(unknown).await.unwrap_err().code(), tonic::Code::NotFound);
+    assert_eq!(health.check(unknown.clone()).await.unwrap_err().code(), tonic::Code::NotFound);
+    // Who watches isn't refused: the service may come.
+    let mut watch = health.watch(unknown).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
 }
 
 #[tokio::test(flavor = "multi_thread")]

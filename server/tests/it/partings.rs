@@ -58,8 +58,8 @@ async fn a_trainer_that_reads_slowly_is_told_within_the_grace_time() {
     server.comes_to_rest(4.0).await;
     server.ask_to_stop();
     // What was handed to the transport comes first, in whole batches.
-    let (batches, _) = read_to_the_farewell(&mut reader).await;
-    let farewell = reader.farewell.take().expect("a word before the end");
+    let (batches, status) = read_to_the_farewell(&mut reader).await;
+    let farewell = reader.farewell.take().unwrap_or_else(|| panic!("it ended without a farewell: {status}"));
     assert_eq!(farewell.next_index, batches.len() as u64);
     assert!(batches.iter().map(|batch| batch.index).eq(0..farewell.next_index));
     assert!(batches.iter().all(proto::digest::agrees));

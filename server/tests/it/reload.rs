@@ -117,6 +117,28 @@ async fn a_stream_that_does_not_follow_keeps_its_weights_and_they_are_kept_for_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_costs_no_older_weights_their_place() {
+    let (server, file) = running(Config { max_bundles: 2, ..Config::default() }).await;
+    let first = reader(&server, asking(None, 0, 1)).await.header.bundle_digest.clone();
+    let second = swap(&server, &file, "noise=0.9").await;
+    // Nobody reads just now, so the first could go; but not for weights that are no good.
+    for bad in ["torn=yes", "fails=yes", "noise=9"] {
+        write(&file, bad);
+        reload(&server.served, "").await.unwrap_err();
+        server.read(asking(pin(&first), 0, 1)).await.unwrap();
+    }
+    in_time(async {
+        write(&file, "noise=0.8");
+        while reload(&server.served, "").await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(server.read(asking(pin(&first), 0, 1)).await.unwrap_err().code(), Code::FailedPrecondition);
+    server.read(asking(pin(&second), 0, 1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_hold_up_is_refused_and_nobody_notices() {
     let (server, file) = running(Config::default()).await;
     let before = server.read(asking(None, 0, 3)).await.unwrap();

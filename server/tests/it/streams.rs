@@ -221,8 +221,9 @@ async fn a_trainer_that_reads_nothing_delays_no_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_made_ahead_for_a_trainer_is_bounded_in_memory() {
-    // Two batches of 32 images, 512 KiB each, are a MiB: the part of one of three streams.
-    let config = Config { read_ahead: 8, read_ahead_memory: 3, max_streams: 3, ..Setup::default().config };
+    // Two batches of 32 images, 512 KiB each and as much of what they are made of, are two MiB: the part of
+    // one of three streams.
+    let config = Config { read_ahead: 8, read_ahead_memory: 6, max_streams: 3, ..Setup::default().config };
     let server = Setup { config, ..Setup::default() }.start().await;
     let mut client = server.client().await;
     let _stuck = Reader::new(client.stream_batches(request(1, 32, 0)).await.unwrap().into_inner()).await.unwrap();

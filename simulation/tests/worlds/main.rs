@@ -4,12 +4,13 @@
 use simulation::{contest, play};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Worlds that every run of the tests plays.
 const SEEDS: u64 = 500;
 
 /// Kinds of events without any of which the worlds would prove little.
-const KINDS: [&str; 24] = [
+const KINDS: [&str; 25] = [
     "batch",
     "batch made again",
     "bundle refused",
@@ -28,6 +29,7 @@ const KINDS: [&str; 24] = [
     "server asked to end",
     "server killed",
     "slow way",
+    "stream parted",
     "trainer died",
     "trainer gave up",
     "trainer resumed",
@@ -89,6 +91,16 @@ fn those_who_wait_are_served_by_their_shares() {
             let off = (part.rows as f64 - expected).abs();
             assert!(off <= part.slack, "seed {seed}: {off} rows from {expected:.0}: {parts:#?}");
         }
+    }
+}
+
+#[test]
+fn one_that_stalls_gives_its_place_back_when_its_stream_is_old() {
+    for seed in 0..4 {
+        let age = Duration::from_secs(30);
+        let waited = contest::behind_one_that_stalls(seed, age);
+        // A minute for its last words, and a few seconds until the other one asks again.
+        assert!(waited < age + Duration::from_secs(60 + 30), "seed {seed}: {waited:?}");
     }
 }
 

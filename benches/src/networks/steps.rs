@@ -1,0 +1,66 @@
+//! Whole steps of training, with all that a training does in each: pixels to tensors, losses, gradients,
+//! optimizers, averages, figures.
+
+use crate::{
+    CLASSES,
+    clock::{Clock, Figures},
+};
+use candle_core::{DType, Tensor};
+use cvae_gan::{IdentityNetwork, Learner, Preset};
+use nets::{Capacity, FEATURE, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Width, chance::Chance};
+use recognizer::{Batch, Source, TrainConfig, Trainer};
+use std::error::Error;
+
+/// So long a training that its schedule stands still.
+const IMAGES: u64 = 1 << 40;
+
+pub(crate) fn measure(clock: &Clock, width: Width, figures: &mut Figures) -> Result<(), Box<dyn Error>> {
+    let batch = noise(clock.batch);
+    for kind in [LightCnnKind::Nine, LightCnnKind::TwentyNine] {
+        let work = format!("{kind} step");
+        if clock.wants(&work) {
+            let config = TrainConfig::new(kind, width, IMAGES, batch.rows);
+            let mut trainer = Trainer::new(&config, CLASSES, clock.device)?;
+            clock.step(figures, &work, || -> Result<(), Box<dyn Error>> {
+                trainer.step(&batch)?;
+                Ok(())
+            })?;
+        }
+    }
+    // The published recipe, with critics of 512 channels at most.
+    let work = "cvae-gan step";
+    if clock.wants(work) {
+        let mut settings = Preset::Paper.settings(width, IMAGES);
+        settings.capacity = Capacity::Compact;
+        let identity = Some(identity(width, clock)?);
+        let mut learner = Learner::new(&settings, CLASSES, identity, DType::F32, clock.device)?;
+        clock.step(figures, work, || -> Result<(), Box<dyn Error>> {
+            learner.step(&batch)?;
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Grey images of nothing, each of another class.
+fn noise(rows: usize) -> Batch {
+    let mut draws = Chance::new(1, "bench/pixels").at(0, 0);
+    Batch {
+        rows,
+        channels: 1,
+        pixels: (0..rows * 128 * 128).map(|_| draws.below(256) as u8).collect(),
+        labels: (0..rows).map(|row| (row % CLASSES) as u32).collect(),
+        sources: vec![Source::Real; rows],
+        ..Batch::default()
+    }
+}
+
+/// A frozen LightCNN-9 of fresh weights.
+fn identity(width: Width, clock: &Clock) -> Result<IdentityNetwork, Box<dyn Error>> {
+    let config = LightCnnConfig { kind: LightCnnKind::Nine, width, classes: CLASSES };
+    let parameters = Parameters::new(2, DType::F32, clock.device);
+    LightCnn::new(&config, parameters.var_builder())?;
+    let names = (0..CLASSES).map(|class| class.to_string()).collect();
+    let centres = Tensor::full(1.0 / (FEATURE as f32).sqrt(), (CLASSES, FEATURE), clock.device)?;
+    Ok(IdentityNetwork::new(config, names, parameters.tensors()?, centres, DType::F32, clock.device)?)
+}
