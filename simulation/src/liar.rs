@@ -136,7 +136,9 @@ pub async fn greed(world: &World, ledger: &Ledger, network: &Network, replica: &
             Ok(Ok(stream)) => {
                 held.push(stream);
                 let more = held.len();
-                ledger.check(more <= most || !stay, || format!("{more} streams of one trainer are sent, the limit is {most}"));
+                ledger.check(more <= most || !stay, || {
+                    format!("{more} streams of one trainer are sent, the limit is {most}")
+                });
             }
             Ok(Err(status)) if status.code() == Code::ResourceExhausted => {
                 let waited = asked.elapsed();

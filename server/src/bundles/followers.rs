@@ -4,9 +4,10 @@
 //! The streams of one spec and one trainer's name may be the ranks that share each batch, so a newer
 //! bundle, or another table, takes over at one index for all of them: the first that none has begun, and
 //! only while all ranks are there. Where one is missing, nobody here knows how far it came with what they
-//! have, with another server or before this one started. What was declared is kept for as long as one of
-//! them is there, so that a rank that joins late, or comes back, changes where the others did. Tables and losses are kept longer, so that a trainer that
-//! was killed, and goes on at its checkpoint, comes to the same batches again.
+//! have, with another server or before this one started. What was declared is kept for a while after the
+//! last of them has left, so that a rank that joins late, or comes back when its stream was sent for as long
+//! as one is, changes where the others did; and tables and losses, so that a trainer that was killed, and
+//! goes on at its checkpoint, comes to the same batches again.
 
 mod announced;
 mod tables;
@@ -30,7 +31,8 @@ use tables::Tables;
 /// Bundles that a group remembers, for ranks that come back to an earlier batch.
 const REMEMBERED: usize = 64;
 
-/// Groups without streams whose tables and losses are kept; the one that was left first goes first.
+/// Groups without streams that are kept, with what was declared and reported; the one that was left first
+/// goes first.
 const LEFT: usize = 16;
 
 /// Whose streams change together.
@@ -119,7 +121,7 @@ impl Followers {
         let Joining { bundles, tables, steered } = joining;
         let mut groups = self.groups();
         let group = groups.all.entry(key.clone()).or_default();
-        group.enter(rank, index, &tables);
+        group.enter(rank, index, &bundles, &tables);
         let (follows_bundles, bundles) = match bundles {
             Wanted::Closed(bundles) => (false, bundles),
             Wanted::Follow(brought) => {
@@ -242,8 +244,8 @@ impl Groups {
         }
         self.left += 1;
         group.left = self.left;
-        // Nobody finds an unnamed trainer's group again.
-        if group.tables.is_none() || matches!(key.turn, Turn::Stream(_)) {
+        // Nobody finds an unnamed trainer's group again, and one rank alone has nobody to agree with.
+        if group.tables.is_none() && key.world_size == 1 || matches!(key.turn, Turn::Stream(_)) {
             self.all.remove(key);
         }
         let left = || self.all.iter().filter(|(_, group)| group.members.is_empty());
@@ -256,11 +258,15 @@ impl Groups {
 }
 
 impl Group {
-    /// Another member, at `index` with the tables that it brings. A group that everybody had left is begun
-    /// anew unless the member goes on where those have been.
-    fn enter(&mut self, rank: u32, index: u64, brought: &Wanted<Option<Arc<Table>>>) {
+    /// Another member, at `index` with what it brings. A group that everybody had left is begun anew unless
+    /// the member goes on where those have been.
+    fn enter(&mut self, rank: u32, index: u64, bundles: &Wanted<Arc<Loaded>>, tables: &Wanted<Option<Arc<Table>>>) {
         if self.members.is_empty() {
-            let goes_on = match (&self.tables, brought) {
+            let keeps_bundles = match (&self.bundles, bundles) {
+                (Some(announced), Wanted::Follow(Some(brought))) => announced.knows(index, brought.at(index)),
+                _ => false,
+            };
+            let keeps_tables = match (&self.tables, tables) {
                 (None, _) => false,
                 (Some(_), Wanted::Follow(None)) if index == 0 => false,
                 (Some(tables), Wanted::Follow(brought)) => {
@@ -269,8 +275,10 @@ impl Group {
                 }
                 (Some(_), Wanted::Closed(_)) => true,
             };
-            // Bundles may have changed since: they are declared anew.
-            *self = if goes_on { Self { bundles: None, ..std::mem::take(self) } } else { Self::default() };
+            let left = std::mem::take(self);
+            self.bundles = left.bundles.filter(|_| keeps_bundles);
+            self.tables = left.tables.filter(|_| keeps_tables);
+            self.furthest = left.furthest.filter(|_| keeps_bundles || keeps_tables);
         }
         *self.members.entry(rank).or_default() += 1;
     }
@@ -428,10 +436,11 @@ mod tests {
             for event in events {
                 let newest = bundles[bundles.len() - 1].clone();
                 let present = ranks.iter().filter(|rank| rank.follower.is_some()).count();
+                let all_begun = ranks.iter().all(|rank| rank.kept.is_some());
                 match event {
                     Event::Swap => bundles.push(shop.bundle(bundles.len())),
-                    // When the last one goes, so does what was declared of bundles.
-                    Event::Leave(rank) if present > 1 => ranks[rank].follower = None,
+                    // Were all gone, one that comes for the first time would begin a training of its own.
+                    Event::Leave(rank) if present > 1 || all_begun => ranks[rank].follower = None,
                     Event::Leave(_) => {}
                     Event::Report(identity, lost) => {
                         prop_assert_eq!(report(&followers, identity, lost), usize::from(present > 0));
@@ -521,6 +530,33 @@ mod tests {
         }
         let left: Vec<u8> = followers.groups().all.keys().map(|key| key.spec[0]).collect();
         assert_eq!(left, (40 - LEFT as u8..40).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_was_declared_holds_for_ranks_that_come_back_after_all_had_left() {
+        let (shop, followers) = (Shop::new(), Followers::default());
+        let [old, new] = [shop.bundle(0), shop.bundle(1)];
+        let join = |rank, index| {
+            let joining = Joining {
+                bundles: Wanted::Follow(Some(Declared::new(0, old.clone()))),
+                tables: Wanted::Follow(None),
+                steered: None,
+            };
+            followers.join(key(2), rank, index, joining, new.clone())
+        };
+        // The first one's stream ended early and goes on, while the other one's still runs.
+        let (mut first, mut second) = (join(0, 10), join(1, 10));
+        assert!(second.advance(10, &old).is_empty());
+        drop(first);
+        first = join(0, 11);
+        assert_eq!(first.advance(11, &new).iter().map(News::first).collect::<Vec<_>>(), [11]);
+        drop((first, second));
+        second = join(1, 11);
+        assert_eq!(second.course().bundles.at(11).digest(), new.digest(), "it hears of it with its first batch");
+        // A training that begins anew has what is newest.
+        drop(second);
+        let joining = Joining { bundles: Wanted::Follow(None), tables: Wanted::Follow(None), steered: None };
+        assert_eq!(followers.join(key(2), 0, 0, joining, new.clone()).course().bundles.at(0).digest(), new.digest());
     }
 
     #[test]
