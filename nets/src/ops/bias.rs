@@ -2,6 +2,7 @@
 
 use super::element::{Argument, Element, for_element_type, output, same_dtype, values};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 /// `x (..., C) + bias (C)`.
@@ -39,11 +40,7 @@ impl CustomOp2 for Bias {
         for_element_type!(s1, "bias", T => {
             let (x, bias) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?);
             let mut y = x.to_vec();
-            y.par_chunks_mut(bias.len() * 256).for_each(|rows| {
-                for row in rows.chunks_exact_mut(bias.len()) {
-                    row.iter_mut().zip(bias).for_each(|(value, &bias)| *value += bias);
-                }
-            });
+            y.par_chunks_mut(bias.len() * 256).for_each(|rows| add_to_rows(rows, bias));
             Ok(output::<T>(y, l1.shape()))
         })
     }
@@ -81,9 +78,7 @@ pub(super) fn sum_columns<T: Element>(x: &[T], columns: usize) -> Vec<T> {
         .par_chunks(columns * ROWS)
         .map(|rows| {
             let mut sums = vec![T::ZERO; columns];
-            for row in rows.chunks_exact(columns) {
-                sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
-            }
+            add_rows(&mut sums, rows);
             sums
         })
         .collect();
@@ -92,6 +87,22 @@ pub(super) fn sum_columns<T: Element>(x: &[T], columns: usize) -> Vec<T> {
         total.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
     }
     total
+}
+
+/// Adds a vector to each row.
+#[multiversion(targets = "simd")]
+fn add_to_rows<T: Element>(rows: &mut [T], vector: &[T]) {
+    for row in rows.chunks_exact_mut(vector.len()) {
+        row.iter_mut().zip(vector).for_each(|(value, &addend)| *value += addend);
+    }
+}
+
+/// Adds rows to the sums of their columns, one after the other.
+#[multiversion(targets = "simd")]
+pub(super) fn add_rows<T: Element>(sums: &mut [T], rows: &[T]) {
+    for row in rows.chunks_exact(sums.len()) {
+        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
+    }
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@
 //! of the candidates won, one byte an output value. The slow twin is [`conv2d`](super::conv2d)
 //! followed by [`max_feature_map`](super::max_feature_map).
 
+use super::bias::add_rows;
 use super::conv::{Geometry, Matrix, product, roll, strip_rows, unroll};
 use super::element::{Element, for_element_type, output, same_dtype, values};
 use super::max_feature_map::{exceeds, larger};
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Storage, Tensor, bail};
+use multiversion::multiversion;
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
@@ -135,11 +137,8 @@ impl ConvMaxFeatureMap {
         rows / self.pool * (self.geometry.out_width / self.pool) * (self.geometry.filters / 2)
     }
 
-    /// Offsets into a strip of the pixels of a window, in reading order.
-    fn window(&self, at: usize) -> impl Iterator<Item = usize> + use<> {
-        let (pool, width, filters) = (self.pool, self.geometry.out_width, self.geometry.filters);
-        let (row, column) = (at / (width / pool), at % (width / pool));
-        (0..pool * pool).map(move |tap| ((row * pool + tap / pool) * width + column * pool + tap % pool) * filters)
+    fn windows(&self) -> Windows {
+        Windows { pool: self.pool, width: self.geometry.out_width, filters: self.geometry.filters }
     }
 
     fn forward<T: Element>(&self, x: &[T], weight: &[T], bias: &[T]) -> (Vec<T>, Vec<u8>) {
@@ -157,11 +156,7 @@ impl ConvMaxFeatureMap {
                 let columns = fit_columns(&mut buffers.columns, g, x, nth * rows, positions);
                 let convolved = fit(&mut buffers.convolved, positions * g.filters);
                 product(convolved, g.filters, Matrix::new(columns, g.window()), filters, false);
-                for (at, (y, winners)) in y.chunks_exact_mut(half).zip(winners.chunks_exact_mut(half)).enumerate() {
-                    for (tap, pixel) in self.window(at).enumerate() {
-                        compete(&convolved[pixel..pixel + g.filters], bias, tap as u8, y, winners);
-                    }
-                }
+                compete(self.windows(), convolved, bias, y, winners);
             });
         });
         (y, winners)
@@ -202,7 +197,7 @@ impl ConvMaxFeatureMap {
         dy: &[T],
         winners: &[u8],
     ) -> (Vec<T>, Vec<T>) {
-        let (g, half) = (&self.geometry, self.geometry.filters / 2);
+        let g = &self.geometry;
         let (rows, image) = (self.strip_rows(), self.reduced(g.out_height));
         let filters = Matrix::new(weight, g.window());
         let sizes = if wanted.weight { (weight.len(), g.filters) } else { (0, 0) };
@@ -215,20 +210,13 @@ impl ConvMaxFeatureMap {
             let positions = height * g.out_width;
             let reduced = nth * image + self.reduced(first_row)..nth * image + self.reduced(first_row + height);
             let convolved = fit(&mut buffers.convolved, positions * g.filters);
-            let outputs = dy[reduced.clone()].chunks_exact(half).zip(winners[reduced].chunks_exact(half));
-            for (at, (dy, winners)) in outputs.enumerate() {
-                for (tap, pixel) in self.window(at).enumerate() {
-                    give(&mut convolved[pixel..pixel + g.filters], tap as u8, dy, winners);
-                }
-            }
+            give(self.windows(), convolved, &dy[reduced.clone()], &winners[reduced]);
             let convolved = Matrix::new(&buffers.convolved[..positions * g.filters], g.filters);
             let pixels = nth * g.image_len()..(nth + 1) * g.image_len();
             if wanted.weight {
                 let columns = fit_columns(&mut buffers.columns, g, &x[pixels.clone()], first_row, positions);
                 product(&mut dweight, g.window(), convolved.transposed(), Matrix::new(columns, g.window()), true);
-                for row in buffers.convolved[..positions * g.filters].chunks_exact(g.filters) {
-                    dbias.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
-                }
+                add_rows(&mut dbias, &buffers.convolved[..positions * g.filters]);
             }
             if wanted.x {
                 let dx = &mut dx[pixels];
@@ -282,28 +270,63 @@ fn fit_columns<'a, T: Element>(
     columns
 }
 
-/// Lets the halves of one pixel compete with each other and with the window's earlier pixels.
-fn compete<T: Element>(pixel: &[T], bias: &[T], tap: u8, y: &mut [T], winners: &mut [u8]) {
-    let ((low, high), (low_bias, high_bias)) = (pixel.split_at(y.len()), bias.split_at(y.len()));
-    let halves = low.iter().zip(low_bias).zip(high.iter().zip(high_bias));
-    for ((y, winner), ((&low, &low_bias), (&high, &high_bias))) in y.iter_mut().zip(winners).zip(halves) {
-        let (low, high) = (low + low_bias, high + high_bias);
-        let side = if low > high { LOW } else { HIGH };
-        let side = if low == high { TIE } else { side };
-        let value = larger(low, high);
-        let wins = (tap == 0) | exceeds(value, *y);
-        *y = if wins { value } else { *y };
-        *winner = if wins { tap * TAP + side } else { *winner };
+/// The windows of a strip of the convolution's output.
+#[derive(Clone, Copy)]
+struct Windows {
+    /// Side of each: 1 or 2.
+    pool: usize,
+    /// Pixels of a row.
+    width: usize,
+    /// Values of a pixel.
+    filters: usize,
+}
+
+impl Windows {
+    /// Where the pixels of a window begin, in reading order.
+    #[inline(always)]
+    fn pixels(self, window: usize) -> impl Iterator<Item = usize> {
+        let Self { pool, width, filters } = self;
+        let (row, column) = (window / (width / pool), window % (width / pool));
+        (0..pool * pool).map(move |tap| ((row * pool + tap / pool) * width + column * pool + tap % pool) * filters)
     }
 }
 
-/// Writes one pixel's share of the gradient to its two halves.
-fn give<T: Element>(pixel: &mut [T], tap: u8, dy: &[T], winners: &[u8]) {
-    let (low, high) = pixel.split_at_mut(dy.len());
-    for (((low, high), &dy), &winner) in low.iter_mut().zip(high).zip(dy).zip(winners) {
-        let half = if winner == tap * TAP + TIE { dy * T::HALF } else { T::ZERO };
-        *low = if winner == tap * TAP + LOW { dy } else { half };
-        *high = if winner == tap * TAP + HIGH { dy } else { half };
+/// Lets the halves of each pixel compete with each other and with the earlier pixels of its window.
+#[multiversion(targets = "simd")]
+fn compete<T: Element>(windows: Windows, convolved: &[T], bias: &[T], y: &mut [T], winners: &mut [u8]) {
+    let half = windows.filters / 2;
+    let (low_bias, high_bias) = bias.split_at(half);
+    for (window, (y, winners)) in y.chunks_exact_mut(half).zip(winners.chunks_exact_mut(half)).enumerate() {
+        for (tap, pixel) in windows.pixels(window).enumerate() {
+            let (low, high) = convolved[pixel..pixel + windows.filters].split_at(half);
+            let halves = low.iter().zip(low_bias).zip(high.iter().zip(high_bias));
+            for ((y, winner), ((&low, &low_bias), (&high, &high_bias))) in y.iter_mut().zip(&mut *winners).zip(halves) {
+                let (low, high) = (low + low_bias, high + high_bias);
+                let side = if low > high { LOW } else { HIGH };
+                let side = if low == high { TIE } else { side };
+                let value = larger(low, high);
+                let wins = (tap == 0) | exceeds(value, *y);
+                *y = if wins { value } else { *y };
+                *winner = if wins { tap as u8 * TAP + side } else { *winner };
+            }
+        }
+    }
+}
+
+/// Writes each pixel's share of the gradient to its two halves.
+#[multiversion(targets = "simd")]
+fn give<T: Element>(windows: Windows, convolved: &mut [T], dy: &[T], winners: &[u8]) {
+    let half = windows.filters / 2;
+    for (window, (dy, winners)) in dy.chunks_exact(half).zip(winners.chunks_exact(half)).enumerate() {
+        for (tap, pixel) in windows.pixels(window).enumerate() {
+            let tap = tap as u8 * TAP;
+            let (low, high) = convolved[pixel..pixel + windows.filters].split_at_mut(half);
+            for (((low, high), &dy), &winner) in low.iter_mut().zip(high).zip(dy).zip(winners) {
+                let half = if winner == tap + TIE { dy * T::HALF } else { T::ZERO };
+                *low = if winner == tap + LOW { dy } else { half };
+                *high = if winner == tap + HIGH { dy } else { half };
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use super::bias::{check_channels, sum_columns};
 use super::element::{Element, for_element_type, output, same_dtype, values};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 /// Added to the variance.
@@ -39,13 +40,6 @@ struct InstanceNorm {
     activation: Activation,
 }
 
-impl InstanceNorm {
-    /// Of what is no number the ReLU, too, gives back what it got: a zero would hide it.
-    fn activate<T: Element>(&self, value: T) -> T {
-        if self.activation == Activation::Relu && value <= T::ZERO { T::ZERO } else { value }
-    }
-}
-
 impl CustomOp3 for InstanceNorm {
     fn name(&self) -> &'static str {
         "instance-norm"
@@ -66,12 +60,7 @@ impl CustomOp3 for InstanceNorm {
             let (x, scale, shift) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?, values::<T>((s3, l3))?);
             let mut y = vec![T::ZERO; x.len()];
             y.par_chunks_mut(image).zip(x.par_chunks(image)).for_each(|(y, x)| {
-                let moments = Moments::of(x, channels);
-                for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-                    for j in 0..channels {
-                        y[j] = self.activate(moments.normal(x[j], j) * scale[j] + shift[j]);
-                    }
-                }
+                normalise(y, x, scale, shift, self.activation);
             });
             Ok(output::<T>(y, l1.shape()))
         })
@@ -115,21 +104,12 @@ impl CustomOp3 for InputGradient {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (_, height, width, channels) = l1.shape().dims4()?;
-        let (positions, image) = (height * width, height * width * channels);
+        let image = height * width * channels;
         for_element_type!(s1, "instance-norm", T => {
             let (x, scale, g) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?, values::<T>((s3, l3))?);
             let mut dx = vec![T::ZERO; x.len()];
             dx.par_chunks_mut(image).zip(x.par_chunks(image)).zip(g.par_chunks(image)).for_each(|((dx, x), g)| {
-                let moments = Moments::of(x, channels);
-                let (mut mean_g, mut mean_gx) = moments.gradient_sums(x, g);
-                let count = T::of(positions as f64);
-                mean_g.iter_mut().chain(&mut mean_gx).for_each(|sum| *sum /= count);
-                for ((dx, x), g) in dx.chunks_exact_mut(channels).zip(x.chunks_exact(channels)).zip(g.chunks_exact(channels)) {
-                    for j in 0..channels {
-                        let centred = g[j] - mean_g[j] - moments.normal(x[j], j) * mean_gx[j];
-                        dx[j] = scale[j] * moments.inverse_deviation[j] * centred;
-                    }
-                }
+                input_gradient(dx, x, g, scale);
             });
             Ok(output::<T>(dx, l1.shape()))
         })
@@ -162,7 +142,7 @@ impl CustomOp3 for AffineGradient {
                 .par_chunks(image)
                 .zip(g.par_chunks(image))
                 .flat_map_iter(|(x, g)| {
-                    let (sum_g, sum_gx) = Moments::of(x, channels).gradient_sums(x, g);
+                    let (sum_g, sum_gx) = gradient_sums(&moments(x, channels), x, g);
                     sum_gx.into_iter().chain(sum_g)
                 })
                 .collect();
@@ -177,41 +157,74 @@ struct Moments<T> {
     inverse_deviation: Vec<T>,
 }
 
-impl<T: Element> Moments<T> {
-    fn of(x: &[T], channels: usize) -> Self {
-        let count = T::of((x.len() / channels) as f64);
-        let mut mean = vec![T::ZERO; channels];
-        for row in x.chunks_exact(channels) {
-            mean.iter_mut().zip(row).for_each(|(mean, &value)| *mean += value);
-        }
-        mean.iter_mut().for_each(|mean| *mean /= count);
-        // A second pass over the deviations: the difference of large sums would cancel.
-        let mut variance = vec![T::ZERO; channels];
-        for row in x.chunks_exact(channels) {
-            for ((variance, &value), &mean) in variance.iter_mut().zip(row).zip(&mean) {
-                *variance += (value - mean) * (value - mean);
-            }
-        }
-        let inverse = |variance: T| T::ONE / (variance / count + T::of(EPSILON)).sqrt();
-        Self { mean, inverse_deviation: variance.into_iter().map(inverse).collect() }
+#[multiversion(targets = "simd")]
+fn moments<T: Element>(x: &[T], channels: usize) -> Moments<T> {
+    let count = T::of((x.len() / channels) as f64);
+    let mut mean = vec![T::ZERO; channels];
+    for row in x.chunks_exact(channels) {
+        mean.iter_mut().zip(row).for_each(|(mean, &value)| *mean += value);
     }
+    mean.iter_mut().for_each(|mean| *mean /= count);
+    // A second pass over the deviations: the difference of large sums would cancel.
+    let mut variance = vec![T::ZERO; channels];
+    for row in x.chunks_exact(channels) {
+        for ((variance, &value), &mean) in variance.iter_mut().zip(row).zip(&mean) {
+            *variance += (value - mean) * (value - mean);
+        }
+    }
+    let inverse = |variance: T| T::ONE / (variance / count + T::of(EPSILON)).sqrt();
+    Moments { mean, inverse_deviation: variance.into_iter().map(inverse).collect() }
+}
 
-    fn normal(&self, value: T, channel: usize) -> T {
-        (value - self.mean[channel]) * self.inverse_deviation[channel]
-    }
-
-    /// Per channel, the sums of the gradient and of its product with the normalised value.
-    fn gradient_sums(&self, x: &[T], g: &[T]) -> (Vec<T>, Vec<T>) {
-        let channels = self.mean.len();
-        let (mut sum_g, mut sum_gx) = (vec![T::ZERO; channels], vec![T::ZERO; channels]);
-        for (x, g) in x.chunks_exact(channels).zip(g.chunks_exact(channels)) {
-            for j in 0..channels {
-                sum_g[j] += g[j];
-                sum_gx[j] += g[j] * self.normal(x[j], j);
-            }
+/// One image. Of what is no number the ReLU, too, gives back what it got: a zero would hide it.
+#[multiversion(targets = "simd")]
+fn normalise<T: Element>(y: &mut [T], x: &[T], scale: &[T], shift: &[T], activation: Activation) {
+    let (channels, relu) = (scale.len(), activation == Activation::Relu);
+    let Moments { mean, inverse_deviation } = moments(x, channels);
+    for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+        let moments = mean.iter().zip(&inverse_deviation).zip(scale.iter().zip(shift));
+        for ((y, &x), ((&mean, &inverse), (&scale, &shift))) in y.iter_mut().zip(x).zip(moments) {
+            let value = (x - mean) * inverse * scale + shift;
+            *y = if relu & (value <= T::ZERO) { T::ZERO } else { value };
         }
-        (sum_g, sum_gx)
     }
+}
+
+/// One image's gradient, from that behind the activation.
+#[multiversion(targets = "simd")]
+fn input_gradient<T: Element>(dx: &mut [T], x: &[T], g: &[T], scale: &[T]) {
+    let channels = scale.len();
+    let moments = moments(x, channels);
+    let (mut mean_g, mut mean_gx) = gradient_sums(&moments, x, g);
+    let count = T::of((x.len() / channels) as f64);
+    mean_g.iter_mut().chain(&mut mean_gx).for_each(|sum| *sum /= count);
+    let Moments { mean, inverse_deviation } = moments;
+    for ((dx, x), g) in dx.chunks_exact_mut(channels).zip(x.chunks_exact(channels)).zip(g.chunks_exact(channels)) {
+        let moments = mean.iter().zip(&inverse_deviation).zip(mean_g.iter().zip(&mean_gx)).zip(scale);
+        for (((dx, &x), &g), (((&mean, &inverse), (&mean_g, &mean_gx)), &scale)) in
+            dx.iter_mut().zip(x).zip(g).zip(moments)
+        {
+            *dx = scale * inverse * (g - mean_g - (x - mean) * inverse * mean_gx);
+        }
+    }
+}
+
+/// Per channel, the sums of the gradient and of its product with the normalised value.
+#[multiversion(targets = "simd")]
+fn gradient_sums<T: Element>(moments: &Moments<T>, x: &[T], g: &[T]) -> (Vec<T>, Vec<T>) {
+    let Moments { mean, inverse_deviation } = moments;
+    let channels = mean.len();
+    let (mut sum_g, mut sum_gx) = (vec![T::ZERO; channels], vec![T::ZERO; channels]);
+    for (x, g) in x.chunks_exact(channels).zip(g.chunks_exact(channels)) {
+        let moments = mean.iter().zip(inverse_deviation);
+        for (((sum_g, sum_gx), (&x, &g)), (&mean, &inverse)) in
+            sum_g.iter_mut().zip(&mut sum_gx).zip(x.iter().zip(g)).zip(moments)
+        {
+            *sum_g += g;
+            *sum_gx += g * ((x - mean) * inverse);
+        }
+    }
+    (sum_g, sum_gx)
 }
 
 #[cfg(test)]

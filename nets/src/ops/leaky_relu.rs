@@ -4,6 +4,7 @@
 use super::bias::{check_channels, column_sum};
 use super::element::{Element, for_element_type, output, same_dtype, values};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 /// `max(v, slope v)` of `v = x + bias`, for `x (..., C)`, `bias (C)` and `0 <= slope < 1`; slope 0 is a
@@ -38,14 +39,7 @@ impl CustomOp2 for LeakyRelu {
         for_element_type!(s1, "leaky-relu", T => {
             let (x, bias, slope) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?, T::of(self.slope));
             let mut y = x.to_vec();
-            y.par_chunks_mut(bias.len() * 256).for_each(|rows| {
-                for row in rows.chunks_exact_mut(bias.len()) {
-                    for (value, &bias) in row.iter_mut().zip(bias) {
-                        let sum = *value + bias;
-                        *value = leak(sum, sum, slope);
-                    }
-                }
-            });
+            y.par_chunks_mut(bias.len() * 256).for_each(|rows| activate(rows, bias, slope));
             Ok(output::<T>(y, l1.shape()))
         })
     }
@@ -71,11 +65,8 @@ impl CustomOp2 for LeakyReluMask {
         for_element_type!(s1, "leaky-relu-mask", T => {
             let (y, g, slope) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?, T::of(self.slope));
             let mut masked = vec![T::ZERO; g.len()];
-            masked.par_chunks_mut(1 << 14).zip(y.par_chunks(1 << 14)).zip(g.par_chunks(1 << 14)).for_each(|((masked, y), g)| {
-                for ((masked, &y), &g) in masked.iter_mut().zip(y).zip(g) {
-                    *masked = leak(y, g, slope);
-                }
-            });
+            let parts = masked.par_chunks_mut(1 << 14).zip(y.par_chunks(1 << 14)).zip(g.par_chunks(1 << 14));
+            parts.for_each(|((masked, y), g)| mask(masked, y, g, slope));
             Ok(output::<T>(masked, l2.shape()))
         })
     }
@@ -85,6 +76,24 @@ impl CustomOp2 for LeakyReluMask {
     }
 }
 
+#[multiversion(targets = "simd")]
+fn activate<T: Element>(rows: &mut [T], bias: &[T], slope: T) {
+    for row in rows.chunks_exact_mut(bias.len()) {
+        for (value, &bias) in row.iter_mut().zip(bias) {
+            let sum = *value + bias;
+            *value = leak(sum, sum, slope);
+        }
+    }
+}
+
+#[multiversion(targets = "simd")]
+fn mask<T: Element>(masked: &mut [T], y: &[T], g: &[T], slope: T) {
+    for ((masked, &y), &g) in masked.iter_mut().zip(y).zip(g) {
+        *masked = leak(y, g, slope);
+    }
+}
+
+#[inline(always)]
 fn leak<T: Element>(sign: T, value: T, slope: T) -> T {
     if sign > T::ZERO { value } else { value * slope }
 }

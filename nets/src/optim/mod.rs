@@ -13,6 +13,7 @@ use crate::ops::element::Element;
 use crate::parameters::Parameters;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Result, Tensor, Var, bail};
+use multiversion::multiversion;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -51,9 +52,13 @@ const CHUNK: usize = 1 << 15;
 
 /// `update(value, source)` for every pair.
 fn zip_update<T: Element>(target: &mut [T], source: &[T], update: impl Fn(&mut T, T) + Sync) {
-    target.par_chunks_mut(CHUNK).zip(source.par_chunks(CHUNK)).for_each(|(target, source)| {
-        target.iter_mut().zip(source).for_each(|(value, &source)| update(value, source));
-    });
+    let chunks = target.par_chunks_mut(CHUNK).zip(source.par_chunks(CHUNK));
+    chunks.for_each(|(target, source)| update_chunk(target, source, &update));
+}
+
+#[multiversion(targets = "simd")]
+fn update_chunk<T: Element, F: Fn(&mut T, T)>(target: &mut [T], source: &[T], update: &F) {
+    target.iter_mut().zip(source).for_each(|(value, &source)| update(value, source));
 }
 
 /// What one variable's step needs: the variable, its gradient and the optimizer's state of it.

@@ -10,6 +10,7 @@
 
 use super::super::element::Element;
 use super::geometry::{Geometry, Kind};
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 /// Largest matrix, in values, that is unrolled for the whole batch at once.
@@ -122,7 +123,7 @@ fn filter_gradient<T: Element>(g: &Geometry, x: &[T], y: &[T]) -> Vec<T> {
         })
         .collect();
     for part in parts {
-        w.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
+        add(&mut w, &part);
     }
     w
 }
@@ -139,6 +140,7 @@ fn unroll_batch<'a, T: Element>(g: &Geometry, x: &'a [T]) -> std::borrow::Cow<'a
 }
 
 /// Copies the windows of output rows from `first_row` on into the rows of `columns`.
+#[multiversion(targets = "simd")]
 pub(in crate::ops) fn unroll<T: Element>(g: &Geometry, x: &[T], first_row: usize, columns: &mut [T]) {
     let tap_row = g.size * g.channels;
     for (position, window) in columns.chunks_exact_mut(g.window()).enumerate() {
@@ -167,6 +169,7 @@ pub(in crate::ops) fn unroll<T: Element>(g: &Geometry, x: &[T], first_row: usize
 }
 
 /// Adds windows back to where they came from: the adjoint of [`unroll`].
+#[multiversion(targets = "simd")]
 pub(in crate::ops) fn roll<T: Element>(g: &Geometry, columns: &[T], first_row: usize, x: &mut [T]) {
     let tap_row = g.size * g.channels;
     for (position, window) in columns.chunks_exact(g.window()).enumerate() {
@@ -191,6 +194,7 @@ pub(in crate::ops) fn roll<T: Element>(g: &Geometry, columns: &[T], first_row: u
     }
 }
 
+#[inline(always)]
 fn add<T: Element>(sums: &mut [T], values: &[T]) {
     sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += value);
 }
