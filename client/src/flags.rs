@@ -242,6 +242,9 @@ impl StreamFlags {
     }
 }
 
+/// The longest file of weights: one for each of a million identities, in full.
+const MOST_BYTES: u64 = 32 << 20;
+
 impl SamplingRule {
     fn read(&self) -> Result<Sampling> {
         Ok(match self {
@@ -253,7 +256,7 @@ impl SamplingRule {
             }
             &Self::ByLoss(rule) => Sampling::ByLoss(rule),
             Self::Weights(path) => {
-                let text = std::fs::read_to_string(path).map_err(command::Error::reading(path))?;
+                let text = command::read_text(path, MOST_BYTES)?;
                 let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
                 let weight = |(line, text): (usize, &str)| match text.trim().parse::<f64>() {
                     Ok(weight) if weight.is_finite() && weight >= 0.0 => Ok(weight),

@@ -70,6 +70,7 @@ pub mod run_directory;
 pub mod settings;
 pub mod tensorboard;
 mod terminal;
+mod text;
 pub mod training;
 
 pub use entry::{Context, Ending, main, report};
@@ -79,3 +80,4 @@ pub use progress::Progress;
 pub use run_directory::RunDirectory;
 pub use settings::{CommonArgs, Settings, parse_from};
 pub use terminal::say;
+pub use text::read_text;

@@ -63,7 +63,10 @@ type Store = Arc<dyn BundleStore>;
 async fn swap(served: &Arc<Served>, store: &Store, expected: &str) -> Result<Reloaded> {
     let reader = store.clone();
     let bytes = served.makers.apart(Work::Reading, move || reader.read()).await?;
-    let bytes = bytes.map_err(|error| Error::Unread(error.to_string()))?;
+    let bytes = bytes.map_err(|error| match error {
+        Error::Refused(_) => error,
+        error => Error::Unread(with_cause(&error)),
+    })?;
     let digest = blake3::hash(&bytes).to_hex().to_string();
     if !expected.is_empty() && expected != digest {
         let expected = crate::error::quoted(expected);
@@ -111,6 +114,16 @@ fn compare(served: &Served, current: &Loaded, candidate: &Candidate) -> Result<(
 /// Reads or decodes on a thread where it may take its time.
 async fn apart<T: Send + 'static>(served: &Served, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     served.makers.apart(Work::Reading, work).await?.map_err(refused)
+}
+
+/// A sentence, and what it doesn't say itself of why.
+fn with_cause(error: &Error) -> String {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    let sentence = error.to_string();
+    match cause.filter(|cause| !sentence.contains(cause.as_str())) {
+        Some(cause) => format!("{sentence}: {cause}"),
+        None => sentence,
+    }
 }
 
 /// The same sentence, as a refusal of new weights.

@@ -57,6 +57,8 @@ pub struct Served {
     pub(crate) scheduler: Scheduler,
     pub(crate) shelf: Shelf,
     pub(crate) makers: Makers,
+    /// Where manifests are worked out: who asks for a stream doesn't wait behind them.
+    pub(crate) manifests: Makers,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) access: Access,
     pub(crate) streams: Streams,
@@ -183,6 +185,7 @@ impl Served {
             scheduler,
             shelf: Shelf::new(config.shelf << 20),
             makers: Makers::new(workers),
+            manifests: Makers::new(workers),
             telemetry,
             access,
             streams: Streams::new(config.max_streams, config.max_streams_per_trainer, config.max_pending),

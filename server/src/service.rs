@@ -18,6 +18,7 @@ use crate::{
     },
     error::{Error, Result},
     listeners::connection::Peer,
+    makers::Makers,
     plan::latent,
     scheduler::{Face, Turn},
     served::{MAX_QUESTIONS, MAX_SYNTHESES, Served},
@@ -156,10 +157,14 @@ impl Service {
     }
 
     /// Answers a question, unless too many are being answered.
-    async fn ask<T: Send + 'static>(&self, answer: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    async fn ask<T: Send + 'static>(
+        &self,
+        places: &Makers,
+        answer: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let busy = |_| Error::Busy { what: "questions at once", limit: MAX_QUESTIONS };
         let _place = self.served.questions.try_acquire().map_err(busy)?;
-        self.served.makers.answer(answer).await
+        places.answer(answer).await
     }
 
     async fn synthesize_faces(&self, request: Request<v1::SynthesizeRequest>) -> Result<v1::SynthesizeResponse> {
@@ -238,7 +243,8 @@ impl Augment for Service {
         let request = request.into_inner();
         let served = self.served.clone();
         // Of a page of blended people, each is worked out.
-        let page = self.ask(move || Ok(reply::manifest(&served, &request::classes(&served, request)?)));
+        let page = self
+            .ask(&self.served.manifests, move || Ok(reply::manifest(&served, &request::classes(&served, request)?)));
         answer(&self.served, "lookalike.v1.Augment/GetManifest", page).await
     }
 
@@ -251,7 +257,7 @@ impl Augment for Service {
             report.waits.iter().for_each(|&wait| telemetry.waited(wait.into()));
             let Some((spec, losses)) = report.losses else { return Ok(v1::ReportResponse::default()) };
             let (turn, followers) = (Turn::Trainer(trainer), self.served.followers.clone());
-            let identities = self.ask(move || Ok(followers.report(&turn, spec, &losses))).await?;
+            let identities = self.ask(&self.served.makers, move || Ok(followers.report(&turn, spec, &losses))).await?;
             telemetry.reported(identities);
             Ok(v1::ReportResponse { identities: identities as u32 })
         };

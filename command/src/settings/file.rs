@@ -9,6 +9,9 @@ use toml::Value;
 use super::{chosen, setting_name};
 use crate::{Error, Result};
 
+/// The longest settings file.
+const MOST_BYTES: u64 = 1 << 20;
+
 /// The keys of a settings file that concern the chosen subcommand.
 pub(super) struct Table {
     file: PathBuf,
@@ -19,7 +22,7 @@ pub(super) struct Table {
 impl Table {
     /// Refuses what isn't TOML and keys that the subcommand at `path` doesn't know.
     pub(super) fn read(file: &Path, command: &Command, path: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(file).map_err(Error::reading(file))?;
+        let text = crate::read_text(file, MOST_BYTES)?;
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::Toml {
             file: file.display().to_string(),
             line: error

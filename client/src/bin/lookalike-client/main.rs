@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         match &cli.verb {
             _ if cli.common.dry_run => context.settings.print()?,
             Verb::Train(train) => return train::run(train, cli.common.json, &context),
-            Verb::Probe(probe) => probe::run(probe, cli.common.json, &context)?,
+            Verb::Probe(probe) => return probe::run(probe, cli.common.json, &context),
             Verb::Export(export) => return export::run(export, cli.common.json, &context),
             Verb::ListClasses(classes) => manifest::run(classes, cli.common.json, &context)?,
         }

@@ -6,7 +6,7 @@ use client::probe::{self, Album, Figures};
 use client::recipe::Recipe;
 use client::verify::{self, Expected};
 use client::{Error, ServerUrl, StreamSettings};
-use command::Context;
+use command::{Context, Ending};
 use recognizer::BatchSource;
 use std::path::{Path, PathBuf};
 
@@ -35,9 +35,10 @@ pub(crate) struct Probe {
 /// `--verify` without a recipe: what was read itself.
 const READ: &str = "what-is-read";
 
-pub(crate) fn run(args: &Probe, json: bool, context: &Context) -> Result<(), Error> {
+pub(crate) fn run(args: &Probe, json: bool, context: &Context) -> Result<Ending, Error> {
     if let Some(recipe) = args.verify.as_ref().filter(|recipe| *recipe != READ) {
-        return verify_recipe(args, Path::new(recipe), json, context);
+        verify_recipe(args, Path::new(recipe), json, context)?;
+        return Ok(Ending::Done);
     }
     let (settings, recipe) = args.range.settings(context)?;
     let batches = settings.end.unwrap_or(u64::MAX) - settings.first;
@@ -77,7 +78,8 @@ pub(crate) fn run(args: &Probe, json: bool, context: &Context) -> Result<(), Err
         read.write(path)?;
         command::say(format!("wrote the recipe {}", path.display()));
     }
-    verified.map(|_| ())
+    verified?;
+    Ok(if figures.interrupted { Ending::Interrupted } else { Ending::Done })
 }
 
 /// Holds what was read against the recipe that asked for it, and against servers; names those.

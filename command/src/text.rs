@@ -1,0 +1,43 @@
+//! Text files that people name, within a bound: a device needs no end.
+
+use crate::{Error, Result};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+/// The text of a file of at most `most` bytes.
+///
+/// # Errors
+/// When it can't be read, is longer, or is no text.
+pub fn read_text(path: &Path, most: u64) -> Result<String> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > most {
+            return Err(io::Error::other(format!("expected at most {most} bytes, found more")));
+        }
+        String::from_utf8(bytes).map_err(|_| io::Error::other("expected text in UTF-8, found other bytes"))
+    };
+    read().map_err(Error::reading(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_within_the_bound_is_read_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("text");
+        std::fs::write(&path, "ten bytes.").unwrap();
+        assert_eq!(read_text(&path, 10).unwrap(), "ten bytes.");
+        let refusal = |path: &Path, most| read_text(path, most).unwrap_err().to_string();
+        assert!(refusal(&path, 9).contains("expected at most 9 bytes, found more"));
+        std::fs::write(&path, [0xff]).unwrap();
+        assert!(refusal(&path, 9).contains("expected text in utf-8"));
+        #[cfg(unix)]
+        assert!(refusal(Path::new("/dev/zero"), 9).contains("found more"));
+    }
+}
