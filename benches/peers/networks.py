@@ -19,7 +19,6 @@ import pathlib
 import sys
 import time
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -34,6 +33,7 @@ def module(name, path):
 
 
 networks = module("networks", ROOT / "nets/reference/make.py")
+recipe = module("recipe", ROOT / "cvae-gan/reference/make.py")
 torch.set_default_dtype(torch.float32)
 LATENT = networks.LATENT
 DIVISOR = networks.DIVISOR
@@ -98,11 +98,7 @@ def critic(w, x, divisor, cap):
     return said["src"].float().mean((1, 2, 3)), said["cls"].float(), [said[f"features.{nth}"] for nth in range(3)]
 
 
-VIEWS = [lambda x: x, lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)]
-
-
-def mean_abs(a, b):
-    return (a - b).abs().mean()
+VIEWS = [lambda x: x, recipe.down]
 
 
 class Update:
@@ -145,14 +141,14 @@ class Update:
             values, logits, features = critic(d, view(made), self.divisor, self.cap)
             adversarial = adversarial - 0.5 * (values[:rows].mean() + values[rows:].mean())
             classification = classification + F.cross_entropy(logits[:rows], labels) + F.cross_entropy(logits[rows:], labels)
-            matching = matching + sum(mean_abs(f[:rows], r) + mean_abs(f[rows:], r) for f, r in zip(features, real))
+            matching = matching + sum(recipe.mean_abs(f[:rows], r) + recipe.mean_abs(f[rows:], r) for f, r in zip(features, real))
         kl = 0.5 * (mu**2 + logvar.exp() - logvar - 1).sum(1).mean()
         see = lambda x: networks.light_cnn(self.fr, (x + 1) / 2, self.divisor, "lightcnn-9")["feature"]
         with torch.no_grad():
             real = see(x)
         seen = see(made)
-        identity = mean_abs(seen[:rows], real) + mean_abs(seen[rows:], real)
-        return adversarial + classification + matching + 10 * mean_abs(x, x_e) + 0.01 * kl + identity
+        identity = recipe.mean_abs(seen[:rows], real) + recipe.mean_abs(seen[rows:], real)
+        return adversarial + classification + matching + 10 * recipe.mean_abs(x, x_e) + 0.01 * kl + identity
 
     def generator_weights(self):
         return self.e.all() + self.g.all()
@@ -164,17 +160,6 @@ class Update:
 def check():
     """Both losses against cvae-gan/reference/expected.json, in float64."""
 
-    def uniform(name, dims):
-        seed = 2166136261
-        for byte in name.encode():
-            seed = ((seed ^ byte) * 16777619) % 2**32
-        x = (np.arange(math.prod(dims), dtype=np.uint64) * np.uint64(2654435761) + np.uint64(seed)) & np.uint64(2**32 - 1)
-        for _ in range(2):
-            x ^= x >> np.uint64(16)
-            x = (x * np.uint64(0x45D9F3B)) & np.uint64(2**32 - 1)
-        x ^= x >> np.uint64(16)
-        return torch.tensor(x.astype(np.float64) / 2**31 - 1).reshape(dims)
-
     class Formula(Parameters):
         def __init__(self, prefix):
             super().__init__(classes=3)
@@ -182,7 +167,7 @@ def check():
 
         def get(self, name, dims, arranged=lambda value: value):
             if name not in self.made:
-                value = uniform(self.prefix + name, dims)
+                value = recipe.uniform(self.prefix + name, dims)
                 if name.endswith("scale"):
                     value = 1 + 0.1 * value
                 elif len(dims) == 1:
@@ -211,11 +196,11 @@ def check():
     single, torch.Tensor.float = torch.Tensor.float, lambda tensor: tensor
     d = [Formula("d1."), Formula("d2.")]
     update = Update(Formula("encoder."), Formula("generator."), d, Formula("recognizer."), DIVISOR["tiny"], 512)
-    x = uniform("x", (2, 128, 128, 1)).permute(0, 3, 1, 2)
+    x = recipe.uniform("x", (2, 128, 128, 1)).permute(0, 3, 1, 2)
     labels = torch.tensor([2, 0])
     c = F.one_hot(labels, 3).double()
-    made, mu, logvar = update.make(x, c, uniform("encoding", (2, LATENT)), uniform("prior", (2, LATENT)))
-    share = (uniform("real share", (2, 1, 1, 1)) + 1) / 2
+    made, mu, logvar = update.make(x, c, recipe.uniform("encoding", (2, LATENT)), recipe.uniform("prior", (2, LATENT)))
+    share = (recipe.uniform("real share", (2, 1, 1, 1)) + 1) / 2
     chosen = torch.tensor([1.0, 0.0]).reshape(2, 1, 1, 1)
     expected = json.loads((ROOT / "cvae-gan/reference/expected.json").read_text())["paper"]["terms"]
     losses = {

@@ -247,4 +247,5 @@ OTHER = dict(
     label_length=4.0, swap=True, as_printed=True, lambda_gp=10.0, prior_mean=True, perturb=True, cosine=True,
     verdict=0.3, maps=0.7, weights=[0.5, 0.2, 0.3, 10.0, 0.02, 0.4],
 )
-print(json.dumps({"paper": run(PAPER), "other": run(OTHER)}, indent=1))
+if __name__ == "__main__":
+    print(json.dumps({"paper": run(PAPER), "other": run(OTHER)}, indent=1))
