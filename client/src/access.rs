@@ -56,7 +56,7 @@ impl Access {
     pub fn check(&self, servers: &[ServerUrl]) -> Result<()> {
         match servers.iter().find(|server| self.is_told_to_strangers(server)) {
             None => Ok(()),
-            Some(server) => Err(Error::Settings(clear(server))),
+            Some(server) => Err(Error::settings(clear(server))),
         }
     }
 
@@ -81,7 +81,7 @@ impl Access {
             }
             _ => {
                 let path = path.display();
-                Err(Failure::Final(format!("expected one line of letters and digits in {path}, found something else")))
+                Err(Failure::Here(format!("expected one line of letters and digits in {path}, found something else")))
             }
         }
     }
@@ -120,10 +120,11 @@ fn clear(server: &ServerUrl) -> String {
 
 /// A file that is being replaced may be gone for a moment.
 fn read(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
-    let fail = |reason: &dyn std::fmt::Display| Failure::Passing(format!("cannot read {}: {reason}", path.display()));
-    let file = std::fs::File::open(path).map_err(|error| fail(&error))?;
+    let fail = |reason: &dyn std::fmt::Display| Failure::Here(format!("cannot read {}: {reason}", path.display()));
+    let fail_at = |error: std::io::Error| fail(&command::error::reason(&error));
+    let file = command::open_file(path).map_err(fail_at)?;
     let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| fail(&error))?;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(fail_at)?;
     if bytes.len() as u64 > most {
         return Err(fail(&format_args!("expected at most {most} bytes, found more")));
     }
@@ -174,7 +175,7 @@ mod tests {
         for wrong in ["", "\n", "two\nlines", "sec ret", "s\u{e9}cret", &"x".repeat(1000)] {
             let (access, _folder) = with_token(wrong);
             let failure = access.bearer(&server).err().unwrap();
-            let (Failure::Final(reason) | Failure::Passing(reason)) = failure else { panic!("{failure:?}") };
+            let Failure::Here(reason) = failure else { panic!("{failure:?}") };
             assert!(reason.contains("expected") && !reason.contains("cret"), "{reason}");
         }
     }

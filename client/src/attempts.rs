@@ -1,6 +1,7 @@
-//! Whom to ask next, after how long a pause, and when to give up. No clock and no socket in here.
+//! Whom to ask next, after how long a pause, and when to give up. No socket in here, and no clock but in
+//! [`Attempts::recover`].
 
-use crate::Error;
+use crate::{Error, Result};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -16,6 +17,9 @@ pub(crate) enum Failure {
     Passing(String),
     /// It answers, and has no room for another stream now; after so long it may.
     Full(String, Duration),
+    /// It can't be asked for something at this end: a file that can't be read, a certificate that
+    /// nobody here trusts. Both are replaced now and then, so it passes where it once was otherwise.
+    Here(String),
     /// This server will say the same the next time; another one may not.
     Lasting(String),
     /// Every server would say the same.
@@ -37,6 +41,8 @@ pub(crate) struct Attempts {
     servers: Vec<State>,
     current: usize,
     patience: Duration,
+    /// Whether a server has been read from.
+    established: bool,
     failures: u32,
     trouble: Option<Instant>,
 }
@@ -45,6 +51,8 @@ pub(crate) struct Attempts {
 struct State {
     url: String,
     reason: Option<String>,
+    /// Whether that is something at this end.
+    here: bool,
     /// Not asked again before another server has had success.
     refused: bool,
     /// Its last answer was that it has no room.
@@ -56,15 +64,46 @@ struct State {
 impl Attempts {
     /// Begins with the first server. `urls` name them in sentences.
     pub(crate) fn new(urls: impl IntoIterator<Item = String>, patience: Duration) -> Self {
-        let server = |url| State { url, reason: None, refused: false, full: false, not_before: None };
+        let server = |url| State { url, reason: None, here: false, refused: false, full: false, not_before: None };
         let servers = urls.into_iter().map(server).collect();
-        Self { servers, current: 0, patience, failures: 0, trouble: None }
+        Self { servers, current: 0, patience, established: false, failures: 0, trouble: None }
     }
 
-    /// Begins with another server than the first.
-    pub(crate) fn starting_with(mut self, server: usize) -> Self {
+    /// Begins with the server that answered before, which may be another one than the first.
+    pub(crate) fn going_on_with(mut self, server: usize) -> Self {
         self.current = server.min(self.servers.len().saturating_sub(1));
+        self.established = true;
         self
+    }
+
+    /// Tells people of a failure, once in each trouble, unless they want to hear nothing, and waits until
+    /// a server can be asked again.
+    ///
+    /// # Errors
+    /// What to tell the trainer, where none can.
+    pub(crate) async fn recover(&mut self, failure: Failure, silent: bool) -> Result<()> {
+        if self.trouble.is_none() && !silent {
+            self.announce(&failure);
+        }
+        match self.failed(failure, Instant::now()) {
+            Next::Ask { pause } => {
+                tokio::time::sleep(pause).await;
+                Ok(())
+            }
+            Next::GiveUp(error) => Err(error),
+        }
+    }
+
+    fn announce(&self, failure: &Failure) {
+        let Some(State { url, .. }) = self.servers.get(self.current) else { return };
+        let (trouble, reason) = match failure {
+            Failure::Passing(reason) => ("does not answer", reason),
+            Failure::Full(reason, _) => ("has no room", reason),
+            Failure::Here(reason) if self.established => ("can't be asked", reason),
+            Failure::Here(_) | Failure::Lasting(_) | Failure::Final(_) => return,
+        };
+        let patience = command::human::duration(self.patience);
+        command::say(format!("{url} {trouble} ({reason}); trying again for up to {patience}"));
     }
 
     /// Position of the server to ask.
@@ -88,6 +127,7 @@ impl Attempts {
 
     /// The current server kept its word.
     pub(crate) fn succeeded(&mut self) {
+        self.established = true;
         if self.trouble.take().is_some() {
             self.failures = 0;
             self.servers.iter_mut().for_each(|server| (server.reason, server.refused) = (None, false));
@@ -99,13 +139,15 @@ impl Attempts {
         let since = *self.trouble.get_or_insert(now);
         self.failures = self.failures.saturating_add(1);
         let Some(server) = self.servers.get_mut(self.current) else {
-            return Next::GiveUp(Error::Settings("expected at least one server, found none".to_owned()));
+            return Next::GiveUp(Error::settings("expected at least one server, found none"));
         };
         server.full = matches!(failure, Failure::Full(..));
+        server.here = matches!(failure, Failure::Here(_));
         server.not_before = None;
         match failure {
-            Failure::Final(reason) => return Next::GiveUp(Error::Refused(vec![sentence(&server.url, &reason)])),
+            Failure::Final(reason) => return Next::GiveUp(Error::Refused(vec![refusal(&server.url, &reason)])),
             Failure::Lasting(reason) => (server.reason, server.refused) = (Some(reason), true),
+            Failure::Here(reason) => (server.reason, server.refused) = (Some(reason), !self.established),
             Failure::Passing(reason) => server.reason = Some(reason),
             Failure::Full(reason, delay) => {
                 (server.reason, server.not_before) = (Some(reason), now.checked_add(delay));
@@ -120,12 +162,12 @@ impl Attempts {
         let willing = following.filter(|&server| !self.servers[server].refused);
         let Some((delay, next)) = willing.map(|server| (delay_of(server), server)).min_by_key(|&(delay, _)| delay)
         else {
-            return Next::GiveUp(Error::Refused(self.reasons(sentence)));
+            return Next::GiveUp(Error::Refused(self.reasons(State::refusal)));
         };
         self.current = next;
         let waited = now.saturating_duration_since(since);
         if waited >= self.patience {
-            let reasons = self.reasons(|url, reason| format!("{url} ({reason})"));
+            let reasons = self.reasons(|server, reason| format!("{} ({reason})", server.url));
             let full = self.servers.iter().any(|server| server.full);
             return Next::GiveUp(if full {
                 Error::Full { waited, reasons }
@@ -142,13 +184,19 @@ impl Attempts {
         Next::Ask { pause: pause.max(delay).min(self.patience - waited) }
     }
 
-    fn reasons(&self, sentence: impl Fn(&str, &str) -> String) -> Vec<String> {
-        let reason = |server: &State| Some(sentence(&server.url, server.reason.as_deref()?));
+    fn reasons(&self, sentence: impl Fn(&State, &str) -> String) -> Vec<String> {
+        let reason = |server: &State| Some(sentence(server, server.reason.as_deref()?));
         self.servers.iter().filter_map(reason).collect()
     }
 }
 
-fn sentence(url: &str, reason: &str) -> String {
+impl State {
+    fn refusal(&self, reason: &str) -> String {
+        if self.here { format!("can't ask the server at {}: {reason}", self.url) } else { refusal(&self.url, reason) }
+    }
+}
+
+fn refusal(url: &str, reason: &str) -> String {
     format!("the server at {url} can't send this stream: {reason}")
 }
 
@@ -210,6 +258,17 @@ mod tests {
             error.to_string(),
             "the server at s0 can't send this stream: other dataset; the server at s1 can't send this stream: other bundle"
         );
+    }
+
+    #[test]
+    fn what_is_wrong_at_this_end_is_told_at_once_and_waited_for_once_batches_came() {
+        let here = || Failure::Here("cannot read token: permission denied".to_owned());
+        let (mut attempts, now) = attempts(1, 10);
+        let Next::GiveUp(error) = attempts.failed(here(), now) else { panic!("there is nobody to wait for") };
+        assert_eq!(error.to_string(), "can't ask the server at s0: cannot read token: permission denied");
+        let (attempts, now) = self::attempts(1, 10);
+        let mut attempts = attempts.going_on_with(0);
+        assert!(matches!(attempts.failed(here(), now), Next::Ask { .. }));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The first talk with a server: what it says the stream is, and who is in it.
 
-use crate::attempts::{Attempts, Failure, Next};
+use crate::attempts::{Attempts, Failure};
 use crate::check::{self, Description};
 use crate::place::{self, Change, Place, Takeover, bundle_at, short};
 use crate::servers::{Client, failure};
@@ -9,7 +9,6 @@ use crate::tables::{self, TableChoice, TableTakeover};
 use crate::{BundleChoice, Error, Result, StreamSettings};
 use proto::v1;
 use std::time::Duration;
-use tokio::time::Instant;
 use tonic::Status;
 
 /// How long a server may take to say what it has: no generation is needed for that.
@@ -34,25 +33,10 @@ pub(crate) async fn contact(settings: &StreamSettings, place: Option<&Place>) ->
             Ok(contact) => return Ok(contact),
             Err(failure) => failure,
         };
-        announce(settings, &attempts, &failure, settings.patience.at_first);
-        match attempts.failed(failure, Instant::now()) {
-            Next::Ask { pause } => tokio::time::sleep(pause).await,
-            Next::GiveUp(Error::Refused(reasons)) if place.is_some() => {
-                return Err(Error::OtherPlace(reasons.join("; ")));
-            }
-            Next::GiveUp(error) => return Err(error),
-        }
-    }
-}
-
-/// Tells people that the stream waits, once in each trouble.
-pub(crate) fn announce(settings: &StreamSettings, attempts: &Attempts, failure: &Failure, patience: Duration) {
-    if let (Failure::Passing(reason) | Failure::Full(reason, _), Some(url), true) =
-        (failure, settings.servers.get(attempts.server()), attempts.is_untroubled() && !settings.silent)
-    {
-        let patience = command::human::duration(patience);
-        let trouble = if matches!(failure, Failure::Full(..)) { "has no room" } else { "does not answer" };
-        command::say(format!("{url} {trouble} ({reason}); trying again for up to {patience}"));
+        attempts.recover(failure, settings.silent).await.map_err(|error| match error {
+            Error::Refused(reasons) if place.is_some() => Error::OtherPlace(reasons.join("; ")),
+            error => error,
+        })?;
     }
 }
 

@@ -47,7 +47,15 @@ pub enum Error {
     Differs(String),
     /// Settings that no stream can follow.
     #[error("{0}")]
-    Settings(String),
+    Settings(#[from] command::WrongUse),
+    /// A batch or a stream that has no form as files: a number in it is none.
+    #[error("cannot write {what}: {reason}")]
+    Unwritable {
+        /// "batch 7 as files".
+        what: String,
+        /// What is in the way.
+        reason: String,
+    },
     /// All batches that were asked for are read.
     #[error("the stream was asked for up to batch {0} and has ended; ask for more")]
     Ended(u64),
@@ -70,6 +78,13 @@ pub enum Error {
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Settings that no stream can follow, and why.
+    pub fn settings(sentence: impl Into<String>) -> Self {
+        Self::Settings(command::WrongUse(sentence.into()))
+    }
+}
 
 impl From<Error> for SourceError {
     fn from(error: Error) -> Self {

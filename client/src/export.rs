@@ -55,26 +55,28 @@ pub struct Exported {
 ///
 /// # Errors
 /// A place that holds something else; servers that can't be read; a disk that is full. What is there
-/// then is an export that was begun.
+/// then is an export that was begun. [`Error::Differs`] for a finished one whose files are not what its
+/// recipe says.
 pub fn run(
     place: &ExportPlace,
     settings: StreamSettings,
     recipe: Option<&Recipe>,
     interrupt: &Interrupt,
 ) -> Result<Exported> {
-    let end =
-        settings.end.ok_or_else(|| Error::Settings("expected an end of the range to export, found none".into()))?;
+    let end = settings.end.ok_or_else(|| Error::settings("expected an end of the range to export, found none"))?;
     let (first, count) = (settings.first, end.saturating_sub(settings.first));
     let rows = settings.rows();
     let begun = match place.look()? {
         Found::Nothing => None,
+        Found::Foreign => return Err(place.foreign()),
         Found::Unfinished(unfinished) => {
             compare(&settings, &unfinished.place, unfinished.count, place, unfinished.shard_images)?;
             Some(unfinished.place)
         }
         Found::Finished(recipe) => {
             compare(&settings, &recipe_place(&recipe), recipe.range.count, place, place.shard_images())?;
-            command::say("this export is finished already");
+            command::say("this export is finished already; its files are read again");
+            check(place, interrupt)?;
             return Ok(Exported {
                 batches: count,
                 images: count * rows as u64,
@@ -221,7 +223,7 @@ fn compare(
     let at = place.recipe();
     let other = |expected: String, found: String| {
         let folder = at.parent().unwrap_or(&at).display();
-        Error::Settings(format!(
+        Error::settings(format!(
             "expected {expected} as asked for, found an export of {found} in {folder}; choose another --out"
         ))
     };

@@ -1,9 +1,9 @@
 //! The task that reads ahead. After a failure it asks again, the same server or the next, at
 //! exactly the index that is still missing.
 
-use crate::attempts::{Attempts, Failure, Next};
+use crate::attempts::{Attempts, Failure};
 use crate::check::{self, Description};
-use crate::contact::{Known, announce, description, explained, request, within};
+use crate::contact::{Known, description, explained, request, within};
 use crate::losses::{LossLog, Sum};
 use crate::place::{Origin, Takeover, bundle_at, short};
 use crate::servers::Client;
@@ -72,8 +72,7 @@ impl Fetch {
     /// last word is the error.
     pub(crate) async fn run(mut self, batches: mpsc::Sender<Result<Fetched>>) {
         let urls = self.settings.servers.iter().map(ToString::to_string);
-        let patience = self.settings.patience.later;
-        let mut attempts = Attempts::new(urls, patience).starting_with(self.server);
+        let mut attempts = Attempts::new(urls, self.settings.patience.later).going_on_with(self.server);
         loop {
             let failure = match self.read(&mut attempts, &batches).await {
                 Ok(Ended::Stream) => return,
@@ -83,14 +82,10 @@ impl Fetch {
                 }
                 Err(failure) => failure,
             };
-            announce(&self.settings, &attempts, &failure, patience);
-            match attempts.failed(failure, Instant::now()) {
-                Next::Ask { pause } => tokio::time::sleep(pause).await,
-                Next::GiveUp(error) => {
-                    // A trainer that is gone needs no error.
-                    let _ = batches.send(Err(error)).await;
-                    return;
-                }
+            if let Err(error) = attempts.recover(failure, self.settings.silent).await {
+                // A trainer that is gone needs no error.
+                let _ = batches.send(Err(error)).await;
+                return;
             }
         }
     }

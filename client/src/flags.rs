@@ -173,7 +173,7 @@ impl StreamFlags {
     pub fn recipe(&self, settings: &Settings) -> Result<Option<Recipe>> {
         let Some(path) = &self.recipe else { return Ok(None) };
         match settings.flags_under("Stream").next() {
-            Some(flag) => Err(Error::Settings(format!(
+            Some(flag) => Err(Error::settings(format!(
                 "expected --recipe without --{flag}, found both; the recipe {} says what the stream is",
                 path.display()
             ))),
@@ -188,20 +188,20 @@ impl StreamFlags {
     /// others could read on its way.
     pub fn settings(&self, seed: u64) -> Result<StreamSettings> {
         if self.world_size > self.batch {
-            return Err(Error::Settings(format!(
+            return Err(Error::settings(format!(
                 "expected a world size of at most the batch size {}, found {}",
                 self.batch, self.world_size
             )));
         }
         if self.rank >= self.world_size {
-            return Err(Error::Settings(format!(
+            return Err(Error::settings(format!(
                 "expected a rank below the world size {}, found {}",
                 self.world_size, self.rank
             )));
         }
         self.access.check(&self.server)?;
         let spec = Spec {
-            schedule: Schedule::new(self.mix_at.clone(), self.mix_shape).map_err(Error::Settings)?,
+            schedule: Schedule::new(self.mix_at.clone(), self.mix_shape).map_err(Error::settings)?,
             sampling: self.sampling.read()?,
             blending: Blending {
                 count: self.blended_identities,
@@ -256,11 +256,11 @@ impl SamplingRule {
             }
             &Self::ByLoss(rule) => Sampling::ByLoss(rule),
             Self::Weights(path) => {
-                let text = command::read_text(path, MOST_BYTES)?;
+                let text = command::read_text(path, MOST_BYTES).map_err(|error| Error::settings(error.to_string()))?;
                 let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
                 let weight = |(line, text): (usize, &str)| match text.trim().parse::<f64>() {
                     Ok(weight) if weight.is_finite() && weight >= 0.0 => Ok(weight),
-                    _ => Err(Error::Settings(format!(
+                    _ => Err(Error::settings(format!(
                         "{} line {}: expected a weight of at least 0, found {text:?}",
                         path.display(),
                         line + 1

@@ -6,7 +6,8 @@
 
 use crate::{Error, Result};
 use command::Error as Trouble;
-use proto::{digest::Sequence, v1};
+use proto::digest::{Sequence, hex};
+use proto::v1;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -172,7 +173,7 @@ impl Lines<File> {
     /// # Errors
     /// [`command::Error::Read`].
     pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self::new(File::open(path).map_err(Trouble::reading(path))?, path))
+        Ok(Self::new(command::open_file(path).map_err(Trouble::reading(path))?, path))
     }
 }
 
@@ -202,13 +203,4 @@ impl<From: Read> Lines<From> {
 fn damaged(path: &Path, expected: &str, found: &str) -> Error {
     let (path, expected, found) = (path.to_owned(), expected.to_owned(), found.to_owned());
     Trouble::Damaged { path, expected, found }.into()
-}
-
-/// 64 hexadecimal digits.
-pub(crate) fn hex(digest: &[u8; 32]) -> String {
-    use std::fmt::Write as _;
-    digest.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -1,8 +1,8 @@
 //! What the classes of a stream are, known before a batch is made: how large a recognizer's head must
 //! be, and who is behind each of its outputs.
 
-use crate::attempts::{Attempts, Failure, Next};
-use crate::contact::{ANSWER, announce, request, within};
+use crate::attempts::{Attempts, Failure};
+use crate::contact::{ANSWER, request, within};
 use crate::place::Origin;
 use crate::spec::Difference;
 use crate::{Error, Result, Spec, StreamSettings};
@@ -10,7 +10,6 @@ use command::Interrupt;
 use command::human::{Table, count};
 use proto::{limits, v1};
 use serde::Serialize;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What a manifest says of all classes together. `--json` prints it as it is.
@@ -87,11 +86,7 @@ async fn pages(settings: &StreamSettings, mut each: impl FnMut(Class) -> bool) -
         let (found, classes) = match ask(settings, attempts.server(), next, begun.as_ref()).await {
             Ok(page) => page,
             Err(failure) => {
-                announce(settings, &attempts, &failure, settings.patience.at_first);
-                match attempts.failed(failure, Instant::now()) {
-                    Next::Ask { pause } => tokio::time::sleep(pause).await,
-                    Next::GiveUp(error) => return Err(error),
-                }
+                attempts.recover(failure, settings.silent).await?;
                 continue;
             }
         };

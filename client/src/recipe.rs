@@ -138,7 +138,7 @@ impl Recipe {
         } else {
             toml::to_string(self).map(|text| format!("{PREFACE}{text}")).map_err(|error| error.to_string())
         };
-        text.map_err(|reason| Error::Settings(format!("cannot write this stream as a recipe: {reason}; this is a bug")))
+        text.map_err(|reason| Error::Unwritable { what: "this stream as a recipe".to_owned(), reason })
     }
 
     fn from_toml(text: &str) -> Result<Self, String> {

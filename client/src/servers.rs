@@ -113,13 +113,16 @@ impl ServerUrl {
         connector: Option<&Arc<dyn Connect>>,
     ) -> Result<Client, Failure> {
         let bearer = access.bearer(self)?;
-        let wrong = |error: tonic::transport::Error| Failure::Passing(innermost(&error));
+        let wrong = |error: tonic::transport::Error| trouble(&error);
         let mut endpoint = match &self.0 {
             Place::Network(uri) => Endpoint::from(uri.clone()),
             Place::Socket(path) => Endpoint::from_shared(format!("unix:{path}")).map_err(wrong)?,
         };
         if self.is_encrypted() {
-            endpoint = endpoint.tls_config(access.tls()?).map_err(wrong)?;
+            let unfit = |error: tonic::transport::Error| {
+                Failure::Here(format!("cannot use the certificates or the key: {}", words(&error)))
+            };
+            endpoint = endpoint.tls_config(access.tls()?).map_err(unfit)?;
         }
         let window = connector.map_or(limits::WINDOW_BYTES, |connector| connector.window_bytes());
         let endpoint = endpoint
@@ -189,7 +192,10 @@ impl ServerUrl {
 pub(crate) fn failure(status: &Status) -> Failure {
     let reason = match status.source() {
         // A status that this end made up of a broken connection: what broke it says more.
-        Some(source) => innermost(source),
+        Some(source) => match trouble(source) {
+            Failure::Here(reason) | Failure::Passing(reason) => reason,
+            failure => return failure,
+        },
         None if status.message().is_empty() => status.code().to_string(),
         None => status.message().to_owned(),
     };
@@ -219,19 +225,19 @@ fn delay(status: &Status) -> Duration {
     told.or_else(pushback).unwrap_or_default().min(LONGEST_DELAY)
 }
 
+/// What a broken connection, or none, comes from.
+fn trouble(error: &(dyn Error + 'static)) -> Failure {
+    causes(error).find_map(handshake).unwrap_or_else(|| Failure::Passing(words(error)))
+}
+
+/// An error, what it comes from, what that comes from, and so on.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
 /// The deepest cause, as people say it: "connection refused".
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut deepest = error;
-    loop {
-        if let Some(words) = handshake(deepest) {
-            return words.to_owned();
-        }
-        match deepest.source() {
-            Some(source) => deepest = source,
-            None => break,
-        }
-    }
-    let text = deepest.to_string();
+fn words(error: &(dyn Error + 'static)) -> String {
+    let text = causes(error).last().unwrap_or(error).to_string();
     // Servers judge certificates after the handshake; of what comes then, HTTP/2 keeps the words alone.
     match text.strip_prefix("received fatal alert: ") {
         Some("CertificateRequired") => {
@@ -240,13 +246,17 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
         Some(alert) => return format!("it refuses the certificate that is shown ({alert})"),
         None => {}
     }
+    // What a TLS server says to whoever speaks in the clear, read as HTTP/2.
+    if text.contains("frame with invalid size") {
+        return "it doesn't speak HTTP/2 in the clear; if it asks for TLS, call it https://".into();
+    }
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
 /// Why there is no encrypted connection, and what to do about it; `None` for other troubles.
-fn handshake(error: &(dyn Error + 'static)) -> Option<&'static str> {
+fn handshake(error: &(dyn Error + 'static)) -> Option<Failure> {
     let within = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref()?.downcast_ref());
-    Some(match error.downcast_ref::<rustls::Error>().or(within)? {
+    let words = match error.downcast_ref::<rustls::Error>().or(within)? {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "its certificate is signed by nobody who is trusted here; name its issuer with --tls-ca"
         }
@@ -258,7 +268,8 @@ fn handshake(error: &(dyn Error + 'static)) -> Option<&'static str> {
         }
         rustls::Error::InvalidMessage(_) => "it doesn't speak TLS; ask for it at http://",
         _ => return None,
-    })
+    };
+    Some(Failure::Here(words.to_owned()))
 }
 
 #[cfg(test)]

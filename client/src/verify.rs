@@ -1,17 +1,16 @@
 //! Proves a replay: what was read once is what a server makes of the same part of the stream. Only
 //! digests are sent for it.
 
-use crate::attempts::{Attempts, Failure, Next};
-use crate::contact::{announce, description, request, within};
+use crate::attempts::{Attempts, Failure};
+use crate::contact::{description, request, within};
 use crate::fetch::{BATCH, HEADER, ROW};
-use crate::ledger::{Lines, hex};
+use crate::ledger::Lines;
 use crate::place::{Change, bundle_at};
 use crate::{Error, Recipe, Result, ServerUrl, StreamSettings};
 use command::{Interrupt, Progress};
-use proto::digest::Sequence;
+use proto::digest::{Sequence, hex};
 use proto::v1::{self, stream_response::Message};
 use std::path::Path;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What the batches of a range should come out as.
@@ -133,11 +132,7 @@ async fn read(
             Err(Trouble::Verdict(error)) => return Err(error),
             Err(Trouble::Server(failure)) => failure,
         };
-        announce(settings, &attempts, &failure, settings.patience.at_first);
-        match attempts.failed(failure, Instant::now()) {
-            Next::Ask { pause } => tokio::time::sleep(pause).await,
-            Next::GiveUp(error) => return Err(error),
-        }
+        attempts.recover(failure, settings.silent).await?;
     }
     Ok(())
 }

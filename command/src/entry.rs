@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 
 use crate::interrupt::EXIT_INTERRUPTED;
 use crate::settings::{LogFormat, Parsed};
-use crate::{Error, Interrupt, Result, Settings, WrongSetting, parse_from, terminal};
+use crate::{Error, Interrupt, Result, Settings, WrongSetting, WrongUse, parse_from, terminal};
 
 /// The exit code for a command line or settings file that cannot be understood.
 const EXIT_USAGE: u8 = 2;
@@ -42,7 +42,7 @@ impl From<()> for Ending {
 ///
 /// Exit codes: 0 when `body` did what it was asked to; 1 when it returns an error, printed as
 /// `error: ...` with its causes; 2 for a command line, variable or settings file that is wrong, also
-/// where only `body` finds out ([`WrongSetting`]); 130 when Ctrl-C kept it from its end, whether it
+/// where only `body` finds out ([`WrongSetting`], [`WrongUse`]); 130 when Ctrl-C kept it from its end, whether it
 /// returns [`Ending::Interrupted`] or an error; 141 when whoever read standard output went away.
 pub fn main<Cli, End, Failure>(body: impl FnOnce(Cli, Context) -> Result<End, Failure>) -> ExitCode
 where
@@ -79,7 +79,8 @@ where
 }
 
 fn is_wrong_setting(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<WrongSetting>())
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.is::<WrongSetting>() || error.is::<WrongUse>())
 }
 
 /// Prints `error: ...` and each cause that the sentence doesn't already contain, to standard error.
@@ -158,7 +159,7 @@ fn start_log(quiet: bool, verbosity: u8, format: LogFormat) {
         (false, _) => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| terminal::LogWriter);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| terminal::EventWriter);
     // A second subscriber is refused; the first then stays, as in a test that runs two commands.
     let _ = match format {
         LogFormat::Text => builder.with_ansi(terminal::is_terminal()).try_init(),

@@ -138,6 +138,12 @@ pub struct WrongSetting {
     pub found: String,
 }
 
+/// Settings that can't work, in a sentence of their own. Makes the exit code 2, as [`WrongSetting`]
+/// does, which is the shorter way where one setting is wrong by itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongUse(pub String);
+
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -156,7 +162,7 @@ impl Error {
 }
 
 /// The system's answer without its error number, and with advice where there is some.
-fn reason(error: &io::Error) -> String {
+pub fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such file or directory".to_owned(),
         io::ErrorKind::StorageFull => "the disk is full; free some space and resume".to_owned(),

@@ -60,7 +60,7 @@
 
 pub mod atomic_file;
 mod entry;
-mod error;
+pub mod error;
 mod help;
 pub mod human;
 mod interrupt;
@@ -74,10 +74,10 @@ mod text;
 pub mod training;
 
 pub use entry::{Context, Ending, main, report};
-pub use error::{Error, Result, WrongSetting};
+pub use error::{Error, Result, WrongSetting, WrongUse};
 pub use interrupt::Interrupt;
 pub use progress::Progress;
 pub use run_directory::RunDirectory;
 pub use settings::{CommonArgs, Settings, parse_from};
 pub use terminal::say;
-pub use text::read_text;
+pub use text::{open_file, read_text};

@@ -92,9 +92,19 @@ fn finish<Cli: Parser>(plain: &Command, lenient: &Command, args: &[OsString], gi
 }
 
 fn plain_command<Cli: Parser>() -> Command {
-    let mut command = help::dress(Cli::command());
+    let mut command = numbers_take_signs(help::dress(Cli::command()));
     command.build();
     command
+}
+
+/// Has `--grace -1` refused for its value, and not for being an unknown flag.
+fn numbers_take_signs(command: Command) -> Command {
+    command
+        .mut_args(|arg| match Kind::of(&arg) {
+            Kind::Integer | Kind::Float if arg.get_long().is_some() => arg.allow_negative_numbers(true),
+            _ => arg,
+        })
+        .mut_subcommands(numbers_take_signs)
 }
 
 /// Lets every switch take `=true` or `=false`, so that a flag can overrule a file's `true`.
@@ -202,20 +212,47 @@ fn explain(error: clap::Error, plain: &Command, args: &[OsString], given: &[Give
         (Some(given), Some(value)) => Error::Setting {
             key: given.key.clone(),
             place: given.source.to_string(),
-            problem: problem(&error, given, value),
+            problem: problem(&error, given.kind, &given.shown, value),
         },
-        _ => Error::Usage(Box::new(error)),
+        _ => Error::Usage(Box::new(in_our_words(error, plain))),
     }
 }
 
+/// The same refusal of a flag's value, where clap would tell it in the words of a library for numbers.
+fn in_our_words(error: clap::Error, plain: &Command) -> clap::Error {
+    let (Some(ContextValue::String(shown)), Some(ContextValue::String(value))) =
+        (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue))
+    else {
+        return error;
+    };
+    let kind = match kind_of(plain, shown) {
+        Some(kind @ Kind::Integer) if value.parse::<u64>().is_err() => kind,
+        Some(kind @ Kind::Float) if value.parse::<f64>().is_err() => kind,
+        _ => return error,
+    };
+    let told = std::error::Error::source(&error).is_some_and(|source| source.to_string().starts_with("expected"));
+    if told || error.kind() != ErrorKind::ValueValidation {
+        return error;
+    }
+    let problem = problem(&error, kind, shown, value);
+    let sentence = format!("invalid value '{value}' for '{shown}': {problem}\n\nFor more information, try '--help'.\n");
+    clap::Error::raw(ErrorKind::ValueValidation, sentence).with_cmd(plain)
+}
+
+/// What the flag takes that clap shows so, in whichever subcommand it is.
+fn kind_of(command: &Command, shown: &str) -> Option<Kind> {
+    let here = command.get_arguments().find(|arg| arg.to_string() == shown).map(Kind::of);
+    here.or_else(|| command.get_subcommands().find_map(|command| kind_of(command, shown)))
+}
+
 /// What is wrong with a value, in our words where clap's are about digits and strings.
-fn problem(error: &clap::Error, given: &Given, value: &str) -> String {
+fn problem(error: &clap::Error, kind: Kind, shown: &str, value: &str) -> String {
     let choices = match error.get(ContextKind::ValidValue) {
         Some(ContextValue::Strings(choices)) if !choices.is_empty() => Some(choices.join(", ")),
         _ => None,
     };
     let reason = std::error::Error::source(error).map(ToString::to_string);
-    match (given.kind, choices, reason) {
+    match (kind, choices, reason) {
         (_, Some(choices), _) => format!("expected one of {choices}, found {value:?}"),
         (Kind::Switch, ..) => format!("expected true or false, found {value:?}"),
         (Kind::Integer, ..) if value.parse::<i128>().is_err() => format!("expected a whole number, found {value:?}"),
@@ -225,7 +262,7 @@ fn problem(error: &clap::Error, given: &Given, value: &str) -> String {
         (Kind::Float, ..) if value.parse::<f64>().is_err() => format!("expected a number, found {value:?}"),
         (_, _, Some(reason)) if reason.starts_with("expected") => reason,
         (_, _, Some(reason)) => format!("found {value:?}: {reason}"),
-        (_, _, None) => format!("expected what {} takes, found {value:?}", given.shown),
+        (_, _, None) => format!("expected what {shown} takes, found {value:?}"),
     }
 }
 

@@ -50,3 +50,52 @@ impl Write for LogWriter {
         io::stderr().flush()
     }
 }
+
+/// Standard error for log lines: one event, one line, whatever names it repeats.
+#[derive(Clone, Copy)]
+pub(crate) struct EventWriter;
+
+impl Write for EventWriter {
+    /// A whole event, which ends with a line end.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        LogWriter.write_all(&one_line(event))?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        LogWriter.flush()
+    }
+}
+
+/// An event with the line ends inside it written as `\n` and `\r`.
+fn one_line(event: &[u8]) -> Vec<u8> {
+    let (inside, end) = match event.split_last() {
+        Some((b'\n', inside)) => (inside, &b"\n"[..]),
+        _ => (event, &b""[..]),
+    };
+    let mut line = Vec::with_capacity(event.len());
+    for &byte in inside {
+        match byte {
+            b'\n' => line.extend(b"\\n"),
+            b'\r' => line.extend(b"\\r"),
+            byte => line.push(byte),
+        }
+    }
+    line.extend(end);
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn a_name_with_a_line_end_forges_no_log_line() {
+        assert_eq!(
+            one_line(b"WARN folder=a\n2026 INFO all is well\r\n"),
+            b"WARN folder=a\\n2026 INFO all is well\\r\n"
+        );
+        assert_eq!(one_line(b"whole\n"), b"whole\n");
+        assert_eq!(one_line(b""), b"");
+    }
+}

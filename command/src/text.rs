@@ -1,4 +1,4 @@
-//! Text files that people name, within a bound: a device needs no end.
+//! Files that people name, within a bound: a device needs no end, and a pipe may never begin.
 
 use crate::{Error, Result};
 use std::{
@@ -21,6 +21,18 @@ pub fn read_text(path: &Path, most: u64) -> Result<String> {
         String::from_utf8(bytes).map_err(|_| io::Error::other("expected text in UTF-8, found other bytes"))
     };
     read().map_err(Error::reading(path))
+}
+
+/// Opens what must be a file, or a link to one.
+///
+/// # Errors
+/// When it can't be opened, or is a folder, a pipe or a device, whose content is never the same twice.
+pub fn open_file(path: &Path) -> io::Result<File> {
+    // Asked before opening, as opening a pipe waits for its writer.
+    if std::fs::metadata(path)?.is_file() {
+        return File::open(path);
+    }
+    Err(io::Error::other("expected a file, found a folder, a pipe or a device"))
 }
 
 #[cfg(test)]

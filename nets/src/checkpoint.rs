@@ -28,12 +28,12 @@ const MAX_BYTES: u64 = 16 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The file could not be read at all.
-    #[error("cannot read checkpoint {}", path.display())]
+    #[error("cannot read checkpoint {}: {reason}", path.display())]
     Read {
         /// Where.
         path: PathBuf,
-        /// Why.
-        source: std::io::Error,
+        /// Why; no `source`, because the sentence already holds it.
+        reason: std::io::Error,
     },
     /// The bytes are not a whole checkpoint.
     #[error("{origin}: expected a checkpoint, found {reason}; it may be cut short or of another program")]
@@ -230,7 +230,7 @@ impl Checkpoint {
 
 /// A checkpoint file's bytes, unread.
 pub fn bytes_of(path: &Path) -> Result<Vec<u8>, CheckpointError> {
-    read_file(path, MAX_BYTES).map_err(|source| CheckpointError::Read { path: path.to_owned(), source })
+    read_file(path, MAX_BYTES).map_err(|reason| CheckpointError::Read { path: path.to_owned(), reason })
 }
 
 impl Description {

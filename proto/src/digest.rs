@@ -61,6 +61,11 @@ impl Columns<'_> {
     }
 }
 
+/// A digest as people and files write it: 64 hexadecimal digits, small letters.
+pub fn hex(digest: &[u8; 32]) -> String {
+    blake3::Hash::from_bytes(*digest).to_hex().to_string()
+}
+
 /// Digest of one batch over every column but `digest` itself.
 ///
 /// The server writes it into [`Batch::digest`]; a trainer computes it again to prove that it got

@@ -56,7 +56,7 @@ pub struct TrainFlags {
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Training")]
     pub seed: u64,
     /// What computes: cpu or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Training")]
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = nets::device::named, help_heading = "Training")]
     pub device: String,
 
     /// Judge on pairs now and then: a folder or tar with pairs.txt, that file in its folder, or demo:held-out

@@ -45,7 +45,7 @@ pub struct Config {
     pub withhold: Vec<String>,
 
     /// Where the generator computes: cpu or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Network")]
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = nets::device::named, help_heading = "Network")]
     pub device: String,
 
     /// Rows the generator computes at a time [unit: images]

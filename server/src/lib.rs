@@ -24,6 +24,8 @@
 //!
 //! While all that is opened, `opening` answers for it; `health` says which it is.
 //!
+//! `metrics_page` is served beside all that, to whoever asks.
+//!
 //! Beside them: [`served`] (everything opened and put to work), `makers` (the places for work that
 //! takes a while), [`workers`] (threads that do it, or tasks in virtual time), `watched` (files of
 //! credentials, read again when they change), [`telemetry`] (every metric), [`config`], [`error`].
@@ -44,6 +46,7 @@ pub mod listeners;
 mod losses;
 mod makers;
 mod making;
+mod metrics_page;
 mod opening;
 pub mod plan;
 pub mod reload;

@@ -29,6 +29,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    outlive_hangups();
     command::main(|cli: Cli, context: Context| -> Result<(), Box<dyn std::error::Error>> {
         if cli.common.dry_run {
             return Ok(context.settings.print()?);
@@ -39,4 +40,14 @@ fn main() -> ExitCode {
             Verb::Token(args) => token::run(&args),
         }
     })
+}
+
+/// SIGHUP asks a server to read its files again, and mustn't end one that hasn't opened them yet.
+fn outlive_hangups() {
+    #[cfg(unix)]
+    {
+        let nobody_looks = std::sync::Arc::default();
+        // Where it fails, a server that was opened still takes it.
+        let _ = signal_hook::flag::register(signal_hook::consts::SIGHUP, nobody_looks);
+    }
 }

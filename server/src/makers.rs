@@ -1,6 +1,6 @@
 //! Work of a millisecond or more, done beside the tasks that talk to the network: as much at a time
-//! as there are cores. Questions (what a stream would show, who its classes are) may take seconds, and
-//! have places of their own: they never stand before a batch.
+//! as there are places. Batches have one for each core; questions (what a stream would show, who its
+//! classes are) may take seconds, and have places of their own: they never stand before a batch.
 //!
 //! A task that is dropped can't take back what runs on the blocking pool. So a piece of work gets
 //! there only once it may begin: what a trainer that left had waiting is dropped with its task, and
@@ -17,7 +17,6 @@ use tokio::sync::Semaphore;
 #[derive(Clone, Debug)]
 pub(crate) struct Makers {
     places: Arc<Semaphore>,
-    questions: Arc<Semaphore>,
     workers: Workers,
 }
 
@@ -25,45 +24,26 @@ pub(crate) struct Makers {
 const VIRTUAL_PLACES: usize = 2;
 
 impl Makers {
-    /// One place for each core, and for questions half as many.
+    /// One place for each core.
     pub(crate) fn new(workers: &Workers) -> Self {
-        let places = match workers {
-            Workers::Threads => std::thread::available_parallelism().map_or(2, usize::from),
-            Workers::Tasks(_) => VIRTUAL_PLACES,
-        };
-        Self::at_once(places, workers)
+        Self::at_once(cores(workers), workers)
+    }
+
+    /// Half as many, for questions.
+    pub(crate) fn for_questions(workers: &Workers) -> Self {
+        Self::at_once(cores(workers).div_ceil(2), workers)
     }
 
     fn at_once(places: usize, workers: &Workers) -> Self {
-        let semaphore = |places| Arc::new(Semaphore::new(places));
-        Self { places: semaphore(places), questions: semaphore(places.div_ceil(2)), workers: workers.clone() }
+        Self { places: Arc::new(Semaphore::new(places)), workers: workers.clone() }
     }
 
-    /// Does a piece of work on a batch when a place is free. Dropped before that, it is never begun.
+    /// Does a piece of work when a place is free. Dropped before that, it is never begun.
     ///
     /// # Errors
     /// Those of `work`; its panic, which is a bug.
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-        self.at(&self.places, work).await
-    }
-
-    /// As [`run`](Self::run), for a question.
-    ///
-    /// # Errors
-    /// As there.
-    pub(crate) async fn answer<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.at(&self.questions, work).await
-    }
-
-    async fn at<T: Send + 'static>(
-        &self,
-        places: &Arc<Semaphore>,
-        work: impl FnOnce() -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let place = places.clone().acquire_owned().await;
+        let place = self.places.clone().acquire_owned().await;
         let place = place.map_err(|_| Error::Bug("the places to work were closed".into()))?;
         self.apart(Work::Making, move || {
             let _place = place;
@@ -87,6 +67,13 @@ impl Makers {
         }
         let working = tokio::task::spawn_blocking(work);
         working.await.map_err(|panic| Error::Bug(format!("work ended early: {panic}")))
+    }
+}
+
+fn cores(workers: &Workers) -> usize {
+    match workers {
+        Workers::Threads => std::thread::available_parallelism().map_or(2, usize::from),
+        Workers::Tasks(_) => VIRTUAL_PLACES,
     }
 }
 

@@ -65,7 +65,7 @@ async fn swap(served: &Arc<Served>, store: &Store, expected: &str) -> Result<Rel
     let bytes = served.makers.apart(Work::Reading, move || reader.read()).await?;
     let bytes = bytes.map_err(|error| match error {
         Error::Refused(_) => error,
-        error => Error::Unread(with_cause(&error)),
+        error => Error::Unread(error.to_string()),
     })?;
     let digest = blake3::hash(&bytes).to_hex().to_string();
     if !expected.is_empty() && expected != digest {
@@ -114,16 +114,6 @@ fn compare(served: &Served, current: &Loaded, candidate: &Candidate) -> Result<(
 /// Reads or decodes on a thread where it may take its time.
 async fn apart<T: Send + 'static>(served: &Served, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     served.makers.apart(Work::Reading, work).await?.map_err(refused)
-}
-
-/// A sentence, and what it doesn't say itself of why.
-fn with_cause(error: &Error) -> String {
-    let cause = std::error::Error::source(error).map(ToString::to_string);
-    let sentence = error.to_string();
-    match cause.filter(|cause| !sentence.contains(cause.as_str())) {
-        Some(cause) => format!("{sentence}: {cause}"),
-        None => sentence,
-    }
 }
 
 /// The same sentence, as a refusal of new weights.

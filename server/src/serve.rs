@@ -6,13 +6,13 @@ use crate::{
     error::{Error, Result},
     health::Health,
     listeners::{Listeners, connection::Connection, tls::Tls},
-    opening, reload,
+    metrics_page, opening, reload,
     served::Served,
     service::{Service, admin::AdminService},
     telemetry::Telemetry,
     watched::{Credentials, keep_current},
 };
-use axum::{Router, http::header, middleware, routing::get};
+use axum::middleware;
 use proto::{
     limits,
     v1::{admin_server::AdminServer, augment_server::AugmentServer},
@@ -80,7 +80,7 @@ pub async fn serve_opened(
 ) -> Result<()> {
     // The metrics stay up until the last stream has ended: that is when one wants to see them.
     let all_ended = CancellationToken::new();
-    let metrics = serve_metrics(metrics, served.clone(), all_ended.clone());
+    let metrics = metrics_page::serve(metrics, served.clone(), all_ended.clone());
     let metrics = AbortOnDropHandle::new(tokio::spawn(metrics));
     let listeners = listeners.into();
     let _current = keep_credentials(&served, listeners.tls());
@@ -172,20 +172,6 @@ fn keep_credentials(served: &Arc<Served>, tls: Option<Arc<Tls>>) -> Vec<AbortOnD
         AbortOnDropHandle::new(tokio::spawn(keep_current(credentials, period, served.telemetry.clone())))
     })
     .collect()
-}
-
-/// `GET /metrics` in Prometheus's text format.
-async fn serve_metrics(listener: TcpListener, served: Arc<Served>, closing: CancellationToken) {
-    const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-    let render = move || async move {
-        served.telemetry.in_use(&served.usage());
-        ([(header::CONTENT_TYPE, TEXT)], served.telemetry.render())
-    };
-    let pages = Router::new().route("/", get(|| async { "metrics are at /metrics\n" })).route("/metrics", get(render));
-    let serving = axum::serve(listener, pages).with_graceful_shutdown(closing.cancelled_owned());
-    if let Err(error) = serving.await {
-        tracing::error!(%error, "the metrics server ended");
-    }
 }
 
 /// Keeps the metrics small for as long as it is polled.

@@ -56,7 +56,10 @@ pub struct Served {
     pub(crate) gallery: Gallery,
     pub(crate) scheduler: Scheduler,
     pub(crate) shelf: Shelf,
+    /// Where batches are made.
     pub(crate) makers: Makers,
+    /// Where the requests of streams are looked into.
+    pub(crate) openings: Makers,
     /// Where manifests are worked out: who asks for a stream doesn't wait behind them.
     pub(crate) manifests: Makers,
     pub(crate) telemetry: Arc<Telemetry>,
@@ -185,7 +188,8 @@ impl Served {
             scheduler,
             shelf: Shelf::new(config.shelf << 20),
             makers: Makers::new(workers),
-            manifests: Makers::new(workers),
+            openings: Makers::for_questions(workers),
+            manifests: Makers::for_questions(workers),
             telemetry,
             access,
             streams: Streams::new(config.max_streams, config.max_streams_per_trainer, config.max_pending),

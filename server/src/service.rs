@@ -95,7 +95,7 @@ impl Service {
             let admission = self.served.streams.admit(turn.clone())?;
             let served = self.served.clone();
             let request::Asked { planner, spec_digest, place, wanted } =
-                self.served.makers.answer(move || request::stream(&served, request)).await?;
+                self.served.openings.run(move || request::stream(&served, request)).await?;
             let group = GroupKey { turn: turn.clone(), spec: spec_digest, world_size: place.world_size };
             let policy = self.policy(wanted, content, group, &place);
             let header = reply::header(&self.served, &planner, &spec_digest, &place, policy.course());
@@ -164,7 +164,7 @@ impl Service {
     ) -> Result<T> {
         let busy = |_| Error::Busy { what: "questions at once", limit: MAX_QUESTIONS };
         let _place = self.served.questions.try_acquire().map_err(busy)?;
-        places.answer(answer).await
+        places.run(answer).await
     }
 
     async fn synthesize_faces(&self, request: Request<v1::SynthesizeRequest>) -> Result<v1::SynthesizeResponse> {
@@ -257,7 +257,8 @@ impl Augment for Service {
             report.waits.iter().for_each(|&wait| telemetry.waited(wait.into()));
             let Some((spec, losses)) = report.losses else { return Ok(v1::ReportResponse::default()) };
             let (turn, followers) = (Turn::Trainer(trainer), self.served.followers.clone());
-            let identities = self.ask(&self.served.makers, move || Ok(followers.report(&turn, spec, &losses))).await?;
+            let identities =
+                self.ask(&self.served.openings, move || Ok(followers.report(&turn, spec, &losses))).await?;
             telemetry.reported(identities);
             Ok(v1::ReportResponse { identities: identities as u32 })
         };

@@ -13,7 +13,7 @@ use crate::{
     },
     config::Config,
     error::{Error, Result},
-    listeners::connection::Peer,
+    listeners::connection::{LAST_WORDS, Peer},
     making::By,
     plan::{Planner, table::Table},
     scheduler::Turn,
@@ -122,9 +122,6 @@ pub(crate) fn start(served: Arc<Served>, stream: Stream, policy: Policy, admissi
     tokio::spawn(run(served, Arc::new(stream), policy, admission, sender, read.clone()).in_current_span());
     Yielded { items, _read: read.drop_guard() }
 }
-
-/// How long a trainer may take to read how its stream ended.
-const LAST_WORDS: Duration = Duration::from_secs(60);
 
 /// The gauge that counts a batch in the making, and its place among its trainer's.
 type Pending = (Raised, Option<OwnedSemaphorePermit>);

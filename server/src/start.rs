@@ -1,7 +1,7 @@
 //! `lookalike-server serve`.
 
 use clap::Args;
-use command::{CommonArgs, Interrupt, say};
+use command::{CommonArgs, Interrupt, WrongUse, say};
 use server::{
     Config, Served,
     listeners::{
@@ -47,7 +47,8 @@ pub(crate) fn run(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let address = args.metrics;
     if args.listen.contains(&Listen::Tcp(address)) && address.port() != 0 {
-        return Err(format!("expected different addresses for --listen and --metrics, found {address} twice").into());
+        let twice = format!("expected different addresses for --listen and --metrics, found {address} twice");
+        return Err(WrongUse(twice).into());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
@@ -65,8 +66,12 @@ pub(crate) fn run(
         let config = args.config;
         let opening = tokio::task::spawn_blocking(move || Served::open(&config));
         let served = tokio::select! {
-            opened = server::answer_while(&listeners, opening) => Arc::new(opened???),
-            () = shutdown.notified() => return Err("interrupted before anything was served".into()),
+            opened = server::answer_while(&listeners, opening) => Arc::new(opened??.map_err(told)?),
+            // It was told to stop and stops: that is no failure, whoever supervises it.
+            () = shutdown.notified() => {
+                say("stopped before anything was served");
+                return Ok(());
+            }
         };
         if common.json {
             let ready = serde_json::json!({
@@ -93,6 +98,16 @@ fn warn_of_readable_tokens(args: &ServeArgs, tls: bool) {
     let open = |place: &&Listen| matches!(place, Listen::Tcp(address) if !address.ip().is_loopback());
     if let (Some(_), false, Some(place)) = (&args.config.access.tokens, tls, args.listen.iter().find(open)) {
         tracing::warn!("tokens can be read on their way to {place}; encrypt it with --tls-cert and --tls-key");
+    }
+}
+
+/// Names the setting that an error is about, where it is one alone.
+fn told(error: server::Error) -> Box<dyn std::error::Error> {
+    match error {
+        server::Error::Dataset(dataset::Error::WithheldAbsent { .. }) => {
+            WrongUse(format!("--withhold: {error}")).into()
+        }
+        error => error.into(),
     }
 }
 

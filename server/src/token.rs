@@ -2,14 +2,14 @@
 
 use clap::Args;
 use command::say;
-use server::access::tokens::{Fresh, Role};
+use server::access::tokens::{Fresh, Role, trainer_name};
 use std::{io::Write, path::PathBuf};
 
 /// For whom, and where to keep it.
 #[derive(Args, Debug)]
 pub(crate) struct TokenArgs {
     /// Whose it is: the trainer's name for fair shares and metrics, of letters, digits, ., - and _
-    #[arg(long, value_name = "NAME", help_heading = "Access")]
+    #[arg(long, value_name = "NAME", value_parser = trainer_name, help_heading = "Access")]
     name: String,
     /// What it is good for: trainer (everything but administration) or admin (everything)
     #[arg(
@@ -33,13 +33,13 @@ pub(crate) fn run(args: &TokenArgs) -> Result<(), Box<dyn std::error::Error>> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let path = args.out.display();
     let written = options.open(&args.out).and_then(|mut file| {
         writeln!(file, "{token}")?;
         file.sync_all()
     });
-    written.map_err(|error| format!("cannot write {path}: {error}"))?;
+    written.map_err(command::Error::writing(&args.out))?;
     println!("{line}");
+    let path = args.out.display();
     say(format!("the token is in {path}, for --token-file; add the line above to the server's --tokens"));
     Ok(())
 }

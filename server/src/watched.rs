@@ -59,11 +59,7 @@ impl Files {
             let fail = |reason: &dyn std::fmt::Display| {
                 Error::Credentials(format!("cannot read {}: {reason}", path.display()))
             };
-            // Asked before opening, as opening a pipe waits for its writer.
-            if !std::fs::metadata(path).map_err(|error| fail(&error))?.is_file() {
-                return Err(fail(&"expected a file, found a folder, a pipe or a device"));
-            }
-            let file = std::fs::File::open(path).map_err(|error| fail(&error))?;
+            let file = command::open_file(path).map_err(|error| fail(&command::error::reason(&error)))?;
             let mut bytes = Vec::new();
             file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| fail(&error))?;
             if bytes.len() as u64 > MAX_BYTES {

@@ -35,7 +35,7 @@ struct Cli {
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
     /// Where to compute: cpu or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = nets::device::named)]
     device: String,
     #[command(flatten)]
     common: CommonArgs,

@@ -3,11 +3,11 @@
 use super::place::{ExportPlace, Found};
 use super::shards::Members;
 use super::{ClassNames, folder, names::key, png, rows};
-use crate::ledger::{Entry, Lines, hex};
+use crate::ledger::{Entry, Lines};
 use crate::place::bundle_at;
 use crate::{Error, Recipe, Result};
 use command::{Error as Trouble, Interrupt, Progress};
-use proto::digest::Sequence;
+use proto::digest::{Sequence, hex};
 use std::io::Read;
 use std::path::Path;
 
@@ -24,13 +24,13 @@ pub fn check(place: &ExportPlace, interrupt: &Interrupt) -> Result<(Recipe, u64)
     let recipe = match place.look()? {
         Found::Finished(recipe) => *recipe,
         Found::Unfinished(_) => {
-            return Err(Error::Settings(
-                "expected a finished export, found one that is not: the command that began it goes on with it".into(),
+            return Err(Error::settings(
+                "expected a finished export, found one that is not: the command that began it goes on with it",
             ));
         }
-        Found::Nothing => {
+        Found::Nothing | Found::Foreign => {
             let at = place.recipe();
-            return Err(Error::Settings(format!("expected an export with its recipe {}, found none", at.display())));
+            return Err(Error::settings(format!("expected an export with its recipe {}, found none", at.display())));
         }
     };
     let rows = proto::rank_rows(recipe.spec.batch_size, recipe.range.rank, recipe.range.world_size).len();
@@ -124,7 +124,7 @@ impl Files<'_> {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(Trouble::reading(path))?;
+    let file = command::open_file(path).map_err(Trouble::reading(path))?;
     file.take(LONGEST_FILE).read_to_end(&mut bytes).map_err(Trouble::reading(path))?;
     Ok(bytes)
 }

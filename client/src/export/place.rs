@@ -50,6 +50,8 @@ pub(super) enum Found {
     Nothing,
     Unfinished(Box<Unfinished>),
     Finished(Box<Recipe>),
+    /// Files that no export of ours left, which are not to be touched.
+    Foreign,
 }
 
 impl ExportPlace {
@@ -67,7 +69,11 @@ impl ExportPlace {
                 Ok(Self { folder, stem: Some(stem.to_owned()), shard_images })
             }
             (false, _) if shard_images.is_none() => Ok(Self { folder: out.to_owned(), stem: None, shard_images }),
-            _ => Err(Error::Settings(format!("expected a file NAME.tar for --shard-images, found {}", out.display()))),
+            (true, None) => Err(Error::settings(format!("expected a name before .tar, found {}", out.display()))),
+            (false, _) => {
+                let found = out.display();
+                Err(Error::settings(format!("expected a file NAME.tar beside --shard-images, found {found}")))
+            }
         }
     }
 
@@ -131,7 +137,7 @@ impl ExportPlace {
     /// Looks what is there.
     ///
     /// # Errors
-    /// [`Error::Settings`] where something else is, which is not to be touched.
+    /// An export's own file that can't be read.
     pub(super) fn look(&self) -> Result<Found> {
         let unfinished = self.unfinished();
         match fs::read(&unfinished) {
@@ -142,7 +148,7 @@ impl ExportPlace {
                 });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(self.foreign()),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(Found::Foreign),
             Err(error) => return Err(Trouble::reading(&unfinished)(error).into()),
         }
         if self.recipe().is_file() && self.batches().is_file() {
@@ -156,7 +162,7 @@ impl ExportPlace {
         for name in names {
             let name = name.map_err(Trouble::reading(&self.folder))?.file_name().to_string_lossy().into_owned();
             if self.is_in_the_way(&name) {
-                return Err(self.foreign());
+                return Ok(Found::Foreign);
             }
         }
         Ok(Found::Nothing)
@@ -175,12 +181,13 @@ impl ExportPlace {
         }
     }
 
-    fn foreign(&self) -> Error {
+    /// What whoever would write here is told of [`Found::Foreign`].
+    pub(super) fn foreign(&self) -> Error {
         let place = match &self.stem {
             None => self.folder.display().to_string(),
             Some(stem) => self.folder.join(format!("{stem}*.tar")).display().to_string(),
         };
-        Error::Settings(format!(
+        Error::settings(format!(
             "expected a place without files for --out, or an export that was begun there, found other files at {place}"
         ))
     }
@@ -223,7 +230,7 @@ impl ExportPlace {
         const LONGEST: u64 = 512 << 20;
         let path = self.classes();
         let mut text = String::new();
-        let file = fs::File::open(&path).map_err(Trouble::reading(&path))?;
+        let file = command::open_file(&path).map_err(Trouble::reading(&path))?;
         io::Read::read_to_string(&mut io::Read::take(file, LONGEST), &mut text).map_err(Trouble::reading(&path))?;
         Ok(text.lines().map(str::to_owned).collect())
     }

@@ -21,7 +21,7 @@ pub(super) fn encode(pixels: &[u8], channels: usize) -> Result<Vec<u8>, png::Enc
 pub(super) fn decode(file: &[u8], channels: usize) -> Result<Vec<u8>, String> {
     let area = IMAGE_SIZE * IMAGE_SIZE * channels;
     let limits = png::Limits { bytes: 4 * area + (1 << 16) };
-    let mut reader = png::Decoder::new_with_limits(Cursor::new(file), limits).read_info().map_err(|e| e.to_string())?;
+    let mut reader = png::Decoder::new_with_limits(Cursor::new(file), limits).read_info().map_err(damage)?;
     let info = reader.info();
     let found = (info.width, info.height, info.bit_depth, info.color_type);
     if found != (IMAGE_SIZE as u32, IMAGE_SIZE as u32, BitDepth::Eight, colour(channels)) {
@@ -33,8 +33,12 @@ pub(super) fn decode(file: &[u8], channels: usize) -> Result<Vec<u8>, String> {
         ));
     }
     let mut pixels = vec![0; area];
-    reader.next_frame(&mut pixels).map_err(|error| error.to_string())?;
+    reader.next_frame(&mut pixels).map_err(damage)?;
     Ok(pixels)
+}
+
+fn damage(error: png::DecodingError) -> String {
+    format!("expected a PNG file as it was written, found a damaged one ({error})")
 }
 
 fn colour(channels: usize) -> ColorType {

@@ -4,10 +4,10 @@
 use super::ClassNames;
 use super::names::key;
 use super::png;
-use crate::ledger::{Entry, hex};
+use crate::ledger::Entry;
 use crate::{Error, Received, Result};
 use nets::pixels::IMAGE_SIZE;
-use proto::v1;
+use proto::{digest::hex, v1};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -67,7 +67,7 @@ pub(super) fn rows(received: &Received) -> Result<Vec<Row>> {
 }
 
 fn packing(index: u64, reason: &str) -> Error {
-    Error::Settings(format!("cannot write batch {index} as files: {reason}"))
+    Error::Unwritable { what: format!("batch {index} as files"), reason: reason.to_owned() }
 }
 
 /// The entry of a batch: every column, whichever there are.

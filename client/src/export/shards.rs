@@ -177,9 +177,9 @@ impl Members {
             let path = self.place.shard(self.number);
             let (mut file, at) = match self.open.take() {
                 Some(open) => open,
-                None => (File::open(&path).map_err(Trouble::reading(&path))?, 0),
+                None => (command::open_file(&path).map_err(Trouble::reading(&path))?, 0),
             };
-            match member(&mut file, at).map_err(Trouble::reading(&path))? {
+            match member(&mut file, at).map_err(|error| unreadable(&path, error))? {
                 Some((found, content, next)) if found == name => {
                     self.open = Some((file, next));
                     return Ok(content);
@@ -194,6 +194,15 @@ impl Members {
             }
         }
     }
+}
+
+/// The system's trouble with a tar, or the tar's own.
+fn unreadable(path: &Path, error: io::Error) -> Trouble {
+    if error.raw_os_error().is_some() {
+        return Trouble::reading(path)(error);
+    }
+    let (expected, found) = ("a tar as it was written".to_owned(), format!("a damaged one ({error})"));
+    Trouble::Damaged { path: path.to_owned(), expected, found }
 }
 
 /// Name, content and end of the member at a place; `None` at the end of the tar.

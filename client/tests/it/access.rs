@@ -155,7 +155,7 @@ fn the_command_takes_its_papers_and_tells_no_token() {
     }
     let output = probe("http://gpu-7.example:50051", &[]);
     let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(
         told.contains("expected https:// or a Unix socket for a token, found http://gpu-7.example:50051"),
         "{told}"

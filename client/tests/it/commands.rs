@@ -1,5 +1,6 @@
 use crate::fixture::*;
 use serde_json::Value;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -67,7 +68,7 @@ fn a_probe_measures_a_stream_and_shows_it() {
     assert_eq!(serde_json::from_slice::<Value>(&unsaved.stdout).unwrap()["digest"], figures["digest"]);
     let (code, sentence) = refusal(&probe(&["--save", "absent/grid.png"]));
     let expected = "error: expected a file in a folder that is there for --save, found absent/grid.png";
-    assert_eq!((code, &sentence[..]), (Some(1), expected));
+    assert_eq!((code, &sentence[..]), (Some(2), expected));
 }
 
 #[test]
@@ -256,7 +257,35 @@ fn what_can_not_be_done_is_refused_in_one_sentence() {
         assert_eq!(sentence.lines().count(), 1, "{sentence}");
     }
     let (code, sentence) = probe(&["--rank", "2", "--world-size", "2"]);
-    assert_eq!((code, &sentence[..]), (Some(1), "error: expected a rank below the world size 2, found 2"));
+    assert_eq!((code, &sentence[..]), (Some(2), "error: expected a rank below the world size 2, found 2"));
     let (code, sentence) = probe(&["--sampling", "weights:absent"]);
-    assert_eq!((code, &sentence[..]), (Some(1), "error: cannot read absent: no such file or directory"));
+    assert_eq!((code, &sentence[..]), (Some(2), "error: cannot read absent: no such file or directory"));
+    // What is wrong at this end is no server's silence, and is not waited for.
+    let (code, sentence) = probe(&["--token-file", "absent"]);
+    let expected =
+        format!("error: can't ask the server at {}: cannot read absent: no such file or directory", server.url());
+    assert_eq!((code, sentence), (Some(1), expected));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_probe_says_so() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Running::ordinary();
+    let args = ["probe", "--server", &server.url(), "--batch", "8", "--batches", "1000000000", "--json", "-v"];
+    let mut probe = Command::new(env!("CARGO_BIN_EXE_lookalike-client"));
+    let probe = probe.current_dir(place.path()).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut probe = probe.spawn().unwrap();
+    // It reads once it says what.
+    let mut words = BufReader::new(probe.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(words.any(|words| words.contains("batches of")), "it never began");
+    assert!(Command::new("kill").args(["-INT", &probe.id().to_string()]).status().unwrap().success());
+    let rest = std::thread::spawn(move || words.count());
+    let output = probe.wait_with_output().unwrap();
+    rest.join().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    // What it saw, if it saw anything yet.
+    let seen = output.stdout.is_empty()
+        || serde_json::from_slice::<Value>(&output.stdout).is_ok_and(|figures| figures["interrupted"] == true);
+    assert!(seen, "{}", String::from_utf8_lossy(&output.stdout));
 }

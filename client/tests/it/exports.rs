@@ -207,7 +207,7 @@ fn a_disk_that_takes_no_more_leaves_an_export_that_goes_on() {
     assert!(sentence.starts_with("error: cannot write ./faces.tar: file too large"), "{sentence}");
     assert!(!full.join("faces.tar").exists(), "what is not whole has not its name");
     let (code, sentence) = refusal(&check(&full, "faces.tar"));
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(sentence.contains("expected a finished export, found one that is not"), "{sentence}");
     json(&export(&full, &url, &["--out", "faces.tar"]));
     assert!(tree(&full) == tree(&quiet));
@@ -225,19 +225,45 @@ fn what_is_there_already_is_not_touched() {
     let refuses = |more: &[&str], words: &str| {
         let before = tree(here);
         let (code, sentence) = refusal(&export(here, &url, more));
-        assert_eq!((code, sentence.lines().count()), (Some(1), 1), "{sentence}");
+        assert_eq!((code, sentence.lines().count()), (Some(2), 1), "{sentence}");
         assert!(sentence.contains(words), "{sentence}");
         assert!(tree(here) == before, "something was changed");
     };
     refuses(&["--out", "mine"], "found other files at mine");
     refuses(&["--out", "mine/letter.txt"], "found other files at mine/letter.txt");
     refuses(&["--out", "mine/set.tar"], "found other files at mine/set*.tar");
-    refuses(&["--out", "faces", "--shard-images", "10"], "expected a file NAME.tar for --shard-images");
+    refuses(&["--out", "faces", "--shard-images", "10"], "expected a file NAME.tar beside --shard-images");
     json(&export(here, &url, &["--out", "mine/other.tar"]));
     refuses(&["--out", "mine/other.tar", "--mix", "real=1"], "choose another --out");
     refuses(&["--out", "mine/other.tar", "--world-size", "2"], "choose another --out");
-    let (_, sentence) = refusal(&check(here, "nowhere"));
-    assert_eq!(sentence, "error: expected an export with its recipe nowhere/recipe.toml, found none");
+    for (wrong, recipe) in [("nowhere", "nowhere/recipe.toml"), ("mine", "mine/recipe.toml")] {
+        let (code, sentence) = refusal(&check(here, wrong));
+        let expected = format!("error: expected an export with its recipe {recipe}, found none");
+        assert_eq!((code, sentence), (Some(2), expected));
+    }
+    // A finished one is taken for what its files are, and not for what its recipe says.
+    json(&export(here, &url, &["--out", "mine/other.tar"]));
+    let mut bytes = fs::read(here.join("mine/other.tar")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 512].fill(0x55);
+    fs::write(here.join("mine/other.tar"), bytes).unwrap();
+    let (code, sentence) = refusal(&export(here, &url, &["--out", "mine/other.tar"]));
+    assert_eq!((code, sentence.lines().count()), (Some(1), 1), "{sentence}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_among_the_files_of_an_export_is_not_waited_for() {
+    let place = tempfile::tempdir().unwrap();
+    let here = place.path();
+    let server = Running::ordinary();
+    json(&export(here, &server.url(), &["--out", "faces"]));
+    let classes = here.join("faces/classes.txt");
+    fs::remove_file(&classes).unwrap();
+    assert!(Command::new("mkfifo").arg(&classes).status().unwrap().success());
+    let (code, sentence) = refusal(&check(here, "faces"));
+    assert_eq!(code, Some(1));
+    assert!(sentence.ends_with("expected a file, found a folder, a pipe or a device"), "{sentence}");
 }
 
 #[test]

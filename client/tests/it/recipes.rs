@@ -127,7 +127,7 @@ fn a_probe_proves_that_what_it_read_is_made_again() {
 
     let refuses = |more: &[&str], words: &str| {
         let (code, sentence) = refusal(&probe(more));
-        assert_eq!((code, sentence.lines().count()), (Some(1), 1), "{sentence}");
+        assert!(matches!(code, Some(1 | 2)) && sentence.lines().count() == 1, "{sentence}");
         assert!(sentence.contains(words), "{sentence}");
     };
     let url = server.url();
@@ -246,7 +246,7 @@ fn a_training_says_what_it_was_trained_on() {
     let args = ["--recipe", "run/recipe.toml", "--server", &url, "--images", "200", "--out", "longer", "--quiet"];
     let (code, sentence) = refusal(&client(here, &[&["train"][..], &args].concat()));
     let expected = "error: expected at most the 96 images of the recipe as --images, found 200";
-    assert_eq!((code, &*sentence), (Some(1), expected));
+    assert_eq!((code, &*sentence), (Some(2), expected));
 
     // The list beside the recipe tells which batch was changed.
     let forged = batches("run").replacen(&batches("run").lines().nth(4).unwrap()[21..30], "000000000", 1);

@@ -73,7 +73,7 @@ pub(super) fn collect(
         let from_environment = environment.get(OsStr::new(&variable)).filter(|text| !text.is_empty());
         let from_file = table.as_ref().and_then(|table| table.get(name).map(|found| (table.file(), found)));
         let (key, source, flags) = match (from_environment, from_file) {
-            (Some(text), _) => (variable, Source::Environment, Ok(value::flags_from_text(arg, name, text))),
+            (Some(text), _) => (variable, Source::Environment, value::flags_from_text(arg, name, text)),
             (None, Some((file, (key, value)))) => {
                 (key.clone(), Source::File(file.to_path_buf()), value::flags_from_toml(arg, name, value))
             }

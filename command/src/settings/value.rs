@@ -2,6 +2,7 @@
 
 use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches};
 use toml::Value;
@@ -45,15 +46,20 @@ fn integers() -> [TypeId; 10] {
     ]
 }
 
-/// A variable's text is one value, as after `--flag=`.
-pub(super) fn flags_from_text(arg: &Arg, name: &str, text: &OsStr) -> Vec<OsString> {
+/// A variable's text is one value, as after `--flag=`. Paths alone may be other bytes than text.
+pub(super) fn flags_from_text(arg: &Arg, name: &str, text: &OsStr) -> Result<Vec<OsString>, String> {
     let count = (Kind::of(arg) == Kind::Count).then(|| text.to_str()?.parse::<u8>().ok()).flatten();
     if let Some(count) = count {
-        return vec![format!("--{name}").into(); usize::from(count)];
+        return Ok(vec![format!("--{name}").into(); usize::from(count)]);
+    }
+    let parsed = arg.get_value_parser().type_id();
+    let takes_bytes = parsed == TypeId::of::<PathBuf>() || parsed == TypeId::of::<OsString>();
+    if text.to_str().is_none() && !takes_bytes {
+        return Err(format!("expected text in UTF-8, found {text:?}"));
     }
     let mut flag = OsString::from(format!("--{name}="));
     flag.push(text);
-    vec![flag]
+    Ok(vec![flag])
 }
 
 /// A file's value by its TOML type; the error says what was expected and what was found.
@@ -63,7 +69,7 @@ pub(super) fn flags_from_toml(arg: &Arg, name: &str, value: &Value) -> Result<Ve
         (Kind::Switch, Value::Boolean(_)) => Ok(vec![flag(value)?]),
         (Kind::Switch, _) => Err(format!("expected true or false, found {}", described(value))),
         (Kind::Count, Value::Integer(count)) if u8::try_from(*count).is_ok() => {
-            Ok(flags_from_text(arg, name, OsStr::new(&count.to_string())))
+            flags_from_text(arg, name, OsStr::new(&count.to_string()))
         }
         (Kind::Count, _) => Err(format!("expected a number from 0 to 255, found {}", described(value))),
         (_, Value::Array(values)) if is_list(arg) => {

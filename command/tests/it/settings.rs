@@ -367,3 +367,37 @@ fn what_was_left_open_is_kept_with_its_value_and_read_back_to_the_last_bit() {
     let again = train(&["train", "--config", &file.text()], &[]);
     assert_eq!((again.data_seed, again.batch_size), (Some(u64::MAX), 3));
 }
+
+#[test]
+fn numbers_that_are_none_are_refused_in_our_words_wherever_they_stand() {
+    for (value, expected) in [
+        ("nan", "expected a whole number, found \"nan\""),
+        ("2.5", "expected a whole number, found \"2.5\""),
+        ("-1", "expected a whole number of at least 0, found \"-1\""),
+    ] {
+        let flag = refusal(&["train", "--data", "x", "--batch-size", value], &[]);
+        let first = flag.lines().next().unwrap();
+        assert!(first.contains("--batch-size <BATCH_SIZE>") && first.contains(expected), "{flag}");
+        let variable = refusal(&["train", "--data", "x"], &[("LOOKALIKE_BATCH_SIZE", value)]);
+        assert!(variable.contains(expected), "{variable}");
+    }
+    let flag = refusal(&["train", "--data", "x", "--learning-rate", "fast"], &[]);
+    assert!(flag.contains("expected a number, found \"fast\""), "{flag}");
+    assert_eq!(train(&["--learning-rate", "-1e-3", "--data", "x"], &[]).learning_rate, -1e-3);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_no_text_is_named() {
+    use std::os::unix::ffi::OsStringExt;
+    let environment = [(OsString::from("LOOKALIKE_BATCH_SIZE"), OsString::from_vec(vec![0xff]))];
+    let error = parse_from::<Cli>(["trainer", "train", "--data", "x"], environment).unwrap_err().to_string();
+    assert!(error.contains("`LOOKALIKE_BATCH_SIZE`: expected text in UTF-8"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_settings_file_without_end_is_refused() {
+    let sentence = refusal(&["train", "--data", "x", "--config", "/dev/zero"], &[]);
+    assert!(sentence.contains("/dev/zero") && sentence.contains("found more"), "{sentence}");
+}

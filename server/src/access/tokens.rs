@@ -1,5 +1,6 @@
 //! The file of tokens: one a line, `ROLE NAME blake3:HASH`. Empty lines and those that begin with `#`
-//! are left out.
+//! are left out. A file without any line at all is one that is just being written, and is refused; who
+//! wants to let nobody in writes so, behind a `#`.
 //!
 //! It holds hashes alone, so that who reads it can't call. That a hash without salt and without toil
 //! is enough, and that comparing it is no help in guessing, rests on the tokens' being random: 256
@@ -70,8 +71,12 @@ impl Tokens {
     /// Reads a file. Tokens that were there before stay the same, and those that are gone are withdrawn.
     ///
     /// # Errors
-    /// The first line that is wrong, without its content, which may be a secret in the wrong place.
+    /// The first line that is wrong, without its content, which may be a secret in the wrong place; no
+    /// line at all.
     pub(crate) fn parse(text: &[u8], before: &Self) -> Result<Self, String> {
+        if text.trim_ascii().is_empty() {
+            return Err("expected a line for each token, found an empty file; to let nobody in, write a line that begins with #".into());
+        }
         let known: HashMap<_, _> = before.0.iter().map(|token| (token.hash, token)).collect();
         let (mut tokens, mut seen): (Vec<Arc<Credential>>, HashSet<_>) = Default::default();
         for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
@@ -136,7 +141,11 @@ impl Fresh {
     }
 }
 
-fn trainer_name(name: &str) -> Result<String, String> {
+/// The name of a trainer or an administrator, if it can be one.
+///
+/// # Errors
+/// What it may be.
+pub fn trainer_name(name: &str) -> Result<String, String> {
     let fits = |letter: char| letter.is_ascii_alphanumeric() || ".-_".contains(letter);
     if !name.is_empty() && name.len() <= MAX_TRAINER_NAME && name.chars().all(fits) {
         return Ok(name.to_owned());
@@ -170,6 +179,7 @@ mod tests {
     fn wrong_lines_are_named_by_number_and_never_repeated() {
         let hash = format!("blake3:{}", "ab".repeat(32));
         let good = format!("trainer one {hash}");
+        assert!(parse(" \n").err().unwrap().contains("found an empty file") && parse("# nobody").is_ok());
         for (line, expected) in [
             ("trainer one", "another number of words"),
             ("trainer one hunter2 more", "another number of words"),

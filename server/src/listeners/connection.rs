@@ -38,8 +38,8 @@ struct Probation {
 
 const PROBATION: Probation = Probation { preface: Duration::from_secs(10), call: Duration::from_secs(60) };
 
-/// How long the other end may take to read what was sent last.
-const LINGER: Duration = Duration::from_secs(60);
+/// How long the other end may take to read what was sent last, on a connection that ends or a stream.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(60);
 
 /// The length of those bytes: what every client begins with.
 const PREFACE_BYTES: usize = 24;
@@ -203,7 +203,7 @@ impl AsyncWrite for Connection {
         if !self.lingers {
             ready!(Pin::new(&mut self.io).poll_shutdown(context))?;
             self.lingers = true;
-            self.deadline.as_mut().reset(Instant::now() + LINGER);
+            self.deadline.as_mut().reset(Instant::now() + LAST_WORDS);
         }
         let mut bytes = [0; 1024];
         loop {

@@ -52,7 +52,7 @@ impl UnixSocket {
         };
         put().map_err(|error| {
             let _ = std::fs::remove_file(&beside);
-            fail(error.to_string())
+            fail(command::error::reason(&error))
         })
     }
 

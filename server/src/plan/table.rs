@@ -37,7 +37,7 @@ impl Table {
             Some(*sum)
         };
         let cumulative = weights.iter().enumerate().scan(0, sum).collect();
-        let digest = digest::table(&weights).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest::hex(&digest::table(&weights));
         Self { digest, weights, cumulative }
     }
 

@@ -52,8 +52,20 @@ fn what_is_wrong_is_one_sentence_and_an_exit_code() {
     assert!(stderr.contains("expected an IP address and a port"), "{stderr}");
 
     let (code, _, stderr) = run(&["serve", "--listen", &address, "--metrics", &address]);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(stderr.contains("expected different addresses for --listen and --metrics"), "{stderr}");
+
+    for (flag, value, words) in [
+        ("--device", "tpu", "expected cpu, cuda or cuda:N, found `tpu`"),
+        ("--grace", "nan", "expected a whole number, found \"nan\""),
+        ("--grace", "-1", "expected a whole number of at least 0, found \"-1\""),
+        ("--withhold", "nobody", "can't withhold identity `nobody`: the data set has no such identity"),
+    ] {
+        let free = ["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
+        let (code, _, stderr) = run(&[&["serve", "--data", DRAWN, flag, value][..], &free].concat());
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains(words), "{stderr}");
+    }
 
     let (code, stdout, _) = run(&["serve", "--dry-run", "--listen", &address]);
     assert_eq!(code, Some(0));
@@ -97,7 +109,7 @@ fn a_token_is_made_for_its_holder_alone() {
     assert_eq!(make("one").0, Some(1));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), token);
     let (code, _, stderr) = run(&["token", "--name", "a b", "--out", &path_text]);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(stderr.contains("expected a name of 1 to 64 letters, digits, ., - and _"), "{stderr}");
 }
 
@@ -135,7 +147,7 @@ async fn each_log_line_of_a_call_bears_its_name_and_none_bears_a_token() {
     ask("good-call", &token).await.unwrap();
     ask("bad-call", "lookalike_guess").await.unwrap_err();
     // SIGHUP has the tokens read again, however seldom they are looked at.
-    std::fs::write(path("tokens"), "").unwrap();
+    std::fs::write(path("tokens"), "# nobody\n").unwrap();
     assert!(Command::new("kill").args(["-HUP", &server.id().to_string()]).status().unwrap().success());
     while ask("late-call", &token).await.is_ok() {}
     assert!(Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap().success());
@@ -169,8 +181,12 @@ fn one_signal_ends_the_program_while_it_still_opens_what_it_serves() {
         assert_eq!(server.try_wait().unwrap(), None, "it ended by itself");
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert!(Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap().success());
-    assert_eq!(ended(&mut server), Some(130));
+    // A hangup asks for files to be read again, and ends nothing.
+    for name in ["-HUP", "-TERM"] {
+        assert_eq!(server.try_wait().unwrap(), None, "it ended by itself");
+        assert!(Command::new("kill").args([name, &server.id().to_string()]).status().unwrap().success());
+    }
+    assert_eq!(ended(&mut server), Some(0));
 }
 
 #[cfg(unix)]

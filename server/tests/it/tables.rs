@@ -160,7 +160,7 @@ async fn a_forged_table_is_refused() {
     let server = Running::ordinary().await;
     let table = |first_index, weights: &[u16]| v1::TableTakeover {
         first_index,
-        table_digest: proto::digest::table(weights).iter().map(|byte| format!("{byte:02x}")).collect(),
+        table_digest: proto::digest::hex(&proto::digest::table(weights)),
         weights: weights.iter().flat_map(|weight| weight.to_le_bytes()).collect::<Vec<_>>().into(),
     };
     let refusal = async |declared: Vec<v1::TableTakeover>| {

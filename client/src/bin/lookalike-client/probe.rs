@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Probe, json: bool, context: &Context) -> Result<Ending,
     let (settings, recipe) = args.range.settings(context)?;
     let batches = settings.end.unwrap_or(u64::MAX) - settings.first;
     if args.verify.is_some() && batches > MOST_VERIFIED {
-        return Err(Error::Settings(format!("expected at most {MOST_VERIFIED} batches to verify, found {batches}")));
+        return Err(Error::settings(format!("expected at most {MOST_VERIFIED} batches to verify, found {batches}")));
     }
     for (flag, path) in [("save", &args.save), ("recipe-out", &args.recipe_out)] {
         path.as_ref().map_or(Ok(()), |path| check_folder(flag, path))?;
@@ -105,11 +105,11 @@ fn verify(
 fn verify_recipe(args: &Probe, path: &Path, json: bool, context: &Context) -> Result<(), Error> {
     for flag in [("save", args.save.is_some()), ("recipe-out", args.recipe_out.is_some())] {
         if let (flag, true) = flag {
-            return Err(Error::Settings(format!("expected --verify RECIPE without --{flag}, as no image is read")));
+            return Err(Error::settings(format!("expected --verify RECIPE without --{flag}, as no image is read")));
         }
     }
     if let Some(flag) = context.settings.flags_under("Stream").next() {
-        return Err(Error::Settings(format!("expected --verify RECIPE without --{flag}: the recipe says it")));
+        return Err(Error::settings(format!("expected --verify RECIPE without --{flag}: the recipe says it")));
     }
     let recipe = Recipe::read(path)?;
     let settings = args.range.stream.settings(args.range.seed)?;
@@ -157,7 +157,7 @@ fn check_folder(flag: &str, file: &Path) -> Result<(), Error> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if file.is_dir() || !folder.is_dir() {
         let found = file.display();
-        return Err(Error::Settings(format!("expected a file in a folder that is there for --{flag}, found {found}")));
+        return Err(Error::settings(format!("expected a file in a folder that is there for --{flag}, found {found}")));
     }
     Ok(())
 }

@@ -39,9 +39,8 @@ pub(crate) fn run(train: &Train, json: bool, context: &Context) -> Result<Ending
     if let Some(recipe) = &recipe {
         settings = recipe.settings(settings);
     } else if matches!(settings.spec.sampling, Sampling::ByLoss(_)) && settings.trainer.is_empty() {
-        return Err(Error::Settings(
-            "expected --trainer NAME with --sampling by-loss, found none: servers know by it whose losses are reported"
-                .to_owned(),
+        return Err(Error::settings(
+            "expected --trainer NAME with --sampling by-loss, found none: servers know by it whose losses are reported",
         ));
     }
     settings.labels = train.labels;
@@ -51,7 +50,7 @@ pub(crate) fn run(train: &Train, json: bool, context: &Context) -> Result<Ending
     settings.spec.channels.get_or_insert(Channels::Grey);
     let end = settings.first + config.images.div_ceil(rows.max(1) as u64);
     if let Some(recipe) = recipe.as_ref().filter(|recipe| recipe.end() < end) {
-        return Err(Error::Settings(format!(
+        return Err(Error::settings(format!(
             "expected at most the {} images of the recipe as --images, found {}",
             recipe.range.count * rows as u64,
             config.images

@@ -37,7 +37,7 @@ pub(crate) struct Evaluate {
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Input")]
     seed: u64,
     /// What computes: cpu or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Everywhere")]
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = nets::device::named, help_heading = "Everywhere")]
     device: String,
 }
 

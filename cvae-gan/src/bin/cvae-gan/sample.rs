@@ -33,7 +33,7 @@ pub(crate) struct Sample {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     out: PathBuf,
     /// What computes: cpu or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Everywhere")]
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = nets::device::named, help_heading = "Everywhere")]
     device: String,
 }
 

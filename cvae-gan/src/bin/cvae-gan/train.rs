@@ -44,7 +44,7 @@ pub(crate) struct Train {
     #[command(flatten)]
     overrides: Overrides,
     /// What computes: cpu or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Training")]
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = nets::device::named, help_heading = "Training")]
     device: String,
 
     #[command(flatten)]

@@ -24,7 +24,7 @@ pub(crate) struct Embed {
     #[arg(long, value_name = "PATH", help_heading = "Input")]
     data: PathBuf,
     /// What computes: cpu or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Everywhere")]
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = nets::device::named, help_heading = "Everywhere")]
     device: String,
     /// File to write
     #[arg(long, value_name = "FILE", help_heading = "Output")]

@@ -31,7 +31,7 @@ pub(crate) struct Evaluate {
     #[arg(long, value_name = "PATH", requires = "images", help_heading = "Input")]
     real: Option<PathBuf>,
     /// What computes: cpu or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Everywhere")]
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = nets::device::named, help_heading = "Everywhere")]
     device: String,
 }
 
