@@ -8,11 +8,11 @@ use crate::{
     listeners::{Listeners, connection::Connection, tls::Tls},
     metrics_page, opening, reload,
     served::Served,
-    service::{Service, admin::AdminService},
+    service::{Service, admin::AdminService, frames},
     telemetry::Telemetry,
     watched::{Credentials, keep_current},
 };
-use axum::middleware;
+use axum::{middleware, routing};
 use proto::{
     limits,
     v1::{admin_server::AdminServer, augment_server::AugmentServer},
@@ -103,7 +103,8 @@ pub async fn serve_connections(
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
     let health = Health::ready(true);
-    let augment = AugmentServer::new(Service::new(served.clone()))
+    let service = Arc::new(Service::new(served.clone()));
+    let augment = AugmentServer::from_arc(service.clone())
         .max_decoding_message_size(limits::MAX_REQUEST_BYTES)
         .max_encoding_message_size(limits::MAX_MESSAGE_BYTES);
     let mut routes = Routes::builder();
@@ -118,7 +119,9 @@ pub async fn serve_connections(
     routes.add_service(reflection().build_v1().map_err(broken)?);
     routes.add_service(reflection().build_v1alpha().map_err(broken)?);
     let gate = middleware::from_fn_with_state(served.clone(), gate);
-    let routes = Routes::from(routes.routes().into_axum_router().layer(gate));
+    let stream_batches = routing::post(move |request| frames::stream_batches(service.clone(), request));
+    let routes = routes.routes().into_axum_router().route(frames::PATH, stream_batches);
+    let routes = Routes::from(routes.layer(gate));
 
     let watching = AbortOnDropHandle::new(tokio::spawn(reload::watch(served.clone())));
     let _keeping_up = AbortOnDropHandle::new(tokio::spawn(keep_up(served.telemetry.clone())));

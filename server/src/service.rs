@@ -1,9 +1,11 @@
 //! The gRPC service: the only room that names wire types.
 //!
 //! A request is checked and made a domain value in [`request`], answered, and the answer made a
-//! wire message in [`reply`]; errors become statuses in [`status`].
+//! wire message in [`reply`]; errors become statuses in [`status`]. Streams of batches are written by
+//! [`frames`], everything else as tonic does.
 
 pub(crate) mod admin;
+pub(crate) mod frames;
 mod reply;
 mod request;
 mod status;
