@@ -83,7 +83,7 @@ fn recognizer_step() -> std::result::Result<(), Box<dyn Error>> {
     let batch = Batch {
         rows,
         channels: 1,
-        pixels: noise(rows),
+        pixels: noise(rows).into(),
         labels: (0..rows as u32).collect(),
         sources: vec![Source::Real; rows],
         ..Batch::default()
