@@ -135,14 +135,10 @@ pub(super) fn along_both<T: Element, const N: usize>(
     for row in &mut plane[..from] {
         *row = map(*row);
     }
-    for column in 0..to {
+    (0..to).for_each(|column| {
         let mut values = [Lanes::ZERO; MOST];
-        for at in 0..from {
-            values[at] = plane[at][column];
-        }
+        values[..from].iter_mut().zip(plane.iter()).for_each(|(value, row)| *value = row[column]);
         let values = map(values);
-        for at in 0..to {
-            plane[at][column] = values[at];
-        }
-    }
+        plane[..to].iter_mut().zip(values).for_each(|(row, value)| row[column] = value);
+    });
 }

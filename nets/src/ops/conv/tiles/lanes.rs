@@ -52,8 +52,7 @@ impl<T: Element, const N: usize> Sub for Lanes<T, N> {
     type Output = Self;
 
     #[inline(always)]
-    fn sub(mut self, other: Self) -> Self {
-        self.0.iter_mut().zip(other.0).for_each(|(value, other)| *value = *value - other);
-        self
+    fn sub(self, other: Self) -> Self {
+        Self(std::array::from_fn(|at| self.0[at] - other.0[at]))
     }
 }
