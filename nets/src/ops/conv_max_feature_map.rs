@@ -6,13 +6,16 @@
 //! followed by [`max_feature_map`](super::max_feature_map).
 
 use super::bias::add_rows;
-use super::conv::{Geometry, Matrix, product, roll, strip_rows, unroll};
+use super::conv::{Geometry, Matrix, fit, product, roll, strip_rows, tiles, unroll};
 use super::element::{Element, for_element_type, output, same_dtype, values};
 use super::max_feature_map::{exceeds, larger};
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Storage, Tensor, bail};
 use multiversion::multiversion;
 use rayon::prelude::*;
-use std::sync::{Mutex, PoisonError};
+use std::{
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
 
 /// `x (B,H,W,C)` with filters `weight (2n,R,R,C)` at stride 1 and `bias (2n)` to `(B,OH,OW,n)`, or
 /// with `pool` to `(B,OH/2,OW/2,n)`, for even `OH` and `OW`.
@@ -129,7 +132,13 @@ struct Gradients<T> {
 impl ConvMaxFeatureMap {
     /// Rows of the convolution's output in a strip: whole windows, and few enough for the cache.
     fn strip_rows(&self) -> usize {
-        strip_rows(&self.geometry).next_multiple_of(self.pool).min(self.geometry.out_height)
+        let rows = if self.in_tiles() { tiles::strip_rows(&self.geometry) } else { strip_rows(&self.geometry) };
+        rows.next_multiple_of(self.pool).min(self.geometry.out_height)
+    }
+
+    /// Whether the convolution is faster in tiles.
+    fn in_tiles(&self) -> bool {
+        self.geometry.size == 3 && tiles::suit(&self.geometry)
     }
 
     /// Output values of `rows` rows of the convolution's output.
@@ -145,6 +154,7 @@ impl ConvMaxFeatureMap {
         let (g, half) = (&self.geometry, self.geometry.filters / 2);
         let (rows, image) = (self.strip_rows(), self.reduced(g.out_height));
         let filters = Matrix::new(weight, g.window()).transposed();
+        let in_tiles = self.in_tiles().then(|| tiles::Strips::new(g, weight));
         let mut y = vec![T::ZERO; g.batch * image];
         let mut winners = vec![0u8; y.len()];
         let images = y.par_chunks_mut(image).zip(winners.par_chunks_mut(image)).zip(x.par_chunks(g.image_len()));
@@ -153,9 +163,14 @@ impl ConvMaxFeatureMap {
             let strips = y.par_chunks_mut(strip).zip(winners.par_chunks_mut(strip)).enumerate();
             strips.for_each_init(Buffers::default, |buffers, (nth, (y, winners))| {
                 let positions = y.len() / half * self.pool * self.pool;
-                let columns = fit_columns(&mut buffers.columns, g, x, nth * rows, positions);
                 let convolved = fit(&mut buffers.convolved, positions * g.filters);
-                product(convolved, g.filters, Matrix::new(columns, g.window()), filters, false);
+                match &in_tiles {
+                    Some(strips) => strips.strip(x, nth * rows, &mut buffers.tiles, convolved),
+                    None => {
+                        let columns = fit_columns(&mut buffers.columns, g, x, nth * rows, positions);
+                        product(convolved, g.filters, Matrix::new(columns, g.window()), filters, false);
+                    }
+                }
                 compete(self.windows(), convolved, bias, y, winners);
             });
         });
@@ -163,6 +178,9 @@ impl ConvMaxFeatureMap {
     }
 
     fn backward<T: Element>(&self, wanted: Wanted, x: &[T], weight: &[T], dy: &[T], winners: &[u8]) -> Gradients<T> {
+        if self.in_tiles() {
+            return self.backward_in_tiles(wanted, x, weight, dy, winners);
+        }
         let g = &self.geometry;
         let image = self.reduced(g.out_height);
         let share = g.batch.div_ceil(PARTIAL_SUMS);
@@ -185,6 +203,34 @@ impl ConvMaxFeatureMap {
             total.1.iter_mut().zip(bias).for_each(|(sum, value)| *sum += value);
         }
         Gradients { x: dx, weight: total.0, bias: total.1 }
+    }
+
+    fn backward_in_tiles<T: Element>(
+        &self,
+        wanted: Wanted,
+        x: &[T],
+        weight: &[T],
+        dy: &[T],
+        winners: &[u8],
+    ) -> Gradients<T> {
+        let g = &self.geometry;
+        let image_len = self.reduced(g.out_height);
+        let write = |image: usize, rows: Range<usize>, convolved: &mut [T]| {
+            let strip = image * image_len + self.reduced(rows.start)..image * image_len + self.reduced(rows.end);
+            give(self.windows(), convolved, &dy[strip.clone()], &winners[strip]);
+            let mut dbias = vec![T::ZERO; if wanted.weight { g.filters } else { 0 }];
+            if wanted.weight {
+                add_rows(&mut dbias, convolved);
+            }
+            dbias
+        };
+        let w = wanted.x.then_some(weight);
+        let tiles::Gradients { x, w: weight, notes } = tiles::gradients_of_three(g, x, w, wanted.weight, write);
+        let mut bias = vec![T::ZERO; g.filters];
+        for strip in notes {
+            bias.iter_mut().zip(strip).for_each(|(sum, value)| *sum += value);
+        }
+        Gradients { x, weight, bias }
     }
 
     /// The images of one group, in order: writes `dx` and gives the sums for filters and bias.
@@ -238,20 +284,13 @@ impl ConvMaxFeatureMap {
 struct Buffers<T> {
     columns: Vec<T>,
     convolved: Vec<T>,
+    tiles: tiles::Buffers<T>,
 }
 
 impl<T> Default for Buffers<T> {
     fn default() -> Self {
-        Self { columns: Vec::new(), convolved: Vec::new() }
+        Self { columns: Vec::new(), convolved: Vec::new(), tiles: tiles::Buffers::default() }
     }
-}
-
-/// The first `len` values of a buffer that grows as needed and keeps what was in it.
-fn fit<T: Element>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
-    if buffer.len() < len {
-        buffer.resize(len, T::ZERO);
-    }
-    &mut buffer[..len]
 }
 
 /// The unrolled windows of a strip: the image's own values where a window is one pixel.

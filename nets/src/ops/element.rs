@@ -23,7 +23,13 @@ pub(crate) trait Element:
     const HALF: Self;
     fn sqrt(self) -> Self;
     fn is_nan(self) -> bool;
+    /// `self * factor + addend`, rounded once.
+    fn multiply_add(self, factor: Self, addend: Self) -> Self;
     fn of(value: f64) -> Self;
+    /// The same values, if they are f32: for kernels that are written for it.
+    fn as_f32(values: &[Self]) -> Option<&[f32]>;
+    /// As [`as_f32`](Self::as_f32), to write to.
+    fn as_f32_mut(values: &mut [Self]) -> Option<&mut [f32]>;
     /// All values of a storage of this type, for updates in place.
     fn storage_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
 }
@@ -38,8 +44,18 @@ impl Element for f32 {
     fn is_nan(self) -> bool {
         f32::is_nan(self)
     }
+    #[inline(always)]
+    fn multiply_add(self, factor: Self, addend: Self) -> Self {
+        self.mul_add(factor, addend)
+    }
     fn of(value: f64) -> Self {
         value as f32
+    }
+    fn as_f32(values: &[Self]) -> Option<&[f32]> {
+        Some(values)
+    }
+    fn as_f32_mut(values: &mut [Self]) -> Option<&mut [f32]> {
+        Some(values)
     }
     fn storage_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
         match storage {
@@ -59,8 +75,18 @@ impl Element for f64 {
     fn is_nan(self) -> bool {
         f64::is_nan(self)
     }
+    #[inline(always)]
+    fn multiply_add(self, factor: Self, addend: Self) -> Self {
+        self.mul_add(factor, addend)
+    }
     fn of(value: f64) -> Self {
         value
+    }
+    fn as_f32(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
+    fn as_f32_mut(_: &mut [Self]) -> Option<&mut [f32]> {
+        None
     }
     fn storage_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
         match storage {

@@ -10,7 +10,8 @@
 //!   and sums are taken in a fixed order;
 //! - treats every image of a batch alike: a row's result does not depend on its neighbours;
 //! - has its loops compiled for several sets of vector instructions, the widest of which that the
-//!   processor has is taken when the program runs; no sum's order and no rounding depends on which;
+//!   processor has is taken when the program runs; no sum's order and no rounding depends on which,
+//!   but that convolutions go in tiles only where a kernel for them is written (AVX2 with FMA);
 //! - stands beside a slow reference that its tests compare it with.
 //!
 //! | op | forward | backward |

@@ -12,14 +12,17 @@
 
 mod cpu;
 mod geometry;
+mod kernel;
 #[cfg(test)]
 mod reference;
+pub(super) mod tiles;
 
 use super::element::{Argument, for_element_type, output, same_dtype, values};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 pub(super) use cpu::{Matrix, product, roll, strip_rows, unroll};
 pub(super) use geometry::Geometry;
 use geometry::Kind;
+pub(super) use tiles::fit;
 
 /// Convolution without bias: `x (B,H,W,C)` with `w (K,R,R,C)` to `(B,OH,OW,K)`, where
 /// `OH = (H + 2 padding - R) / stride + 1`.
