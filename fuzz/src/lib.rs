@@ -57,7 +57,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "pairs", run: faces::pairs, seeds: faces::pair_lists, per_byte: 128, fixed: MIB },
     Target { name: "request", run: requests::request, seeds: requests::seeds, per_byte: 256, fixed: 16 * MIB },
     Target { name: "answers", run: answers::answers, seeds: answers::seeds, per_byte: 128, fixed: MIB },
-    Target { name: "place", run: answers::place, seeds: answers::places, per_byte: 128, fixed: 4 * MIB },
+    Target { name: "place", run: answers::place, seeds: answers::places, per_byte: 128, fixed: 8 * MIB },
     Target { name: "recipe", run: answers::recipe, seeds: answers::recipes, per_byte: 512, fixed: MIB },
     Target { name: "settings", run: settings::settings, seeds: settings::seeds, per_byte: 512, fixed: 4 * MIB },
     Target { name: "run", run: settings::run, seeds: settings::runs, per_byte: 512, fixed: 4 * MIB },

@@ -3,7 +3,7 @@
 use crate::ledger::{Ledger, RowKey, RowSeen};
 use crate::network::{Host, Network, url};
 use crate::stand_ins::{IMAGE, Weights};
-use crate::world::{Choice, Plan, World, millis};
+use crate::world::{Choice, MOST_RANKS, Plan, World, millis};
 use client::spec::{Latent, Spec};
 use client::{BundleChoice, Change, Error, Patience, Place, Reader, Received, StreamSettings};
 use nets::chance::Draws;
@@ -250,7 +250,7 @@ impl Training {
     }
 
     fn resize(&mut self) {
-        let ranks = 1 + self.draws.below(3) as u32;
+        let ranks = 1 + self.draws.below(MOST_RANKS.into()) as u32;
         // Ranks that follow need one server and a name of their own.
         if self.plan.bundle == Choice::Follow && self.plan.servers.len() > 1 {
             return;

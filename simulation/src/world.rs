@@ -44,6 +44,9 @@ pub struct World {
     pub moments: Vec<Moment>,
 }
 
+/// Ranks of the largest training.
+pub(crate) const MOST_RANKS: u32 = 3;
+
 /// A training, as it was meant to be.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -79,6 +82,13 @@ pub struct Plan {
     pub resizes: bool,
 }
 
+impl Plan {
+    /// Ranks that it may have at once.
+    pub fn most_ranks(&self) -> u32 {
+        if self.resizes { self.world_size.max(MOST_RANKS) } else { self.world_size }
+    }
+}
+
 /// Which weights a training reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
@@ -101,7 +111,7 @@ impl World {
         let specs: Vec<Spec> = (0..1 + d.below(3)).map(|_| spec(d, image_counts.len())).collect();
         let mut trainings: Vec<Plan> = (0..1 + d.below(5)).map(|number| plan(d, number, replicas, &specs)).collect();
         let last = Weights::Good(d.below(4));
-        let ranks: u32 = trainings.iter().map(|plan| plan.world_size).sum();
+        let ranks: u32 = trainings.iter().map(Plan::most_ranks).sum();
         let config = config(d, ranks as usize, &mut trainings);
         let (tile_time, work_time) = (millis(d, 1, 40), millis(d, 0, 3));
         let mut world = Self {
@@ -152,7 +162,7 @@ impl World {
 
     /// Whether there isn't room for everybody's streams.
     pub fn is_tight(&self) -> bool {
-        let ranks: u32 = self.trainings.iter().map(|plan| plan.world_size).sum();
+        let ranks: u32 = self.trainings.iter().map(Plan::most_ranks).sum();
         self.config.max_streams < ranks as usize + 4 || self.config.max_streams_per_trainer < ranks as usize
     }
 
@@ -228,7 +238,7 @@ fn schedule(d: &mut Draws) -> Schedule {
 fn plan(d: &mut Draws, number: u64, replicas: usize, specs: &[Spec]) -> Plan {
     let spec = specs[d.below(specs.len() as u64) as usize].clone();
     let bundle = [Choice::Stay, Choice::Pin, Choice::Follow, Choice::Follow][d.below(4) as usize];
-    let world_size = if d.chance(0.3) { (1 + d.below(3) as u32).min(spec.batch_size) } else { 1 };
+    let world_size = if d.chance(0.3) { (1 + d.below(MOST_RANKS.into()) as u32).min(spec.batch_size) } else { 1 };
     let mut servers: Vec<usize> = (0..replicas).collect();
     d.shuffle(&mut servers);
     // Ranks that follow must ask one server.
