@@ -1,15 +1,28 @@
 //! Where tensors live, by name.
 
+#[cfg(feature = "cuda")]
+pub mod cuda;
+#[cfg(feature = "cuda")]
+mod pipeline;
+
+#[cfg(feature = "cuda")]
+pub use pipeline::{Pipeline, beside_captures};
+
 use candle_core::{Device, Error, Result};
 
-/// `cpu`, `cuda` (the first) or `cuda:N`.
+/// `cpu`, `cuda` (the first GPU) or `cuda:N`, whose f32 is f32; with `/tf32` behind it, convolutions and
+/// matrix products may round their factors to TF32, which is several times faster.
 ///
 /// # Errors
 /// When the name is none of these, or the device is not there.
 pub fn parse(name: &str) -> Result<Device> {
-    let ordinal = match name.split_once(':') {
+    let (place, tf32) = match name.strip_suffix("/tf32") {
+        Some(place) => (place, true),
+        None => (name, false),
+    };
+    let ordinal = match place.split_once(':') {
         None if name == "cpu" => return Ok(Device::Cpu),
-        None if name == "cuda" => Some(0),
+        None if place == "cuda" => Some(0),
         Some(("cuda", ordinal)) => ordinal.parse().ok(),
         _ => None,
     };
@@ -17,9 +30,16 @@ pub fn parse(name: &str) -> Result<Device> {
     let Some(ordinal) = ordinal else {
         return Err(Error::Msg(format!("expected a device cpu or cuda:N, found `{name}`")));
     };
-    if !cfg!(feature = "cuda") {
-        let reason = "needs a program built with `--features cuda`; this one computes on the CPU";
-        return Err(Error::Msg(format!("`{name}` {reason}")));
-    }
-    Device::new_cuda(ordinal)
+    open(name, ordinal, tf32)
+}
+
+#[cfg(feature = "cuda")]
+fn open(_name: &str, ordinal: usize, tf32: bool) -> Result<Device> {
+    cuda::open(ordinal, tf32)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open(name: &str, _ordinal: usize, _tf32: bool) -> Result<Device> {
+    let reason = "needs a program built with `--features cuda`; this one computes on the CPU";
+    Err(Error::Msg(format!("`{name}` {reason}")))
 }

@@ -2,6 +2,7 @@
 //! streams and resumed runs rest.
 
 mod bits;
+mod device;
 mod formula;
 mod invariants;
 mod legacy;
