@@ -158,10 +158,53 @@ impl Check {
             let count = a.ne(b)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()?;
             Ok(f64::from(count) / a.elem_count() as f64)
         };
-        Ok(vec![
+        #[cfg_attr(not(feature = "cuda"), allow(unused_mut))]
+        let mut findings = vec![
             exact("generator, twice", share(&first, &again)?),
             exact("generator, rows moved", share(&turned(&first)?, &moved)?),
             exact("bytes of images", differing),
+        ];
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(device) = &self.device {
+            findings.extend(self.tiles(device, generator, &z, &c, &bytes)?);
+        }
+        Ok(findings)
+    }
+
+    /// Whether tiles come out of a graph as they do without one, and with the next one under way.
+    #[cfg(feature = "cuda")]
+    fn tiles(
+        &self,
+        device: &candle_core::CudaDevice,
+        generator: Generator,
+        z: &Tensor,
+        c: &Tensor,
+        bytes: &[u8],
+    ) -> Result<Vec<Finding>> {
+        let numbers = |x: &Tensor| x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+        let (latents, labels, dtype) = (numbers(z)?, numbers(c)?, self.dtype);
+        let function = move |inputs: &[Tensor]| {
+            ops::quantise(&generator.forward(&inputs[0].to_dtype(dtype)?, &inputs[1].to_dtype(dtype)?)?)
+        };
+        let mut pipeline = crate::device::Pipeline::new(device, &[z.dims(), c.dims()], bytes.len(), function)?;
+        let other: Vec<f32> = latents.iter().map(|value| -value).collect();
+        let mut differing = 0;
+        pipeline.begin(&[&latents, &labels])?;
+        for _ in 0..3 {
+            pipeline.begin(&[&other, &labels])?;
+            differing += pipeline.finish()?.iter().zip(bytes).filter(|(a, b)| a != b).count();
+            pipeline.begin(&[&latents, &labels])?;
+            pipeline.finish()?;
+        }
+        let captured = if pipeline.uncaptured().is_some() { 1.0 } else { 0.0 };
+        let what = match pipeline.uncaptured() {
+            Some(reason) => format!("tiles are not captured: {reason}"),
+            None => "tiles are captured".to_owned(),
+        };
+        let error = differing as f64 / (3 * bytes.len()) as f64;
+        Ok(vec![
+            Finding { what, error: captured, bound: 0.0 },
+            Finding { what: "bytes of tiles".to_owned(), error, bound: 0.0 },
         ])
     }
 

@@ -2,6 +2,7 @@
 
 use candle_core::cuda_backend::DeviceId;
 use candle_core::{CudaDevice, Device, Error, Result};
+use cudarc::cublas::sys::cublasGetVersion_v2;
 use cudarc::driver::{CudaContext, DriverError, sys};
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -47,18 +48,32 @@ fn with_tf32() -> MutexGuard<'static, HashSet<DeviceId>> {
     DEVICES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a result's bits depend on here besides the program: the GPU's architecture, cuDNN, and what f32
-/// is multiplied in. As in `cuda-sm90-cudnn9.10.2/tf32`.
+/// Convolutions that this program has computed by their definition, which is slow, since cuDNN has nothing for
+/// them: none, it is hoped.
+pub fn slow_convolutions() -> Vec<String> {
+    crate::ops::conv::left_to_definition()
+}
+
+/// What a result's bits depend on here besides the program: the GPU's architecture, the versions of cuDNN
+/// and cuBLAS, and what f32 is multiplied in. As in `cuda-sm90-cudnn9.10.2-cublas13.0.0/tf32`.
 ///
 /// # Errors
-/// When the driver does not say.
+/// When the driver or cuBLAS does not say.
 pub fn numerics(device: &CudaDevice) -> Result<String> {
     let (major, minor) = device.cuda_stream().context().compute_capability().map_err(Error::wrap)?;
     // SAFETY: asks for a constant of the library.
-    let version = unsafe { cudarc::cudnn::sys::cudnnGetVersion() };
-    let cudnn = format!("{}.{}.{}", version / 10_000, version / 100 % 100, version % 100);
+    let cudnn = unsafe { cudarc::cudnn::sys::cudnnGetVersion() };
+    let mut cublas = 0;
+    // SAFETY: the handle is the device's own; the number is written before it is read.
+    unsafe { cublasGetVersion_v2(*device.cublas_handle().handle(), &mut cublas) }.result().map_err(Error::wrap)?;
     let precision = if allows_tf32(device) { "tf32" } else { "f32" };
-    Ok(format!("cuda-sm{major}{minor}-cudnn{cudnn}/{precision}"))
+    let (cudnn, cublas) = (version(cudnn), version(usize::try_from(cublas).unwrap_or_default()));
+    Ok(format!("cuda-sm{major}{minor}-cudnn{cudnn}-cublas{cublas}/{precision}"))
+}
+
+/// Both libraries write 9.10.2 as 91002.
+fn version(number: usize) -> String {
+    format!("{}.{}.{}", number / 10_000, number / 100 % 100, number % 100)
 }
 
 /// Keeps freed memory in the driver's pool instead of giving it back whenever the host waits.

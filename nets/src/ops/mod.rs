@@ -29,7 +29,7 @@
 
 mod average_pool;
 mod bias;
-mod conv;
+pub(crate) mod conv;
 mod conv_max_feature_map;
 pub(crate) mod element;
 mod instance_norm;

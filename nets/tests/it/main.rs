@@ -2,6 +2,7 @@
 //! streams and resumed runs rest.
 
 mod bits;
+mod casting;
 mod device;
 mod formula;
 mod invariants;

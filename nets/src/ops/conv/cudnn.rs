@@ -12,7 +12,7 @@ use cudarc::cudnn::sys::{self, cudnnStatus_t as Status};
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::ptr::null_mut;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Largest scratch memory of a plan, in bytes.
 const MOST_WORKSPACE: usize = 1 << 30;
@@ -33,6 +33,16 @@ pub(super) fn convolve(
     let mut library = library.lock().unwrap_or_else(PoisonError::into_inner);
     let key = Key { kind, geometry: *geometry, dtype, tf32: allows_tf32(device) };
     library.open(device)?.convolve(key, device, buffers)
+}
+
+/// Convolutions that were computed by their definition, slowly, since cuDNN has nothing for them.
+pub(crate) fn left_to_definition() -> Vec<String> {
+    left().iter().map(|key| format!("{:?} {:?} {:?}", key.kind, key.dtype, key.geometry)).collect()
+}
+
+fn left() -> MutexGuard<'static, Vec<Key>> {
+    static LEFT: Mutex<Vec<Key>> = Mutex::new(Vec::new());
+    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// cuDNN as it serves each device. Neither it nor its plans are given back before the process ends: a
@@ -116,12 +126,16 @@ impl Opened {
         bind(device)?;
         if !self.plans.contains_key(&key) {
             let plan = Plan::new(self.handle, key)?;
+            if plan.is_none() {
+                left().push(key);
+            }
             self.plans.insert(key, plan);
         }
         loop {
             let Some(Some(plan)) = self.plans.get(&key) else { return Ok(false) };
             let Some(&proposal) = plan.proposals.first() else {
                 self.plans.insert(key, None);
+                left().push(key);
                 return Ok(false);
             };
             let workspace = self.workspace(device, proposal.workspace)?;

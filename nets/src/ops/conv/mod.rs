@@ -26,6 +26,8 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 pub(super) use cpu::{Matrix, product, roll, strip_rows, unroll};
 #[cfg(feature = "cuda")]
 pub(super) use cuda::convolve;
+#[cfg(feature = "cuda")]
+pub(crate) use cudnn::left_to_definition;
 pub(super) use geometry::{Geometry, Kind};
 
 /// Convolution without bias: `x (B,H,W,C)` with `w (K,R,R,C)` to `(B,OH,OW,K)`, where

@@ -45,7 +45,7 @@ struct Arguments {
 /// Threads of a block of an elementwise kernel.
 const THREADS: usize = 256;
 /// Blocks of an elementwise kernel, at most: beyond that its threads take several values each.
-const BLOCKS: usize = 1 << 20;
+const BLOCKS: usize = 1 << 12;
 /// Columns of a block that sums columns, and rows of its threads.
 const COLUMNS: usize = 32;
 const ROWS: usize = 16;

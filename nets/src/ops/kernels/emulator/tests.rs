@@ -159,6 +159,9 @@ fn bias_and_its_gradient() -> Result<()> {
         let (x, bias) = (m.random(&[7, 5, 13], 1)?, m.random(&[13], 2)?);
         let y = m.output(&kernels::bias(7 * 5 * 13, 13), &[&x, &bias], x.dims())?;
         m.same("bias", &y, &ops::bias(&x, &bias)?)?;
+        // As of more values than a grid has threads.
+        let launch = Launch { grid: [1, 1, 1], ..kernels::bias(7 * 5 * 13, 13) };
+        m.same("bias, several each", &m.output(&launch, &[&x, &bias], x.dims())?, &y)?;
         for (rows, columns) in [(1, 3), (3000, 7), (5000, 1), (1025, 70)] {
             let x = m.random(&[rows, columns], 3)?;
             m.same("column sum", &m.column_sum(&x, rows, columns)?, &x.sum(0)?)?;

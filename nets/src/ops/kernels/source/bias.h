@@ -3,19 +3,19 @@
 
 /* x, bias, y; sizes: values, channels. */
 KERNEL(NAME(bias))(Arguments a) {
-    const T *x = (const T *)a.buffers[0], *bias = (const T *)a.buffers[1];
-    T *y = (T *)a.buffers[2];
+    const T *ALONE x = (const T *)a.buffers[0], *ALONE bias = (const T *)a.buffers[1];
+    T *ALONE y = (T *)a.buffers[2];
     const Int count = a.sizes[0], channels = a.sizes[1];
-    for EACH(i, count) y[i] = STORE(LOAD(x[i]) + LOAD(bias[remainder_of(i, channels)]));
+    FOR_EACH(i, count) y[i] = STORE(LOAD(x[i]) + LOAD(bias[remainder_of(i, channels)]));
 }
 
 /* x, bias, y; sizes: values, channels; numbers: slope. */
 KERNEL(NAME(leaky_relu))(Arguments a) {
-    const T *x = (const T *)a.buffers[0], *bias = (const T *)a.buffers[1];
-    T *y = (T *)a.buffers[2];
+    const T *ALONE x = (const T *)a.buffers[0], *ALONE bias = (const T *)a.buffers[1];
+    T *ALONE y = (T *)a.buffers[2];
     const Int count = a.sizes[0], channels = a.sizes[1];
     const A slope = (A)a.numbers[0];
-    for EACH(i, count) {
+    FOR_EACH(i, count) {
         A sum = LOAD(x[i]) + LOAD(bias[remainder_of(i, channels)]);
         y[i] = STORE(sum > 0 ? sum : sum * slope);
     }
@@ -23,11 +23,11 @@ KERNEL(NAME(leaky_relu))(Arguments a) {
 
 /* activation, gradient, masked; sizes: values; numbers: slope. */
 KERNEL(NAME(leaky_relu_mask))(Arguments a) {
-    const T *y = (const T *)a.buffers[0], *g = (const T *)a.buffers[1];
-    T *masked = (T *)a.buffers[2];
+    const T *ALONE y = (const T *)a.buffers[0], *ALONE g = (const T *)a.buffers[1];
+    T *ALONE masked = (T *)a.buffers[2];
     const Int count = a.sizes[0];
     const A slope = (A)a.numbers[0];
-    for EACH(i, count) {
+    FOR_EACH(i, count) {
         A gradient = LOAD(g[i]);
         masked[i] = STORE(LOAD(y[i]) > 0 ? gradient : gradient * slope);
     }
@@ -52,7 +52,7 @@ INLINE A NAME(column_total)(A value, A (*sums)[33]) {
  * block. One block for each part of the rows (x) and each 32 columns (y); its rows of threads are a power of 2. */
 KERNEL(NAME(column_sum_parts))(Arguments a) {
     SHARED A sums[32][33];
-    const T *x = (const T *)a.buffers[0];
+    const T *ALONE x = (const T *)a.buffers[0];
     A *parts = (A *)a.buffers[1], sum = 0;
     const Int rows = a.sizes[0], columns = a.sizes[1], share = a.sizes[2];
     const Int column = (Int)blockIdx.y * 32 + threadIdx.x, first = (Int)blockIdx.x * share;
@@ -69,7 +69,7 @@ KERNEL(NAME(column_sum_parts))(Arguments a) {
 KERNEL(NAME(column_sum_total))(Arguments a) {
     SHARED A sums[32][33];
     const A *parts = (const A *)a.buffers[0];
-    T *total = (T *)a.buffers[1];
+    T *ALONE total = (T *)a.buffers[1];
     A sum = 0;
     const Int rows = a.sizes[0], columns = a.sizes[1];
     const Int column = (Int)blockIdx.y * 32 + threadIdx.x;
@@ -82,10 +82,10 @@ KERNEL(NAME(column_sum_total))(Arguments a) {
 
 /* images in [-1, 1], bytes; sizes: values. What is no number becomes 0. */
 KERNEL(NAME(quantise))(Arguments a) {
-    const T *x = (const T *)a.buffers[0];
-    unsigned char *bytes = (unsigned char *)a.buffers[1];
+    const T *ALONE x = (const T *)a.buffers[0];
+    unsigned char *ALONE bytes = (unsigned char *)a.buffers[1];
     const Int count = a.sizes[0];
-    for EACH(i, count) {
+    FOR_EACH(i, count) {
         A level = NAME(round)((LOAD(x[i]) + 1) * (A)127.5);
         bytes[i] = level > 0 ? (level < 255 ? (unsigned char)level : 255) : 0;
     }

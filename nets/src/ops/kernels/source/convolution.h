@@ -15,7 +15,7 @@ KERNEL(NAME(convolution_forward))(Arguments a) {
     const T *x = (const T *)a.buffers[0], *w = (const T *)a.buffers[1];
     T *y = (T *)a.buffers[2];
     GEOMETRY;
-    for EACH(i, count) {
+    FOR_EACH(i, count) {
         Int pixel = quotient(i, filters), filter = i - pixel * filters;
         Int line = quotient(pixel, out_width), out_x = pixel - line * out_width;
         Int image = quotient(line, out_height), out_y = line - image * out_height, tap_y, tap_x, channel;
@@ -38,7 +38,7 @@ KERNEL(NAME(convolution_data_gradient))(Arguments a) {
     const T *y = (const T *)a.buffers[0], *w = (const T *)a.buffers[1];
     T *x = (T *)a.buffers[2];
     GEOMETRY;
-    for EACH(i, count) {
+    FOR_EACH(i, count) {
         Int pixel = quotient(i, channels), channel = i - pixel * channels;
         Int line = quotient(pixel, width), column = pixel - line * width;
         Int image = quotient(line, height), row = line - image * height, tap_y, tap_x, filter;
@@ -65,7 +65,7 @@ KERNEL(NAME(convolution_filter_gradient))(Arguments a) {
     A *parts = (A *)a.buffers[2];
     GEOMETRY;
     const Int share = a.sizes[11], lines = batch * out_height, values = filters * size * size * channels;
-    for EACH(i, count) {
+    FOR_EACH(i, count) {
         Int part = quotient(i, values), at = i - part * values;
         Int tap = quotient(at, channels), channel = at - tap * channels;
         Int filter = quotient(tap, size * size), tap_y = remainder_of(tap, size * size) / size;

@@ -17,6 +17,9 @@ typedef struct {
 #define INLINE static __device__ __forceinline__
 #define SHARED __shared__
 #define BARRIER() __syncthreads()
+#define UNROLLED _Pragma("unroll 4")
+/* No other pointer of the kernel leads to the same values. */
+#define ALONE __restrict__
 #else
 typedef struct {
     unsigned x, y, z;
@@ -27,11 +30,13 @@ void barrier(void);
 #define INLINE static inline
 #define SHARED static
 #define BARRIER() barrier()
+#define UNROLLED
+#define ALONE restrict
 #endif
 
-/* Every i below count, shared out among all threads of a grid. */
-#define EACH(i, count)                                                                                                 \
-    (Int i = (Int)blockIdx.x * blockDim.x + threadIdx.x; i < (count); i += (Int)gridDim.x * blockDim.x)
+/* Every i below count, shared out among all threads of a grid; a thread's next few are under way together. */
+#define FOR_EACH(i, count)                                                                                             \
+    UNROLLED for (Int i = (Int)blockIdx.x * blockDim.x + threadIdx.x; i < (count); i += (Int)gridDim.x * blockDim.x)
 
 /* Division of non-negative numbers: in 32 bits where both fit, which is several times faster. */
 INLINE Int quotient(Int a, Int b) {

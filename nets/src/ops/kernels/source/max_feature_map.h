@@ -5,10 +5,10 @@ INLINE int NAME(exceeds)(A a, A b) { return a > b || a != a; }
 
 /* x (rows, 2 half), bias, y (rows, half); sizes: values of y, half. */
 KERNEL(NAME(max_feature_map))(Arguments a) {
-    const T *x = (const T *)a.buffers[0], *bias = (const T *)a.buffers[1];
-    T *y = (T *)a.buffers[2];
+    const T *ALONE x = (const T *)a.buffers[0], *ALONE bias = (const T *)a.buffers[1];
+    T *ALONE y = (T *)a.buffers[2];
     const Int count = a.sizes[0], half = a.sizes[1];
-    for EACH(i, count) {
+    FOR_EACH(i, count) {
         Int row = quotient(i, half), channel = i - row * half, low_at = row * 2 * half + channel;
         A low = LOAD(x[low_at]) + LOAD(bias[channel]);
         A high = LOAD(x[low_at + half]) + LOAD(bias[half + channel]);
@@ -18,10 +18,10 @@ KERNEL(NAME(max_feature_map))(Arguments a) {
 
 /* x, bias, gradient, gradient of x; sizes as above. */
 KERNEL(NAME(max_feature_map_gradient))(Arguments a) {
-    const T *x = (const T *)a.buffers[0], *bias = (const T *)a.buffers[1], *g = (const T *)a.buffers[2];
-    T *dx = (T *)a.buffers[3];
+    const T *ALONE x = (const T *)a.buffers[0], *ALONE bias = (const T *)a.buffers[1], *ALONE g = (const T *)a.buffers[2];
+    T *ALONE dx = (T *)a.buffers[3];
     const Int count = a.sizes[0], half = a.sizes[1];
-    for EACH(i, count) {
+    FOR_EACH(i, count) {
         Int row = quotient(i, half), channel = i - row * half, low_at = row * 2 * half + channel;
         A low = LOAD(x[low_at]) + LOAD(bias[channel]);
         A high = LOAD(x[low_at + half]) + LOAD(bias[half + channel]);
@@ -45,16 +45,16 @@ KERNEL(NAME(max_feature_map_gradient))(Arguments a) {
 /* convolved (rows, width, 2 half), bias, y (rows / pool, width / pool, half), winners' bytes; sizes: values of y,
  * half, pool, width. The rows of a batch's images follow each other, each a multiple of pool of them. */
 KERNEL(NAME(compete))(Arguments a) {
-    const T *convolved = (const T *)a.buffers[0], *bias = (const T *)a.buffers[1];
-    T *y = (T *)a.buffers[2];
-    unsigned char *winners = (unsigned char *)a.buffers[3];
+    const T *ALONE convolved = (const T *)a.buffers[0], *ALONE bias = (const T *)a.buffers[1];
+    T *ALONE y = (T *)a.buffers[2];
+    unsigned char *ALONE winners = (unsigned char *)a.buffers[3];
     const Int count = a.sizes[0], half = a.sizes[1], pool = a.sizes[2], width = a.sizes[3], columns = width / pool;
-    for EACH(i, count) {
+    FOR_EACH(i, count) {
         Int window = quotient(i, half), channel = i - window * half, tap;
         A low_bias = LOAD(bias[channel]), high_bias = LOAD(bias[half + channel]), best = 0;
         int winner = 0;
         for (tap = 0; tap < pool * pool; tap++) {
-            const T *pixel = convolved + PIXEL(window, tap) + channel;
+            const T *ALONE pixel = convolved + PIXEL(window, tap) + channel;
             A low = LOAD(pixel[0]) + low_bias, high = LOAD(pixel[half]) + high_bias;
             A value = NAME(exceeds)(low, high) ? low : high;
             if (tap == 0 || NAME(exceeds)(value, best)) {
@@ -69,11 +69,11 @@ KERNEL(NAME(compete))(Arguments a) {
 
 /* gradient of y, winners' bytes, gradient of convolved; sizes as above. */
 KERNEL(NAME(give))(Arguments a) {
-    const T *dy = (const T *)a.buffers[0];
-    const unsigned char *winners = (const unsigned char *)a.buffers[1];
-    T *convolved = (T *)a.buffers[2];
+    const T *ALONE dy = (const T *)a.buffers[0];
+    const unsigned char *ALONE winners = (const unsigned char *)a.buffers[1];
+    T *ALONE convolved = (T *)a.buffers[2];
     const Int count = a.sizes[0], half = a.sizes[1], pool = a.sizes[2], width = a.sizes[3], columns = width / pool;
-    for EACH(i, count) {
+    FOR_EACH(i, count) {
         Int window = quotient(i, half), channel = i - window * half, tap;
         A gradient = LOAD(dy[i]);
         for (tap = 0; tap < pool * pool; tap++) {

@@ -7,11 +7,11 @@
 /* x (images, height, width, channels), y at half the extents; sizes: values of y, height, width, channels, side of
  * the window, padding. */
 KERNEL(NAME(average_pool))(Arguments a) {
-    const T *x = (const T *)a.buffers[0];
-    T *y = (T *)a.buffers[1];
+    const T *ALONE x = (const T *)a.buffers[0];
+    T *ALONE y = (T *)a.buffers[1];
     const Int count = a.sizes[0], height = a.sizes[1], width = a.sizes[2], channels = a.sizes[3];
     const Int size = a.sizes[4], padding = a.sizes[5];
-    for EACH(i, count) {
+    FOR_EACH(i, count) {
         Int pixel = quotient(i, channels), channel = i - pixel * channels;
         Int line = quotient(pixel, width / 2), out_x = pixel - line * (width / 2);
         Int image = quotient(line, height / 2), out_y = line - image * (height / 2);
@@ -27,11 +27,11 @@ KERNEL(NAME(average_pool))(Arguments a) {
 
 /* gradient of y, gradient of x; sizes as above, but first: values of x. */
 KERNEL(NAME(average_pool_adjoint))(Arguments a) {
-    const T *g = (const T *)a.buffers[0];
-    T *dx = (T *)a.buffers[1];
+    const T *ALONE g = (const T *)a.buffers[0];
+    T *ALONE dx = (T *)a.buffers[1];
     const Int count = a.sizes[0], height = a.sizes[1], width = a.sizes[2], channels = a.sizes[3];
     const Int size = a.sizes[4], padding = a.sizes[5];
-    for EACH(i, count) {
+    FOR_EACH(i, count) {
         Int pixel = quotient(i, channels), channel = i - pixel * channels;
         Int line = quotient(pixel, width), column = pixel - line * width;
         Int image = quotient(line, height), row = line - image * height, out_y, out_x;
@@ -59,10 +59,10 @@ KERNEL(NAME(average_pool_adjoint))(Arguments a) {
 
 /* x, y; sizes: values of y, width, channels. */
 KERNEL(NAME(max_average_pool))(Arguments a) {
-    const T *x = (const T *)a.buffers[0];
-    T *y = (T *)a.buffers[1];
+    const T *ALONE x = (const T *)a.buffers[0];
+    T *ALONE y = (T *)a.buffers[1];
     const Int count = a.sizes[0], width = a.sizes[1], channels = a.sizes[2];
-    for EACH(i, count) {
+    FOR_EACH(i, count) {
         Int corner = CORNER(i), tap;
         A sum = 0, best = 0;
         for (tap = 0; tap < 4; tap++) {
@@ -76,10 +76,10 @@ KERNEL(NAME(max_average_pool))(Arguments a) {
 
 /* x, gradient of y, gradient of x; sizes as above. */
 KERNEL(NAME(max_average_pool_gradient))(Arguments a) {
-    const T *x = (const T *)a.buffers[0], *g = (const T *)a.buffers[1];
-    T *dx = (T *)a.buffers[2];
+    const T *ALONE x = (const T *)a.buffers[0], *ALONE g = (const T *)a.buffers[1];
+    T *ALONE dx = (T *)a.buffers[2];
     const Int count = a.sizes[0], width = a.sizes[1], channels = a.sizes[2];
-    for EACH(i, count) {
+    FOR_EACH(i, count) {
         Int corner = CORNER(i), tap, winner = 0;
         A best = 0, gradient = LOAD(g[i]);
         for (tap = 0; tap < 4; tap++) {
