@@ -10,8 +10,9 @@ use std::{
 
 /// Every room that a batch passes on its way, and the manifests, whose features the lock file
 /// doesn't tell.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     "../nets/src",
+    "../nets/build.rs",
     "../dataset/src",
     "../proto/src",
     "src",

@@ -39,7 +39,7 @@ impl Learner {
             let gain = critic_gain(&of_real, &of_fakes, settings.critic_reading)?;
             let norms = {
                 let mixed = between(&real, &critic.view(&penalised)?, &draws.real_share)?;
-                gradient_norms(&critic.live.input_gradient(&mixed)?)?
+                gradient_norms(&critic.sloped.input_gradient(&mixed)?)?
             };
             let penalty = gradient_penalty(&norms)?;
             let mut loss = (penalty.affine(settings.lambda_gp, 0.0)? - &gain)?;

@@ -13,11 +13,13 @@ pub(crate) struct Critics {
     pub(crate) scales: [Critic; 2],
 }
 
-/// One critic, twice over the same weights.
+/// One critic, three times over the same weights.
 pub(crate) struct Critic {
     scale: Scale,
     /// Learns.
     pub(crate) live: Discriminator,
+    /// Learns too, and always in the weights' own numbers: a slope bears no rounding.
+    pub(crate) sloped: Discriminator,
     /// Lets gradients through to images only.
     pub(crate) frozen: Discriminator,
 }
@@ -25,22 +27,44 @@ pub(crate) struct Critic {
 impl Critics {
     pub(crate) fn new(settings: &Settings, classes: usize, dtype: DType, device: &Device) -> Result<Self> {
         let parameters = Parameters::new(settings.seed, dtype, device);
-        let config = |scale| DiscriminatorConfig {
-            channels: settings.channels,
-            width: settings.width,
-            classes,
-            capacity: settings.capacity,
-            scale,
-            initialization: settings.initialization,
+        let build = |scale: Scale| -> Result<_> {
+            let config = config(settings, classes, scale);
+            let live = Discriminator::new(&config, parameters.var_builder().pp(name(scale)))?;
+            let sloped = Discriminator::new(&config, parameters.var_builder().pp(name(scale)))?;
+            let frozen = Discriminator::new(&config, frozen(&parameters, dtype).pp(name(scale)))?;
+            Ok(Critic { scale, live, sloped, frozen })
         };
-        let build = |scale, name| -> Result<_> {
-            let config = config(scale);
-            let live = Discriminator::new(&config, parameters.var_builder().pp(name))?;
-            let frozen = Discriminator::new(&config, frozen(&parameters, dtype).pp(name))?;
-            Ok(Critic { scale, live, frozen })
-        };
-        let scales = [build(Scale::Full128, "d1")?, build(Scale::Half64, "d2")?];
+        let scales = [build(Scale::Full128)?, build(Scale::Half64)?];
         Ok(Self { parameters, scales })
+    }
+
+    /// Casts the weights, as they are now, for networks that compute in another number type.
+    pub(crate) fn cast(&mut self, settings: &Settings, classes: usize, dtype: DType) -> Result<()> {
+        for critic in &mut self.scales {
+            let (config, name) = (config(settings, classes, critic.scale), name(critic.scale));
+            critic.live = Discriminator::new(&config, self.parameters.cast(dtype).pp(name))?;
+            critic.frozen = Discriminator::new(&config, frozen(&self.parameters, dtype).pp(name))?;
+        }
+        Ok(())
+    }
+}
+
+fn config(settings: &Settings, classes: usize, scale: Scale) -> DiscriminatorConfig {
+    DiscriminatorConfig {
+        channels: settings.channels,
+        width: settings.width,
+        classes,
+        capacity: settings.capacity,
+        scale,
+        initialization: settings.initialization,
+    }
+}
+
+/// Where a critic's weights lie.
+fn name(scale: Scale) -> &'static str {
+    match scale {
+        Scale::Full128 => "d1",
+        Scale::Half64 => "d2",
     }
 }
 

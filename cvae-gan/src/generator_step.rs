@@ -201,7 +201,7 @@ impl Learner {
             let encoded: Result<Option<Vec<Tensor>>> =
                 maps.iter().map(|layer| made.part(layer, Branch::Encoded).transpose()).collect();
             if let Some(encoded) = encoded? {
-                let distance = identity_maps(&encoded, &real_maps)?;
+                let distance = identity_maps(&encoded, &real_maps)?.to_dtype(self.dtype)?;
                 figures.add("made/encoded_maps", scalar(&distance)?);
                 sum.push(distance.affine(settings.identity_maps, 0.0)?);
             }

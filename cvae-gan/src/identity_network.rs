@@ -45,6 +45,16 @@ impl IdentityNetwork {
         Ok(Self { network, config, class_names, weights, centres })
     }
 
+    /// The network casts its weights, and computes in another number type from now on.
+    ///
+    /// # Errors
+    /// Only when memory runs out.
+    pub fn compute_in(&mut self, dtype: DType) -> Result<()> {
+        let tensors = self.weights.clone().into_iter().collect();
+        self.network = LightCnn::new(&self.config, VarBuilder::from_tensors(tensors, dtype, self.centres.device()))?;
+        Ok(())
+    }
+
     /// Takes a recognizer as the identity network of a data set. Its features of each identity's
     /// first hundred images give the centres.
     ///

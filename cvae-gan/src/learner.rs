@@ -26,6 +26,8 @@ pub struct Learner {
     pub(crate) settings: Settings,
     pub(crate) classes: usize,
     pub(crate) dtype: DType,
+    /// What the networks compute in; weights, losses, penalty and updates are of `dtype`.
+    compute: DType,
     pub(crate) device: Device,
     /// Of E and G, under `encoder` and `generator`.
     pub(crate) parameters: Parameters,
@@ -110,6 +112,7 @@ impl Learner {
             settings: settings.clone(),
             classes,
             dtype,
+            compute: dtype,
             device: device.clone(),
             adam: Adam::new(&parameters, betas)?,
             critic_adam: critics.as_ref().map(|critics| Adam::new(&critics.parameters, betas)).transpose()?,
@@ -127,6 +130,33 @@ impl Learner {
         })
     }
 
+    /// From now on, the networks compute in this number type, as in bf16 on a GPU.
+    ///
+    /// # Errors
+    /// Only when memory runs out.
+    pub fn compute_in(&mut self, dtype: DType) -> Result<()> {
+        self.compute = dtype;
+        self.identity.as_mut().map_or(Ok(()), |identity| identity.compute_in(dtype))
+    }
+
+    /// Casts the weights of E and G as they are now, where the networks compute in another type.
+    fn cast_generator(&mut self) -> Result<()> {
+        if self.compute != self.dtype {
+            let length = self.code.length();
+            self.live = Networks::new(&self.settings, length, self.parameters.cast(self.compute))?;
+            self.frozen = Networks::new(&self.settings, length, frozen(&self.parameters, self.compute))?;
+        }
+        Ok(())
+    }
+
+    /// The same for the critics.
+    fn cast_critics(&mut self) -> Result<()> {
+        match &mut self.critics {
+            Some(critics) if self.compute != self.dtype => critics.cast(&self.settings, self.classes, self.compute),
+            _ => Ok(()),
+        }
+    }
+
     /// Learns from one batch; gives what it measured on the way.
     ///
     /// # Errors
@@ -137,6 +167,8 @@ impl Learner {
         let faces = self.faces(batch)?;
         let draws = self.draws(batch.rows)?;
 
+        self.cast_generator()?;
+        self.cast_critics()?;
         // Make images, once for both steps. Between steps of E and G no graph is needed.
         let both = (self.steps + 1).is_multiple_of(self.settings.critic_steps) || !self.critics_active();
         let made = self.make(&faces, &draws, if both { &self.live } else { &self.frozen })?;
@@ -145,6 +177,8 @@ impl Learner {
             self.critic_step(&faces, &made, &draws, &mut figures)?;
         }
         if both {
+            // The critics have moved.
+            self.cast_critics()?;
             self.generator_step(&faces, &made, &draws, &mut figures)?;
         }
         self.steps += 1;

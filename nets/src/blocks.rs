@@ -1,7 +1,7 @@
 //! Layers that the networks share, and how their weights start.
 
 use crate::ops;
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +98,11 @@ impl Linear {
     pub(crate) fn new(inputs: usize, outputs: usize, init: Init, vb: VarBuilder) -> Result<Self> {
         let weight = vb.get_with_hints((outputs, inputs), "weight", init)?;
         Ok(Self { weight, bias: zeros(&vb, outputs, "bias")? })
+    }
+
+    /// What its weights are of.
+    pub(crate) fn dtype(&self) -> DType {
+        self.weight.dtype()
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {

@@ -69,7 +69,7 @@ pub struct Bundle {
     pub encoder: Option<Encoder>,
     /// The identity network.
     pub identity: LightCnn,
-    /// Normalised mean feature of each class, `(classes, 256)`.
+    /// Normalised mean feature of each class, `(classes, 256)`, on the CPU.
     pub centres: Tensor,
     /// What it says of itself.
     pub info: BundleInfo,
@@ -89,6 +89,9 @@ impl Bundle {
 
     /// [`open`](Self::open) for bytes in memory, which errors call `origin`.
     pub fn from_bytes(bytes: &[u8], origin: &str, device: &Device) -> Result<Self, CheckpointError> {
+        // Weights are put on a device beside whatever it computes.
+        #[cfg(feature = "cuda")]
+        let _beside = crate::device::beside_captures();
         let mut file = Checkpoint::from_bytes(bytes, origin, KIND, device)?;
         let info: BundleInfo = file.get("info")?;
         check_info(&info).map_err(|reason| file.content(reason))?;
@@ -111,7 +114,7 @@ impl Bundle {
             }
             crate::parameters::expect_dims("class centres", &matrix, &[info.names.len(), FEATURE])?;
             check_finite("class centres", CENTRES, &matrix)?;
-            let centres = matrix.to_dtype(DType::F32)?;
+            let centres = matrix.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
             let digest = blake3::hash(bytes).to_hex().to_string();
             Ok(Self { generator, encoder, identity, centres, info: info.clone(), digest })
         };

@@ -109,12 +109,13 @@ impl Discriminator {
     /// # Errors
     /// On images of another size: their maps and logits would have other meanings.
     pub fn forward(&self, x: &Tensor) -> Result<Critique> {
-        let activations = self.activations(x)?;
+        // The weights say what is computed in.
+        let activations = self.activations(&x.to_dtype(self.src.dtype())?)?;
         let top = &activations[activations.len() - 1];
-        let src = conv2d(top, &self.src, 1, 1)?;
-        let cls = conv2d(top, &self.cls, 1, 0)?.flatten_from(1)?;
-        let features = activations[activations.len() - 3..].to_vec();
-        Ok(Critique { src, cls, features })
+        let src = conv2d(top, &self.src, 1, 1)?.to_dtype(x.dtype())?;
+        let cls = conv2d(top, &self.cls, 1, 0)?.flatten_from(1)?.to_dtype(x.dtype())?;
+        let features = activations[activations.len() - 3..].iter().map(|layer| layer.to_dtype(x.dtype()));
+        Ok(Critique { src, cls, features: features.collect::<Result<_>>()? })
     }
 
     /// The gradient of each image's value with respect to that image, `(B,S,S,channels)`, written

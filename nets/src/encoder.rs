@@ -70,11 +70,12 @@ impl Encoder {
     /// `x (B,128,128,channels)` in `[-1, 1]`.
     pub fn forward(&self, x: &Tensor) -> Result<Posterior> {
         expect_dims("images to encode", x, &[x.dim(0)?, IMAGE_SIZE, IMAGE_SIZE, self.channels])?;
-        let mut h = x.clone();
+        // The weights say what is computed in.
+        let mut h = x.to_dtype(self.head.dtype())?;
         for block in &self.blocks {
             h = block.forward(&h)?; // 64, 32, 16, 8 pixels
         }
-        let moments = self.head.forward(&h.flatten_from(1)?)?; // (B, 512)
+        let moments = self.head.forward(&h.flatten_from(1)?)?.to_dtype(x.dtype())?; // (B, 512)
         Ok(Posterior { mu: moments.narrow(1, 0, LATENT)?, logvar: moments.narrow(1, LATENT, LATENT)? })
     }
 }

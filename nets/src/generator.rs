@@ -72,12 +72,14 @@ impl Generator {
         let batch = z.dim(0)?;
         expect_dims("latents", z, &[batch, LATENT])?;
         expect_dims("labels", c, &[batch, self.classes])?;
-        let start = self.condition(z, c)?.relu()?;
+        // The weights say what is computed in.
+        let (dtype, numbers) = (z.dtype(), self.last.dtype());
+        let start = self.condition(&z.to_dtype(numbers)?, &c.to_dtype(numbers)?)?.relu()?;
         let mut h = start.reshape((batch, Self::START, Self::START, self.start_channels))?;
         for (weight, norm) in &self.hidden {
             h = norm.forward(&conv_transpose2d(&h, weight, 2, 1)?, Activation::Relu)?; // 4 ... 64 pixels
         }
-        ops::bias(&conv_transpose2d(&h, &self.last, 2, 1)?, &self.last_bias)?.tanh() // 128 pixels
+        ops::bias(&conv_transpose2d(&h, &self.last, 2, 1)?, &self.last_bias)?.tanh()?.to_dtype(dtype) // 128 pixels
     }
 
     /// The first layer before its ReLU, `(B, 4 start channels)`: linear in the label.

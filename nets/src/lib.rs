@@ -12,7 +12,8 @@
 //! - [`checkpoint`], [`bundle`]: the files that hold them; what a server serves;
 //! - [`legacy`]: files that PyTorch wrote, published LightCNN weights among them;
 //! - [`chance`]: every random number as a function of `(seed, purpose, index, row)`;
-//! - [`gradient_check`]: the proof that each op and loss must pass.
+//! - [`gradient_check`]: the proof that each op and loss must pass; [`device_check`]: that which a
+//!   device must.
 //!
 //! Beside them [`device`] names where tensors live, and [`sentence`] says what went wrong with one.
 
@@ -21,6 +22,7 @@ pub mod bundle;
 pub mod chance;
 pub mod checkpoint;
 pub mod device;
+pub mod device_check;
 pub mod discriminator;
 pub mod encoder;
 mod file;

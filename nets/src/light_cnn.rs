@@ -109,22 +109,26 @@ impl LightCnn {
     /// [`features`](Self::features), and the map behind every stage, shallow to deep.
     pub fn features_and_maps(&self, x: &Tensor) -> Result<(Tensor, Vec<Tensor>)> {
         expect_dims("grey images", x, &[x.dim(0)?, crate::pixels::IMAGE_SIZE, crate::pixels::IMAGE_SIZE, 1])?;
+        // The weights say what is computed in.
+        let dtype = x.dtype();
+        let x = &x.to_dtype(self.classifier.dtype())?;
         let mut maps: Vec<Tensor> = Vec::with_capacity(self.stages.len());
         for stage in &self.stages {
             maps.push(stage.forward(maps.last().unwrap_or(x))?);
         }
         let flat = maps.last().unwrap_or(x).flatten_from(1)?;
-        Ok((self.feature.forward(&flat)?, maps))
+        Ok((self.feature.forward(&flat)?.to_dtype(dtype)?, maps))
     }
 
     /// Features `(B,256)` to logits `(B,classes)`. In training, dropout comes between
     /// [`features`](Self::features) and this.
     pub fn classify(&self, feature: &Tensor) -> Result<Tensor> {
-        let logits = ops::linear(feature, &self.classifier)?;
-        match &self.classifier_bias {
-            Some(bias) => ops::bias(&logits, bias),
-            None => Ok(logits),
-        }
+        let logits = ops::linear(&feature.to_dtype(self.classifier.dtype())?, &self.classifier)?;
+        let logits = match &self.classifier_bias {
+            Some(bias) => ops::bias(&logits, bias)?,
+            None => logits,
+        };
+        logits.to_dtype(feature.dtype())
     }
 }
 

@@ -32,6 +32,14 @@ impl Parameters {
         VarBuilder::from_backend(Box::new(self.clone()), self.dtype, self.device.clone())
     }
 
+    /// As [`var_builder`](Self::var_builder), for a network that computes in another number type: it gets
+    /// every variable as it is now, cast, and the gradients come back in the variables' own type. So the
+    /// weights keep their digits; the network is good for one step. All variables must be there already.
+    pub fn cast(&self, dtype: DType) -> VarBuilder<'static> {
+        let vars = self.vars().into_iter().map(|(name, var)| (name, var.as_tensor().clone()));
+        VarBuilder::from_tensors(vars.collect(), dtype, &self.device)
+    }
+
     /// All variables in name order.
     pub fn vars(&self) -> Vec<(String, Var)> {
         self.lock().iter().map(|(name, var)| (name.clone(), var.clone())).collect()

@@ -44,8 +44,7 @@ pub fn signed_to_grey(images: &Tensor) -> Result<Tensor> {
 
 /// `[-1, 1]` images to bytes: `round_half_even((x + 1) * 127.5)`, held to `0..=255`.
 pub fn to_bytes(images: &Tensor) -> Result<Vec<u8>> {
-    let values = images.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-    Ok(values.into_iter().map(quantize).collect())
+    crate::ops::quantise(images)?.flatten_all()?.to_vec1::<u8>()
 }
 
 /// One signed value to its byte. NaN becomes 0.

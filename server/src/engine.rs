@@ -4,16 +4,21 @@
 //! next. Tiles have one fixed size, the last rows being padding: a row's numbers then come from
 //! the same kernels at the same shapes, whoever shares the tile.
 //!
+//! A generator on a GPU only begins with a tile of images; the engine then takes the next, if it comes
+//! soon, and begins with it too before it waits for the first. So the GPU always has its next work.
+//!
 //! A generator takes a seat beside the others between two tiles, on trial at first: should it fail or
 //! panic then, it loses its seat, and nobody but its own askers notices. When one fails that was
 //! accepted, the device is not to be trusted any more and the engine ends: rows that were promised
 //! are dropped, which their askers notice, and so is everything that is still queued.
 
+#[cfg(feature = "cuda")]
+mod on_gpu;
 pub mod weights;
 
 use crate::{
     error::device_sentence,
-    scheduler::{Gate, Tile, TileWork},
+    scheduler::{Computing, Gate, Tile, TileWork},
     telemetry::Telemetry,
     workers::{Work, Workers},
 };
@@ -22,6 +27,7 @@ use nets::{FEATURE, LATENT, pixels::IMAGE_SIZE};
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
 };
 use tokio::sync::mpsc;
 
@@ -53,6 +59,24 @@ pub trait RowGenerator: Send {
     /// # Errors
     /// As [`generate`](Self::generate).
     fn embed(&mut self, rows: usize, pixels: &[u8]) -> Result<Vec<f32>, GeneratorError>;
+
+    /// Begins with a tile of images, as [`generate`](Self::generate) has them, for
+    /// [`finish`](Self::finish) to wait for: the next may be begun before. Gives whether it did; a generator
+    /// that computes at once never does.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    fn begin(&mut self, _rows: usize, _latents: &[f32], _labels: &[f32]) -> Result<bool, GeneratorError> {
+        Ok(false)
+    }
+
+    /// The images of the tile that was begun first.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    fn finish(&mut self) -> Result<Vec<u8>, GeneratorError> {
+        Err("no tile was begun: this is a bug".into())
+    }
 
     /// Bytes that the weights take on the device, as far as they are known.
     fn weight_bytes(&self) -> usize {
@@ -87,6 +111,16 @@ struct Seated {
     on_trial: bool,
 }
 
+/// A tile that was begun.
+struct Begun<'a> {
+    tile: Tile,
+    computing: Computing<'a>,
+}
+
+/// How long the next tile may take to come before the one that was begun is waited for: less than a GPU
+/// takes for it.
+const NEXT_TILE: Duration = Duration::from_millis(1);
+
 /// Runs until no more orders come. Returns why, when an accepted generator failed.
 pub(crate) async fn run(
     mut orders: mpsc::Receiver<Order>,
@@ -95,19 +129,42 @@ pub(crate) async fn run(
     workers: &Workers,
 ) -> Result<(), String> {
     let mut seats = BTreeMap::<Seat, Seated>::new();
+    let mut begun: Option<Begun> = None;
+    let failed = |reason: &String| {
+        tracing::error!(reason, "the generator failed");
+        gate.close(reason);
+    };
     loop {
         gate.engine_is_ready();
-        match orders.recv().await {
+        let order = match &begun {
+            None => orders.recv().await,
+            Some(_) => match tokio::time::timeout(NEXT_TILE, orders.recv()).await {
+                Ok(order) => order,
+                Err(_) => {
+                    finish(&mut seats, begun.take(), telemetry).inspect_err(failed)?;
+                    continue;
+                }
+            },
+        };
+        if let Some(Order::Compute(tile)) = &order
+            && begin(&mut seats, tile).inspect_err(failed)?
+        {
+            finish(&mut seats, begun.take(), telemetry).inspect_err(failed)?;
+            if let Some(Order::Compute(tile)) = order {
+                begun = Some(Begun { tile, computing: gate.computing() });
+            }
+            continue;
+        }
+        // Whatever else is asked for comes after what was begun.
+        finish(&mut seats, begun.take(), telemetry).inspect_err(failed)?;
+        match order {
             None => return Ok(()),
             Some(Order::Compute(tile)) => {
                 if let Some(pace) = workers.pace(Work::Tile) {
                     tokio::time::sleep(pace).await;
                 }
                 let computing = gate.computing();
-                compute(&mut seats, tile, telemetry).inspect_err(|reason| {
-                    tracing::error!(reason, "the generator failed");
-                    gate.close(reason);
-                })?;
+                compute(&mut seats, tile, telemetry).inspect_err(failed)?;
                 drop(computing);
             }
             Some(Order::Seat(seat, generator)) => {
@@ -123,6 +180,44 @@ pub(crate) async fn run(
         }
         telemetry.weights_on_device(seats.values().map(|seated| seated.generator.weight_bytes()).sum());
     }
+}
+
+/// Begins with a tile, where its generator does that and was accepted. Returns why the engine must end,
+/// if so.
+fn begin(seats: &mut BTreeMap<Seat, Seated>, tile: &Tile) -> Result<bool, String> {
+    let (TileWork::Generate { latents, labels }, Some(seated)) = (&tile.work, seats.get_mut(&tile.kind().seat)) else {
+        return Ok(false);
+    };
+    if seated.on_trial {
+        return Ok(false);
+    }
+    match catch_unwind(AssertUnwindSafe(|| seated.generator.begin(tile.rows, latents, labels))) {
+        Ok(begun) => begun.map_err(|error| device_sentence(&error)),
+        Err(panic) => Err(panic_text(&*panic)),
+    }
+}
+
+/// Waits for a tile that was begun, if any, and delivers it. Returns why the engine must end, if so.
+fn finish(seats: &mut BTreeMap<Seat, Seated>, begun: Option<Begun>, telemetry: &Telemetry) -> Result<(), String> {
+    let Some(Begun { tile, computing }) = begun else { return Ok(()) };
+    let Some(seated) = seats.get_mut(&tile.kind().seat) else {
+        return Err("the weights of a tile that was begun are gone: this is a bug".to_owned());
+    };
+    let expected = tile.rows * IMAGE_SIZE * IMAGE_SIZE * seated.generator.channels();
+    let pixels = match catch_unwind(AssertUnwindSafe(|| seated.generator.finish())) {
+        Ok(Ok(pixels)) if pixels.len() == expected => pixels,
+        Ok(Ok(pixels)) => return Err(wrong_size(expected, tile.rows, pixels.len())),
+        Ok(Err(error)) => return Err(device_sentence(&error)),
+        Err(panic) => return Err(panic_text(&*panic)),
+    };
+    drop(computing);
+    telemetry.tile_computed(tile.filled());
+    tile.deliver(&Computed::Pixels(pixels.into()));
+    Ok(())
+}
+
+fn wrong_size(expected: usize, rows: usize, found: usize) -> String {
+    format!("expected {expected} values for {rows} rows, found {found}")
 }
 
 /// Computes a tile and delivers it. Returns why the engine must end, if so.
@@ -178,7 +273,7 @@ fn rows(generator: &mut dyn RowGenerator, tile: &Tile) -> Result<Computed, Gener
         }
     };
     if found != expected {
-        return Err(format!("expected {expected} values for {} rows, found {found}", tile.rows).into());
+        return Err(wrong_size(expected, tile.rows, found).into());
     }
     Ok(computed)
 }

@@ -312,7 +312,7 @@ impl Drop for Withdrawal<'_> {
     }
 }
 
-/// A tile is being computed.
+/// A tile is being computed, and perhaps others that were begun with after it.
 pub(crate) struct Computing<'a>(&'a Gate);
 
 impl Drop for Computing<'_> {
@@ -497,7 +497,8 @@ impl Loop {
             return Ok(Self::Task(AbortOnDropHandle::new(tokio::spawn(body))));
         }
         let failed = |error| Error::Transport(format!("cannot start the {name} thread: {error}"));
-        let waits = tokio::runtime::Builder::new_current_thread().build().map_err(failed)?;
+        // With a clock for the engine, which gives its next tile a moment to come.
+        let waits = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
         let thread = thread::Builder::new().name(name.into()).spawn(move || waits.block_on(body));
         Ok(Self::Thread(thread.map_err(failed)?))
     }

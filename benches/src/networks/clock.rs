@@ -1,6 +1,6 @@
 //! How long something takes, and the lines that say so.
 
-use candle_core::{Device, Result};
+use candle_core::{DType, Device, Result};
 use command::human::Table;
 use serde::Serialize;
 use std::{
@@ -18,6 +18,8 @@ pub(crate) struct Clock<'a> {
     /// What a line's name must hold to be measured at all.
     pub(crate) only: &'a str,
     pub(crate) device: &'a Device,
+    /// What the networks compute in.
+    pub(crate) dtype: DType,
 }
 
 /// What was measured.

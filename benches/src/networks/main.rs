@@ -2,14 +2,19 @@
 //! training steps ([`steps`]).
 //!
 //! Times here are of this machine at this moment; compare only what one run prints.
-//! `benches/peers.sh` runs it beside PyTorch.
+//! `benches/peers.sh` runs it beside PyTorch. With `--check` nothing is timed: ops and networks are held
+//! against f64 on the CPU ([`checks`]).
 
+mod checks;
 mod clock;
 mod steps;
+#[cfg(feature = "cuda")]
+mod tiles;
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
-use clap::Parser;
+use checks::What;
+use clap::{Parser, ValueEnum};
 use clock::{Clock, Figures};
 use command::{CommonArgs, Context};
 use nets::{
@@ -34,11 +39,37 @@ struct Cli {
     /// Only lines whose name holds this, such as `step` or `lightcnn-9`
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
-    /// Where to compute: cpu or cuda:N
+    /// Where to compute: cpu, cuda:N, or cuda:N/tf32, which may round factors to TF32
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = nets::device::named)]
     device: String,
+    /// In which numbers the networks compute; bf16 and f16 need a GPU. Steps keep their weights in f32
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_enum)]
+    numbers: Numbers,
+    /// Time nothing, but hold these against f64 on the CPU
+    #[arg(long, value_name = "WHAT", value_enum)]
+    check: Option<What>,
     #[command(flatten)]
     common: CommonArgs,
+}
+
+/// A number type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Numbers {
+    F32,
+    F64,
+    Bf16,
+    F16,
+}
+
+impl Numbers {
+    fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F64 => DType::F64,
+            Self::Bf16 => DType::BF16,
+            Self::F16 => DType::F16,
+        }
+    }
 }
 
 /// Identities of every label.
@@ -50,15 +81,28 @@ fn main() -> ExitCode {
             return Ok(context.settings.print()?);
         }
         let device = nets::device::parse(&cli.device)?;
+        if let Some(what) = cli.check {
+            return checks::run(&cli.device, device, cli.numbers.dtype(), what, cli.common.json);
+        }
         let clock = Clock {
             batch: cli.batch.into(),
             budget: Duration::from_secs_f64(cli.seconds.clamp(0.0, 3600.0)),
             only: &cli.only,
             device: &device,
+            dtype: cli.numbers.dtype(),
         };
         let mut figures = Figures::default();
         measure(&clock, cli.width, &mut figures)?;
-        steps::measure(&clock, cli.width, &mut figures)?;
+        #[cfg(feature = "cuda")]
+        tiles::measure(&clock, cli.width, &mut figures)?;
+        // Weights of f64 are of no use to a training.
+        if cli.numbers != Numbers::F64 {
+            steps::measure(&clock, cli.width, &mut figures)?;
+        }
+        #[cfg(feature = "cuda")]
+        for convolution in nets::device::cuda::slow_convolutions() {
+            eprintln!("by its definition, slowly: {convolution}");
+        }
         match cli.common.json {
             true => figures.print_json()?,
             false => println!("{figures}"),
@@ -74,11 +118,11 @@ struct Twice<N> {
 }
 
 impl<N> Twice<N> {
-    fn new(name: &str, device: &Device, build: impl Fn(VarBuilder) -> Result<N>) -> Result<Self> {
-        let parameters = Parameters::new(1, DType::F32, device);
+    fn new(name: &str, clock: &Clock, build: impl Fn(VarBuilder) -> Result<N>) -> Result<Self> {
+        let parameters = Parameters::new(1, clock.dtype, clock.device);
         let live = build(parameters.var_builder().pp(name))?;
         let weights = parameters.tensors()?.into_iter().collect();
-        Ok(Self { frozen: build(VarBuilder::from_tensors(weights, DType::F32, device).pp(name))?, live })
+        Ok(Self { frozen: build(VarBuilder::from_tensors(weights, clock.dtype, clock.device).pp(name))?, live })
     }
 
     fn measure(
@@ -96,37 +140,38 @@ impl<N> Twice<N> {
 
 fn measure(clock: &Clock, width: Width, figures: &mut Figures) -> Result<()> {
     let (batch, device) = (clock.batch, clock.device);
-    let uniform = |low: f32, channels: usize| Tensor::rand(low, 1f32, (batch, 128, 128, channels), device);
+    let uniform =
+        |low: f32, channels: usize| Tensor::rand(low, 1f32, (batch, 128, 128, channels), device)?.to_dtype(clock.dtype);
     let initialization = Initialization::FanIn;
 
     let generator = GeneratorConfig { channels: 1, width, classes: CLASSES, initialization };
-    let generator = Twice::new("generator", device, |vb| Generator::new(&generator, vb))?;
-    let z = Tensor::randn(0f32, 1f32, (batch, LATENT), device)?;
-    let c = Tensor::full(1f32 / CLASSES as f32, (batch, CLASSES), device)?;
+    let generator = Twice::new("generator", clock, |vb| Generator::new(&generator, vb))?;
+    let z = Tensor::randn(0f32, 1f32, (batch, LATENT), device)?.to_dtype(clock.dtype)?;
+    let c = Tensor::full(1f32 / CLASSES as f32, (batch, CLASSES), device)?.to_dtype(clock.dtype)?;
     generator.measure(clock, figures, "generator", |generator| generator.forward(&z, &c))?;
 
     let encoder = EncoderConfig { channels: 1, width, downsampling: Downsampling::Strided, initialization };
-    let encoder = Twice::new("encoder", device, |vb| Encoder::new(&encoder, vb))?;
+    let encoder = Twice::new("encoder", clock, |vb| Encoder::new(&encoder, vb))?;
     let x = uniform(-1.0, 1)?;
     encoder.measure(clock, figures, "encoder", |encoder| Ok(encoder.forward(&x)?.mu))?;
 
     let (capacity, scale) = (Capacity::Compact, Scale::Full128);
     let critic = DiscriminatorConfig { channels: 1, width, classes: CLASSES, capacity, scale, initialization };
-    let critic = Twice::new("critic", device, |vb| Discriminator::new(&critic, vb))?;
+    let critic = Twice::new("critic", clock, |vb| Discriminator::new(&critic, vb))?;
     critic.measure(clock, figures, "critic", |critic| critic.forward(&x)?.value())?;
     critic.measure(clock, figures, "critic's input gradient", |critic| critic.input_gradient(&x))?;
 
     let grey = uniform(0.0, 1)?;
     for kind in [LightCnnKind::Nine, LightCnnKind::TwentyNine] {
         let network = LightCnnConfig { kind, width, classes: CLASSES };
-        let network = Twice::new("recognizer", device, |vb| LightCnn::new(&network, vb))?;
+        let network = Twice::new("recognizer", clock, |vb| LightCnn::new(&network, vb))?;
         network.measure(clock, figures, &kind.to_string(), |network| network.features(&grey))?;
     }
 
     // The first LightCNN layer before its pooling, in one op and in two: the ratio is what fusing gains.
     let filters = 2 * width.channels(48);
     let init = candle_nn::Init::Uniform { lo: -0.3, up: 0.3 };
-    let layer = Twice::new("layer", device, |vb| {
+    let layer = Twice::new("layer", clock, |vb| {
         let weight = vb.get_with_hints((filters, 5, 5, 1), "weight", init)?;
         Ok((weight, vb.get_with_hints(filters, "bias", candle_nn::Init::Const(0.0))?))
     })?;

@@ -21,6 +21,7 @@ pub(crate) fn measure(clock: &Clock, width: Width, figures: &mut Figures) -> Res
         if clock.wants(&work) {
             let config = TrainConfig::new(kind, width, IMAGES, batch.rows);
             let mut trainer = Trainer::new(&config, CLASSES, clock.device)?;
+            trainer.compute_in(clock.dtype);
             clock.step(figures, &work, || -> Result<(), Box<dyn Error>> {
                 trainer.step(&batch)?;
                 Ok(())
@@ -34,6 +35,7 @@ pub(crate) fn measure(clock: &Clock, width: Width, figures: &mut Figures) -> Res
         settings.capacity = Capacity::Compact;
         let identity = Some(identity(width, clock)?);
         let mut learner = Learner::new(&settings, CLASSES, identity, DType::F32, clock.device)?;
+        learner.compute_in(clock.dtype)?;
         clock.step(figures, work, || -> Result<(), Box<dyn Error>> {
             learner.step(&batch)?;
             Ok(())

@@ -248,3 +248,25 @@ fn a_critic_tells_fixed_fakes_apart_with_slopes_near_one() -> Result<()> {
     }
     panic!("gain and slope: {last:?}")
 }
+
+#[test]
+fn networks_in_other_numbers_learn_the_same_into_the_same_weights() -> Result<()> {
+    // More digits than the weights have: the only other type that a processor computes in.
+    let (mut plain, mut cast) = (learner(&small_budget())?, learner(&small_budget())?);
+    cast.compute_in(DType::F64)?;
+    let batch = batch(1)?;
+    let mut before = values(&cast.parameters)?;
+    for step in 0..2 {
+        let (expected, found) = (plain.step(&batch)?, cast.step(&batch)?);
+        for (name, expected) in expected.means() {
+            let found = found.mean(name).expect("both measure the same");
+            // The second step's weights have moved by Adam, which makes much of little.
+            let bound = [1e-4, 1e-2][step] * expected.abs().max(1.0);
+            assert!((found - expected).abs() < bound, "{name} in step {step}: expected {expected}, found {found}");
+        }
+        let after = values(&cast.parameters)?;
+        assert!(before.iter().all(|(name, values)| after[name] != *values), "a weight stays in step {step}");
+        before = after;
+    }
+    Ok(())
+}

@@ -1,6 +1,10 @@
 //! Averages over windows: the encoder's 2x2 and the critics' pyramid.
 
 use super::element::{Element, for_element_type, output, values};
+#[cfg(feature = "cuda")]
+use super::kernels::{self, cuda};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -37,6 +41,11 @@ impl Window {
         let start = 2 * position;
         start.saturating_sub(self.padding)..(start + self.size - self.padding).min(extent)
     }
+
+    #[cfg(feature = "cuda")]
+    fn over(self, images: usize, height: usize, width: usize, channels: usize) -> kernels::Pool {
+        kernels::Pool { images, height, width, channels, size: self.size, padding: self.padding }
+    }
 }
 
 struct AveragePool {
@@ -63,6 +72,13 @@ impl CustomOp1 for AveragePool {
             });
             Ok(output::<T>(y, dims))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (images, height, width, channels) = layout.shape().dims4()?;
+        let pool = self.window.over(images, height, width, channels);
+        cuda::compute(&pool.average(), &[(storage, layout)], (images, height / 2, width / 2, channels))
     }
 
     fn bwd(&self, _x: &Tensor, _y: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
@@ -95,6 +111,14 @@ impl CustomOp1 for Spread {
             });
             Ok(output::<T>(dx, (batch, height, width, channels)))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (images, half_height, half_width, channels) = layout.shape().dims4()?;
+        let (height, width) = (2 * half_height, 2 * half_width);
+        let pool = self.window.over(images, height, width, channels);
+        cuda::compute(&pool.average_adjoint(), &[(storage, layout)], (images, height, width, channels))
     }
 
     fn bwd(&self, _g: &Tensor, _dx: &Tensor, gg: &Tensor) -> Result<Option<Tensor>> {

@@ -1,6 +1,10 @@
 //! A vector added to every position, and its gradient: sums of columns in a fixed order.
 
 use super::element::{Argument, Element, for_element_type, output, same_dtype, values};
+#[cfg(feature = "cuda")]
+use super::kernels::{self, cuda};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -45,6 +49,12 @@ impl CustomOp2 for Bias {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        let launch = kernels::bias(l1.shape().elem_count(), l2.shape().elem_count());
+        cuda::compute(&launch, &[(s1, l1), (s2, l2)], l1.shape())
+    }
+
     fn bwd(&self, x: &Tensor, bias: &Tensor, _y: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         Ok((x.track_op().then(|| g.clone()), bias.track_op().then(|| column_sum(g)).transpose()?))
     }
@@ -63,6 +73,13 @@ impl CustomOp1 for ColumnSum {
         for_element_type!(storage, "column-sum", T => {
             Ok(output::<T>(sum_columns(values(argument)?, columns), columns))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let columns = layout.shape().dims().last().copied().unwrap_or(1);
+        let rows = layout.shape().elem_count() / columns.max(1);
+        Ok((cuda::column_sum((storage, layout), rows, columns)?, columns.into()))
     }
 
     fn bwd(&self, x: &Tensor, _sum: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {

@@ -5,10 +5,15 @@
 //! of the candidates won, one byte an output value. The slow twin is [`conv2d`](super::conv2d)
 //! followed by [`max_feature_map`](super::max_feature_map).
 
+#[cfg(feature = "cuda")]
+mod on_gpu;
+
 use super::bias::add_rows;
 use super::conv::{Geometry, Matrix, fit, product, roll, strip_rows, tiles, unroll};
 use super::element::{Element, for_element_type, output, same_dtype, values};
 use super::max_feature_map::{exceeds, larger};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Storage, Tensor, bail};
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -39,7 +44,13 @@ pub fn conv_max_feature_map(x: &Tensor, weight: &Tensor, bias: &Tensor, padding:
     same_dtype("conv-max-feature-map", x.dtype(), bias.dtype())?;
     let geometry =
         Geometry { batch, height, width, channels, filters, out_height, out_width, size, stride: 1, padding };
-    let op = ConvMaxFeatureMap { geometry, pool: if pool { 2 } else { 1 }, winners: Mutex::default() };
+    let op = ConvMaxFeatureMap {
+        geometry,
+        pool: if pool { 2 } else { 1 },
+        winners: Mutex::default(),
+        #[cfg(feature = "cuda")]
+        winners_on_gpu: Mutex::default(),
+    };
     x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)
 }
 
@@ -50,6 +61,9 @@ struct ConvMaxFeatureMap {
     /// What the forward pass leaves for the backward pass: per output value, the winning pixel of
     /// the window times four, plus [`LOW`], [`HIGH`] or [`TIE`].
     winners: Mutex<Vec<u8>>,
+    /// The same, where the forward pass was on a GPU.
+    #[cfg(feature = "cuda")]
+    winners_on_gpu: Mutex<Option<CudaStorage>>,
 }
 
 const LOW: u8 = 0;
@@ -83,6 +97,20 @@ impl CustomOp3 for ConvMaxFeatureMap {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        s1: &CudaStorage,
+        l1: &Layout,
+        s2: &CudaStorage,
+        l2: &Layout,
+        s3: &CudaStorage,
+        l3: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let dims = self.result_dims();
+        Ok((self.forward_on_gpu((s1, l1), (s2, l2), (s3, l3))?, (&dims).into()))
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -91,6 +119,10 @@ impl CustomOp3 for ConvMaxFeatureMap {
         _y: &Tensor,
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return self.gradients_on_gpu(x, weight, bias, &g.contiguous()?);
+        }
         let wanted = Wanted { x: x.track_op(), weight: weight.track_op() || bias.track_op() };
         let g = g.contiguous()?;
         let winners = self.winners.lock().unwrap_or_else(PoisonError::into_inner);

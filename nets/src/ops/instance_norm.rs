@@ -3,6 +3,10 @@
 
 use super::bias::{check_channels, sum_columns};
 use super::element::{Element, for_element_type, output, same_dtype, values};
+#[cfg(feature = "cuda")]
+use super::kernels::{self, cuda};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -66,6 +70,20 @@ impl CustomOp3 for InstanceNorm {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        s1: &CudaStorage,
+        l1: &Layout,
+        s2: &CudaStorage,
+        l2: &Layout,
+        s3: &CudaStorage,
+        l3: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let norm = self.over(l1)?;
+        cuda::compute(&norm.forward(), &[(s1, l1), (s2, l2), (s3, l3)], l1.shape())
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -74,6 +92,10 @@ impl CustomOp3 for InstanceNorm {
         y: &Tensor,
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return self.gradients_on_gpu(x, scale, shift, &g.contiguous()?);
+        }
         // A ReLU's output is positive exactly where its gradient passes.
         let g = match self.activation {
             Activation::Identity => g.contiguous()?,
@@ -83,6 +105,40 @@ impl CustomOp3 for InstanceNorm {
         let sums = x.apply_op3_no_bwd(scale, &g, &AffineGradient)?;
         let part = |wanted: bool, row: usize| wanted.then(|| sums.get(row)?.contiguous()).transpose();
         Ok((x.track_op().then_some(dx), part(scale.track_op(), 0)?, part(shift.track_op(), 1)?))
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl InstanceNorm {
+    fn over(&self, layout: &Layout) -> Result<kernels::Norm> {
+        let (images, height, width, channels) = layout.shape().dims4()?;
+        let relu = self.activation == Activation::Relu;
+        Ok(kernels::Norm { images, positions: height * width, channels, relu, epsilon: EPSILON })
+    }
+
+    /// All three gradients from one kernel, which finds the moments and the ReLU's side again.
+    fn gradients_on_gpu(
+        &self,
+        x: &Tensor,
+        scale: &Tensor,
+        shift: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let norm = self.over(x.layout())?;
+        let (dx, affine) = cuda::with_storages(&[x, scale, shift, g], |arguments| {
+            let (storage, _) = arguments[0];
+            let (device, dtype) = (&storage.device, x.dtype());
+            let dx = cuda::room(device, dtype, x.shape())?;
+            let parts = cuda::room(device, cuda::accumulator(dtype), (norm.images, 2 * norm.channels))?;
+            let mut buffers = arguments.iter().map(|&argument| cuda::address(argument)).collect::<Result<Vec<_>>>()?;
+            buffers.extend([cuda::address_of_new(&dx)?, cuda::address_of_new(&parts)?]);
+            cuda::run(&norm.gradient(), device, dtype, &buffers)?;
+            Ok((dx, cuda::column_total(&parts, dtype, norm.images, 2 * norm.channels)?))
+        })?;
+        let affine = cuda::tensor(affine, (2, norm.channels));
+        let part = |wanted: bool, row: usize| wanted.then(|| affine.get(row)?.contiguous()).transpose();
+        let dx = x.track_op().then(|| cuda::tensor(dx, x.shape()));
+        Ok((dx, part(scale.track_op(), 0)?, part(shift.track_op(), 1)?))
     }
 }
 

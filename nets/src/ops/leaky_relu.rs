@@ -3,6 +3,10 @@
 
 use super::bias::{check_channels, column_sum};
 use super::element::{Element, for_element_type, output, same_dtype, values};
+#[cfg(feature = "cuda")]
+use super::kernels::{self, cuda};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -44,6 +48,12 @@ impl CustomOp2 for LeakyRelu {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        let launch = kernels::leaky_relu(l1.shape().elem_count(), l2.shape().elem_count(), self.slope);
+        cuda::compute(&launch, &[(s1, l1), (s2, l2)], l1.shape())
+    }
+
     fn bwd(&self, x: &Tensor, bias: &Tensor, y: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         // The activation has the sign of what it activated, so it serves as its own mask.
         let dx = leaky_relu_mask(&y.detach(), g, self.slope)?;
@@ -69,6 +79,12 @@ impl CustomOp2 for LeakyReluMask {
             parts.for_each(|((masked, y), g)| mask(masked, y, g, slope));
             Ok(output::<T>(masked, l2.shape()))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        let launch = kernels::leaky_relu_mask(l2.shape().elem_count(), self.slope);
+        cuda::compute(&launch, &[(s1, l1), (s2, l2)], l2.shape())
     }
 
     fn bwd(&self, y: &Tensor, g: &Tensor, _masked: &Tensor, gg: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {

@@ -1,6 +1,10 @@
 //! The pooling of LightCNN-29 v2: maximum plus average of each 2x2 window.
 
 use super::element::{Element, for_element_type, output, values};
+#[cfg(feature = "cuda")]
+use super::kernels::{self, cuda};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -38,6 +42,14 @@ impl CustomOp1 for MaxAveragePool {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (images, height, width, channels) = layout.shape().dims4()?;
+        let dims = (images, height / 2, width / 2, channels);
+        let launch = kernels::max_average_pool(layout.shape().elem_count() / 4, width, channels);
+        cuda::compute(&launch, &[(storage, layout)], dims)
+    }
+
     fn bwd(&self, x: &Tensor, _y: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(x.apply_op2_no_bwd(&g.contiguous()?, &InputGradient)?))
     }
@@ -69,6 +81,13 @@ impl CustomOp2 for InputGradient {
             });
             Ok(output::<T>(dx, l1.shape()))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (_, _, width, channels) = l1.shape().dims4()?;
+        let launch = kernels::max_average_pool_gradient(l2.shape().elem_count(), width, channels);
+        cuda::compute(&launch, &[(s1, l1), (s2, l2)], l1.shape())
     }
 }
 

@@ -3,6 +3,10 @@
 
 use super::bias::{check_channels, column_sum};
 use super::element::{Element, for_element_type, output, same_dtype, values};
+#[cfg(feature = "cuda")]
+use super::kernels::{self, cuda};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -41,6 +45,14 @@ impl CustomOp2 for MaxFeatureMap {
             });
             Ok(output::<T>(y, dims))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        let mut dims = l1.dims().to_vec();
+        dims.iter_mut().last().into_iter().for_each(|channels| *channels /= 2);
+        let launch = kernels::max_feature_map(dims.iter().product(), l2.shape().elem_count() / 2);
+        cuda::compute(&launch, &[(s1, l1), (s2, l2)], dims)
     }
 
     fn bwd(&self, x: &Tensor, bias: &Tensor, _y: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
@@ -85,6 +97,20 @@ impl CustomOp3 for MaxFeatureMapGradient {
             });
             Ok(output::<T>(dx, l1.shape()))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        s1: &CudaStorage,
+        l1: &Layout,
+        s2: &CudaStorage,
+        l2: &Layout,
+        s3: &CudaStorage,
+        l3: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let launch = kernels::max_feature_map_gradient(l3.shape().elem_count(), l2.shape().elem_count() / 2);
+        cuda::compute(&launch, &[(s1, l1), (s2, l2), (s3, l3)], l1.shape())
     }
 }
 

@@ -23,16 +23,23 @@
 //! | [`leaky_relu`], [`leaky_relu_mask`] | bias and slope | mask |
 //! | [`average_pool2`], [`max_average_pool2`], [`pyramid_down`] | windows | adjoint |
 //! | [`bias`] | added to every position | column sums |
+//! | [`quantise`] | to bytes | none |
+//!
+//! On a GPU (feature `cuda`) the convolutions are cuDNN's and cuBLAS's, by deterministic algorithms, and
+//! everything else is a kernel of `kernels`; there bf16 and f16 compute too, summing in f32.
 
 mod average_pool;
 mod bias;
-mod conv;
+pub(crate) mod conv;
 mod conv_max_feature_map;
 pub(crate) mod element;
 mod instance_norm;
+#[cfg(any(feature = "cuda", test))]
+pub(crate) mod kernels;
 mod leaky_relu;
 mod max_average_pool;
 mod max_feature_map;
+mod quantise;
 
 pub use average_pool::{average_pool2, pyramid_down};
 pub use bias::bias;
@@ -42,3 +49,4 @@ pub use instance_norm::{Activation, instance_norm};
 pub use leaky_relu::{leaky_relu, leaky_relu_mask};
 pub use max_average_pool::max_average_pool2;
 pub use max_feature_map::max_feature_map;
+pub use quantise::quantise;

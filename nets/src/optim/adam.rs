@@ -2,6 +2,8 @@
 
 use super::{updates, zip_update};
 use crate::ops::element::{for_element_type, values, values_mut};
+#[cfg(feature = "cuda")]
+use crate::ops::kernels::{self, AdamStep, cuda};
 use crate::parameters::{Parameters, check_names};
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, DType, Device, InplaceOp2, InplaceOp3, Layout, Result, Tensor, bail};
@@ -63,6 +65,12 @@ impl Adam {
         let steps = self.steps as f64;
         let (first, second) = (1.0 - libm::pow(beta1, steps), 1.0 - libm::pow(beta2, steps));
         for (var, gradient, Moments { mean, square }) in updates {
+            #[cfg(feature = "cuda")]
+            if var.device().is_cuda() {
+                let step = AdamStep { beta1, beta2, rate: rate / first, correction: second, epsilon };
+                cuda::update(&kernels::adam(var.elem_count(), step), &[&var, mean, square, &gradient])?;
+                continue;
+            }
             mean.inplace_op2(&gradient, &Decay { beta: beta1, squared: false })?;
             square.inplace_op2(&gradient, &Decay { beta: beta2, squared: true })?;
             var.inplace_op3(mean, square, &Descend { rate: rate / first, second, epsilon })?;

@@ -33,13 +33,17 @@ impl Multipliers {
 
 /// Euclidean norm of all gradients together. Variables without a gradient count as zero.
 pub fn gradient_norm(parameters: &Parameters, gradients: &GradStore) -> Result<f64> {
-    let mut sum = 0.0;
+    let mut sums = Vec::new();
     for (_, var) in parameters.vars() {
         if let Some(gradient) = gradients.get(&var) {
-            sum += gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+            sums.push(gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?);
         }
     }
-    Ok(sum.sqrt())
+    if sums.is_empty() {
+        return Ok(0.0);
+    }
+    // Fetched together: a GPU is waited for once, not for each variable.
+    Ok(Tensor::stack(&sums, 0)?.to_vec1::<f64>()?.into_iter().fold(0.0, |sum, square| sum + square).sqrt())
 }
 
 /// The factor that brings a gradient of norm `norm` down to at most `limit`.

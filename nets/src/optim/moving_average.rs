@@ -2,6 +2,8 @@
 
 use super::zip_update;
 use crate::ops::element::{for_element_type, values, values_mut};
+#[cfg(feature = "cuda")]
+use crate::ops::kernels::{self, cuda};
 use crate::parameters::{Parameters, check_names};
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor};
 use std::collections::BTreeMap;
@@ -21,6 +23,12 @@ impl MovingAverage {
     pub fn update(&mut self, parameters: &Parameters, decay: f64) -> Result<()> {
         for (name, var) in parameters.vars() {
             if let Some(average) = self.averages.get(&name) {
+                #[cfg(feature = "cuda")]
+                if average.device().is_cuda() {
+                    let launch = kernels::moving_average(average.elem_count(), 1.0 - decay);
+                    cuda::update(&launch, &[average, &var])?;
+                    continue;
+                }
                 average.inplace_op2(&var, &Towards { share: 1.0 - decay })?;
             }
         }

@@ -2,6 +2,8 @@
 
 use super::{Multipliers, updates, zip_update};
 use crate::ops::element::{for_element_type, values, values_mut};
+#[cfg(feature = "cuda")]
+use crate::ops::kernels::{self, cuda};
 use crate::parameters::{Parameters, check_names};
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor};
@@ -42,6 +44,13 @@ impl Sgd {
     pub fn step(&mut self, gradients: &GradStore, rate: f64, factor: f64) -> Result<()> {
         for (var, gradient, (velocity, multipliers)) in updates(&self.parameters, gradients, &self.velocities)? {
             let decay = self.config.weight_decay * multipliers.decay;
+            #[cfg(feature = "cuda")]
+            if var.device().is_cuda() {
+                let (momentum, rate) = (self.config.momentum, rate * multipliers.rate);
+                let launch = kernels::sgd(var.elem_count(), momentum, factor, decay, rate);
+                cuda::update(&launch, &[&var, velocity, &gradient])?;
+                continue;
+            }
             velocity.inplace_op3(&gradient, &var, &Velocity { momentum: self.config.momentum, factor, decay })?;
             var.inplace_op2(velocity, &Descend { rate: rate * multipliers.rate })?;
         }

@@ -2,6 +2,8 @@
 //! streams and resumed runs rest.
 
 mod bits;
+mod casting;
+mod device;
 mod formula;
 mod invariants;
 mod legacy;

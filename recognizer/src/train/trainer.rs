@@ -27,6 +27,8 @@ pub struct Trainer {
     device: Device,
     parameters: Parameters,
     network: LightCnn,
+    /// What the network computes in; the weights are f32.
+    compute: DType,
     optimizer: Sgd,
     centres: Option<Centres>,
     dropout: Chance,
@@ -74,6 +76,7 @@ impl Trainer {
             device: device.clone(),
             parameters,
             network,
+            compute: DType::F32,
             optimizer,
             centres,
             dropout: Chance::new(config.seed, "recognizer/dropout"),
@@ -89,12 +92,21 @@ impl Trainer {
         self.record_losses = Some(record);
     }
 
+    /// From now on, the network computes in this number type, as in bf16 on a GPU; weights, loss and
+    /// update stay in f32.
+    pub fn compute_in(&mut self, dtype: DType) {
+        self.compute = dtype;
+    }
+
     /// Learns from one batch.
     ///
     /// # Errors
     /// [`Error::NotFinite`], before anything has changed.
     pub fn step(&mut self, batch: &Batch) -> Result<Step> {
         // Forward.
+        if self.compute != DType::F32 {
+            self.network = LightCnn::new(&self.shape, self.parameters.cast(self.compute))?;
+        }
         let images = pixels::to_grey(&batch.pixels, batch.rows, batch.channels, DType::F32, &self.device)?;
         let features = self.network.features(&images)?;
         let dropped = match self.config.dropout {

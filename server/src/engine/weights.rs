@@ -1,6 +1,8 @@
 //! The generator of a bundle.
 
 use super::{GeneratorError, RowGenerator};
+#[cfg(feature = "cuda")]
+use crate::error::device_sentence;
 use crate::telemetry::Telemetry;
 use candle_core::{DType, Device, Tensor};
 use nets::{Encoder, Generator, LATENT, LightCnn, bundle::Bundle, pixels};
@@ -8,7 +10,7 @@ use std::{sync::Arc, time::Instant};
 
 /// The networks of a bundle on a device.
 pub struct BundleGenerator {
-    generator: Generator,
+    generator: Arc<Generator>,
     encoder: Option<Encoder>,
     identity: LightCnn,
     /// Whether outputs are looked at: weights that are finite may overflow all the same.
@@ -17,6 +19,9 @@ pub struct BundleGenerator {
     classes: usize,
     weight_bytes: usize,
     device: Device,
+    /// What takes its tiles once it was accepted, where that is on a GPU.
+    #[cfg(feature = "cuda")]
+    tiles: super::on_gpu::Tiles,
     telemetry: Arc<Telemetry>,
 }
 
@@ -25,7 +30,7 @@ impl BundleGenerator {
     pub fn new(bundle: Bundle, device: Device, telemetry: Arc<Telemetry>) -> Self {
         let (channels, classes) = (bundle.info.generator.channels, bundle.info.generator.classes);
         Self {
-            generator: bundle.generator,
+            generator: Arc::new(bundle.generator),
             encoder: bundle.encoder,
             identity: bundle.identity,
             on_trial: true,
@@ -33,6 +38,8 @@ impl BundleGenerator {
             classes,
             weight_bytes: 0,
             device,
+            #[cfg(feature = "cuda")]
+            tiles: super::on_gpu::Tiles::default(),
             telemetry,
         }
     }
@@ -65,6 +72,11 @@ pub(crate) fn weight_bytes(file: &[u8]) -> usize {
 pub fn numerics(device: &Device) -> String {
     match device {
         Device::Cpu => format!("cpu-{}/f32", kernel_path()),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => nets::device::cuda::numerics(device).unwrap_or_else(|error| {
+            tracing::warn!(error = device_sentence(&error), "the driver does not say what GPU computes");
+            "cuda-unknown/f32".to_owned()
+        }),
         _ => "cuda/f32".to_owned(),
     }
 }
@@ -107,6 +119,22 @@ impl RowGenerator for BundleGenerator {
         let bytes = pixels::to_bytes(&images)?;
         self.telemetry.device_copied(copying.elapsed());
         Ok(bytes)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn begin(&mut self, rows: usize, latents: &[f32], labels: &[f32]) -> Result<bool, GeneratorError> {
+        let Device::Cuda(device) = &self.device else { return Ok(false) };
+        let shape = super::on_gpu::Shape { rows, classes: self.classes, channels: self.channels };
+        self.tiles.begin(device, &self.generator, shape, latents, labels)?;
+        Ok(true)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn finish(&mut self) -> Result<Vec<u8>, GeneratorError> {
+        let waiting = Instant::now();
+        let pixels = self.tiles.finish()?;
+        self.telemetry.generated(waiting.elapsed());
+        Ok(pixels)
     }
 
     fn encode(&mut self, rows: usize, pixels: &[u8]) -> Result<Vec<f32>, GeneratorError> {

@@ -6,13 +6,19 @@ use candle_core::Device;
 use nets::bundle::Bundle;
 use server::{
     Error,
-    engine::weights::BundleGenerator,
+    engine::{GeneratorError, RowGenerator, weights::BundleGenerator},
     plan::blending::Parent,
     scheduler::{Face, Scheduler, Turn, Weights},
     telemetry::Telemetry,
     workers::Workers,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 fn weights(tile: usize) -> Weights {
     seated(tile).1
@@ -95,7 +101,6 @@ async fn a_row_that_cannot_be_packed_ends_the_engine_and_leaves_nobody_waiting()
 
 #[test]
 fn bytes_do_not_depend_on_the_thread_count() {
-    use server::engine::RowGenerator;
     let bundle = || Bundle::from_bytes(&tiny_bundle(&["a", "b", "c"]), "a test", &Device::Cpu).unwrap();
     let telemetry = Arc::new(Telemetry::new("", "").unwrap());
     let faces = faces();
@@ -133,4 +138,94 @@ async fn a_packer_that_panics_ends_everything_with_its_name() {
     );
     in_time(scheduler.failed()).await;
     assert!(in_time(weights.generate(Turn::Stream(1), faces())).await.is_err());
+}
+
+/// Computes like a GPU: a tile is begun, and waited for later.
+struct Deferred {
+    begun: std::collections::VecDeque<Vec<u8>>,
+    /// Most tiles that were ever under way.
+    most: Arc<AtomicUsize>,
+    /// Tiles that it finishes before it fails.
+    good: usize,
+}
+
+impl Deferred {
+    fn seated(good: usize) -> (Scheduler, Weights, Arc<AtomicUsize>) {
+        let telemetry = Arc::new(Telemetry::new("", "").unwrap());
+        let scheduler = Scheduler::start(4, 1, 3, BTreeMap::new(), telemetry, &Workers::Threads).unwrap();
+        let most = Arc::new(AtomicUsize::new(0));
+        let generator = Self { begun: Default::default(), most: most.clone(), good };
+        let weights = scheduler.seat(Box::new(generator)).unwrap();
+        weights.accept();
+        (scheduler, weights, most)
+    }
+}
+
+impl RowGenerator for Deferred {
+    fn channels(&self) -> usize {
+        1
+    }
+
+    fn classes(&self) -> usize {
+        3
+    }
+
+    fn generate(&mut self, rows: usize, latents: &[f32], _labels: &[f32]) -> Result<Vec<u8>, GeneratorError> {
+        Ok((0..rows).flat_map(|row| vec![(latents[row * 256] * 8.0 + 100.0) as u8; 128 * 128]).collect())
+    }
+
+    fn begin(&mut self, rows: usize, latents: &[f32], labels: &[f32]) -> Result<bool, GeneratorError> {
+        let pixels = self.generate(rows, latents, labels)?;
+        self.begun.push_back(pixels);
+        self.most.fetch_max(self.begun.len(), Ordering::SeqCst);
+        Ok(true)
+    }
+
+    fn finish(&mut self) -> Result<Vec<u8>, GeneratorError> {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        self.good = self.good.checked_sub(1).ok_or("the device is lost")?;
+        self.begun.pop_front().ok_or_else(|| "nothing was begun".into())
+    }
+
+    fn encode(&mut self, rows: usize, _pixels: &[u8]) -> Result<Vec<f32>, GeneratorError> {
+        if !self.begun.is_empty() {
+            return Err("another tile is under way".into());
+        }
+        Ok(vec![0.0; rows * 512])
+    }
+
+    fn embed(&mut self, _rows: usize, _pixels: &[u8]) -> Result<Vec<f32>, GeneratorError> {
+        Err("it looks at nothing".into())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_tile_is_begun_while_one_is_under_way_and_everyone_gets_their_own() {
+    let (_scheduler, weights, most) = Deferred::seated(usize::MAX);
+    let expected: Vec<u8> = faces().iter().map(|face| (face.latent[0] * 8.0 + 100.0) as u8).collect();
+    let picture = bytes::Bytes::from(vec![0; 128 * 128]);
+    for round in 0..20 {
+        let (one, other, encoded) = tokio::join!(
+            in_time(weights.generate(Turn::Stream(0), faces())),
+            in_time(weights.generate(Turn::Stream(1), faces())),
+            in_time(weights.encode(Turn::Stream(2), vec![picture.clone()])),
+        );
+        for images in [one.unwrap(), other.unwrap()] {
+            let found: Vec<u8> = images.iter().map(|image| image[128 * 128 - 1]).collect();
+            assert_eq!(found, expected, "round {round}");
+        }
+        assert_eq!(encoded.unwrap().len(), 512);
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 2, "tiles under way at most");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_lost_while_tiles_are_under_way_leaves_nobody_waiting() {
+    let (scheduler, weights, _) = Deferred::seated(1);
+    let (one, other) = tokio::join!(
+        in_time(weights.generate(Turn::Stream(0), faces())),
+        in_time(weights.generate(Turn::Stream(1), faces())),
+    );
+    assert!(one.is_err() && other.is_err());
+    assert!(scheduler.failure().unwrap().contains("the device is lost"));
 }

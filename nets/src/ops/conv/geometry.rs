@@ -2,7 +2,7 @@
 
 /// Which of the three bilinear maps is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(in crate::ops) enum Kind {
     /// Images and filters to outputs.
     Forward,
     /// Outputs and filters to images.
@@ -54,7 +54,7 @@ impl Geometry {
     }
 
     /// Dimensions of a kind's result.
-    pub(super) fn result_dims(&self, kind: Kind) -> [usize; 4] {
+    pub(in crate::ops) fn result_dims(&self, kind: Kind) -> [usize; 4] {
         match kind {
             Kind::Forward => [self.batch, self.out_height, self.out_width, self.filters],
             Kind::DataGradient => [self.batch, self.height, self.width, self.channels],

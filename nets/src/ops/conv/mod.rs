@@ -11,6 +11,10 @@
 //! Each is the backward of the others, so gradients of any order come from three kernels.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(feature = "cuda")]
+mod cudnn;
 mod geometry;
 mod kernel;
 #[cfg(test)]
@@ -18,10 +22,15 @@ mod reference;
 pub(super) mod tiles;
 
 use super::element::{Argument, for_element_type, output, same_dtype, values};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 pub(super) use cpu::{Matrix, product, roll, strip_rows, unroll};
-pub(super) use geometry::Geometry;
-use geometry::Kind;
+#[cfg(feature = "cuda")]
+pub(super) use cuda::convolve;
+#[cfg(feature = "cuda")]
+pub(crate) use cudnn::left_to_definition;
+pub(super) use geometry::{Geometry, Kind};
 pub(super) use tiles::fit;
 
 /// Convolution without bias: `x (B,H,W,C)` with `w (K,R,R,C)` to `(B,OH,OW,K)`, where
@@ -124,6 +133,12 @@ impl CustomOp2 for Conv {
             let result = cpu::convolve(self.kind, &self.geometry, values(a)?, values(b)?);
             Ok(output::<T>(result, self.geometry.result_dims(self.kind).to_vec()))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        let result = cuda::convolve(self.kind, &self.geometry, (s1, l1), (s2, l2))?;
+        Ok((result, self.geometry.result_dims(self.kind).to_vec().into()))
     }
 
     fn bwd(

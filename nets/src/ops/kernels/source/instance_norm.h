@@ -1,0 +1,92 @@
+/* Instance norm: one block for each image (x) and each 16 channels (y), of 16 columns of threads for the
+ * channels and a power of 2 rows of them for the positions. */
+
+#define TILE 16
+
+typedef struct {
+    A mean, inverse;
+} NAME(Moments);
+
+/* Mean and inverse standard deviation of a channel, by sums of what it differs from its first value by: no
+ * difference of large sums, and one pass. */
+INLINE NAME(Moments)
+    NAME(moments)(const T *x, int inside, Int positions, Int channels, A epsilon, A (*sums)[33]) {
+    NAME(Moments) moments;
+    A first = inside ? LOAD(x[0]) : 0, sum = 0, squares = 0, variance;
+    Int at;
+    if (inside)
+        for (at = threadIdx.y; at < positions; at += blockDim.y) {
+            A value = LOAD(x[at * channels]) - first;
+            sum += value;
+            squares += value * value;
+        }
+    sum = NAME(column_total)(sum, sums) / (A)positions;
+    squares = NAME(column_total)(squares, sums) / (A)positions;
+    variance = squares - sum * sum;
+    /* Rounding may leave less than nothing; what is no number must stay none. */
+    if (variance < 0) variance = 0;
+    moments.mean = first + sum;
+    moments.inverse = 1 / NAME(root)(variance + epsilon);
+    return moments;
+}
+
+/* x, scale, shift, y; sizes: positions, channels, whether a ReLU follows; numbers: epsilon. */
+KERNEL(NAME(instance_norm))(Arguments a) {
+    SHARED A sums[32][33];
+    const Int positions = a.sizes[0], channels = a.sizes[1], relu = a.sizes[2];
+    const Int channel = (Int)blockIdx.y * TILE + threadIdx.x;
+    const int inside = channel < channels;
+    const Int start = (Int)blockIdx.x * positions * channels + channel;
+    const T *x = (const T *)a.buffers[0] + start;
+    T *y = (T *)a.buffers[3] + start;
+    const NAME(Moments) moments = NAME(moments)(x, inside, positions, channels, (A)a.numbers[0], sums);
+    const A scale = inside ? LOAD(((const T *)a.buffers[1])[channel]) : 0;
+    const A shift = inside ? LOAD(((const T *)a.buffers[2])[channel]) : 0;
+    Int at;
+    if (inside)
+        for (at = threadIdx.y; at < positions; at += blockDim.y) {
+            A value = (LOAD(x[at * channels]) - moments.mean) * moments.inverse * scale + shift;
+            y[at * channels] = STORE(relu && value <= 0 ? 0 : value);
+        }
+}
+
+/* x, scale, shift, gradient, gradient of x, and in the accumulator's type (images, 2, channels): each image's
+ * share of the gradients of scale and shift; sizes and numbers as above. */
+KERNEL(NAME(instance_norm_gradient))(Arguments a) {
+    SHARED A sums[32][33];
+    const Int positions = a.sizes[0], channels = a.sizes[1], relu = a.sizes[2];
+    const Int channel = (Int)blockIdx.y * TILE + threadIdx.x;
+    const int inside = channel < channels;
+    const Int start = (Int)blockIdx.x * positions * channels + channel;
+    const T *x = (const T *)a.buffers[0] + start, *g = (const T *)a.buffers[3] + start;
+    T *dx = (T *)a.buffers[4] + start;
+    A *affine = (A *)a.buffers[5] + (Int)blockIdx.x * 2 * channels + channel;
+    const NAME(Moments) moments = NAME(moments)(x, inside, positions, channels, (A)a.numbers[0], sums);
+    const A scale = inside ? LOAD(((const T *)a.buffers[1])[channel]) : 0;
+    const A shift = inside ? LOAD(((const T *)a.buffers[2])[channel]) : 0;
+    A sum_g = 0, sum_gx = 0, mean_g, mean_gx;
+    Int at;
+    if (inside)
+        for (at = threadIdx.y; at < positions; at += blockDim.y) {
+            A normal = (LOAD(x[at * channels]) - moments.mean) * moments.inverse;
+            A gradient = relu && !(normal * scale + shift > 0) ? 0 : LOAD(g[at * channels]);
+            sum_g += gradient;
+            sum_gx += gradient * normal;
+        }
+    sum_g = NAME(column_total)(sum_g, sums);
+    sum_gx = NAME(column_total)(sum_gx, sums);
+    if (inside && threadIdx.y == 0) {
+        affine[0] = sum_gx;
+        affine[channels] = sum_g;
+    }
+    mean_g = sum_g / (A)positions;
+    mean_gx = sum_gx / (A)positions;
+    if (inside)
+        for (at = threadIdx.y; at < positions; at += blockDim.y) {
+            A normal = (LOAD(x[at * channels]) - moments.mean) * moments.inverse;
+            A gradient = relu && !(normal * scale + shift > 0) ? 0 : LOAD(g[at * channels]);
+            dx[at * channels] = STORE(scale * moments.inverse * (gradient - mean_g - normal * mean_gx));
+        }
+}
+
+#undef TILE
