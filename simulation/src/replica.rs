@@ -101,7 +101,8 @@ impl Replica {
             Ok(reloaded) => {
                 self.ledger
                     .event("bundle served", format!("replica {number}: {weights:?}, changed {}", reloaded.changed));
-                let good = matches!(weights, Weights::Good(_));
+                // Another file may have come before this one was read.
+                let good = (0..64).any(|nth| Weights::Good(nth).digest() == reloaded.bundle.digest);
                 self.ledger.check(good, || format!("replica {number} serves {weights:?}"));
             }
             Err(error) => {

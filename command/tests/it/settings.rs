@@ -383,7 +383,7 @@ fn numbers_that_are_none_are_refused_in_our_words_wherever_they_stand() {
     }
     let flag = refusal(&["train", "--data", "x", "--learning-rate", "fast"], &[]);
     assert!(flag.contains("expected a number, found \"fast\""), "{flag}");
-    assert_eq!(train(&["train", "--learning-rate", "-1e-3", "--data", "x"], &[]).learning_rate, -1e-3);
+    assert_eq!(train(&["train", "--learning-rate", "-0.001", "--data", "x"], &[]).learning_rate, -0.001);
 }
 
 #[cfg(unix)]
