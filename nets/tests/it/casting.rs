@@ -23,7 +23,7 @@ fn agrees<N>(
     let near = |found: &Tensor, expected: &Tensor| -> Result<bool> {
         let largest = |tensor: &Tensor| tensor.abs()?.max_all()?.to_scalar::<f64>();
         let difference = largest(&(found - expected)?)?;
-        Ok(difference > 0.0 && difference < 5e-4 * largest(expected)?)
+        Ok(difference > 0.0 && difference < 1e-4 * largest(expected)?)
     };
     assert!(near(&found, &expected)?);
     let weights = random(expected.dims(), 9)?;
@@ -43,7 +43,9 @@ fn cast_networks_agree_with_their_weights() -> Result<()> {
     let (width, classes, initialization) = (Width::Tiny, 5, Initialization::FanIn);
     let x = random(&[2, 128, 128, 1], 1)?.affine(0.3, 0.0)?;
     let images = std::slice::from_ref(&x);
-    let latents = [random(&[2, LATENT], 2)?, Tensor::full(0.2, (2, 5), &Device::Cpu)?];
+    // By these no value lies so near the corner of a ReLU that rounding takes it to the other side, where
+    // gradients jump.
+    let latents = [random(&[2, LATENT], 4)?, Tensor::full(0.2, (2, 5), &Device::Cpu)?];
     let generator = GeneratorConfig { channels: 1, width, classes, initialization };
     agrees(&latents, |vb| Generator::new(&generator, vb), |g, v| g.forward(&v[0], &v[1]))?;
     let encoder = EncoderConfig { channels: 1, width, downsampling: Downsampling::Strided, initialization };
