@@ -46,8 +46,11 @@ async fn ask(settings: &StreamSettings, server: usize, place: Option<&Place>) ->
     };
     let mut client = url.connect(&settings.access, settings.connector.as_ref()).await?;
     let first = place.map_or(settings.first, |place| place.next);
-    let known =
-        place.map(|place| Known { bundle: &place.origin.bundle, takeovers: &place.takeovers, tables: &place.tables });
+    let begins = || settings.bundle.first().map(|bundle| Known { bundle, takeovers: &[], tables: &[] });
+    let known = match place {
+        Some(place) => Some(Known { bundle: &place.origin.bundle, takeovers: &place.takeovers, tables: &place.tables }),
+        None => begins(),
+    };
     let centres = place.and_then(|place| place.spec.centres.as_deref());
     // A plan needs no generator, so nobody's batches are delayed by it.
     let request = request(settings, known, centres, first, 1);
@@ -60,9 +63,12 @@ async fn ask(settings: &StreamSettings, server: usize, place: Option<&Place>) ->
         }
     };
     let description = description(within(ANSWER, stream.message()).await?, settings, first)?;
-    if let Some(place) = place {
-        place.refuse_settings(&description.spec, settings).map_err(Failure::Final)?;
-        place.origin_of_next().refuse(&description.origin, &settings.accepted).map_err(Failure::Lasting)?;
+    match place {
+        Some(place) => {
+            place.refuse_settings(&description.spec, settings).map_err(Failure::Final)?;
+            place.origin_of_next().refuse(&description.origin, &settings.accepted).map_err(Failure::Lasting)?;
+        }
+        None => settings.bundle.refuse(first, &description.origin.bundle).map_err(Failure::Lasting)?,
     }
     let names = names(&mut client, &description).await?;
     Ok(Contact { description, names, server })
@@ -100,7 +106,7 @@ pub(crate) fn request(
             Some(follow(Some(Known { bundle, takeovers, tables: &[] }), true))
         }
         // What took over before an accepted change needn't be held any more.
-        (BundleChoice::Follow, known) => Some(follow(known.filter(|_| !accepted), false)),
+        (BundleChoice::Follow { .. }, known) => Some(follow(known.filter(|_| !accepted), false)),
         (BundleChoice::Stay, Some(known)) if !accepted => {
             Some(Policy::Pin(bundle_at(known.bundle, known.takeovers, first_index).to_owned()))
         }

@@ -22,7 +22,7 @@ mod shards;
 
 use crate::ledger::Ledger;
 use crate::place::{Place, Takeover};
-use crate::{BundleChoice, Error, Recipe, Result, StreamSettings, StreamSource};
+use crate::{Error, Recipe, Result, StreamSettings, StreamSource};
 use command::{Interrupt, Progress};
 use place::{Found, Unfinished};
 use recognizer::BatchSource;
@@ -245,8 +245,8 @@ fn compare(
             |images: Option<u64>| images.map_or("one tar".to_owned(), |images| format!("{images} images a tar"));
         return Err(other(images(place.shard_images()), images(shard_images)));
     }
-    if let BundleChoice::Pin(bundle) | BundleChoice::Replay(bundle, _) = &settings.bundle
-        && *bundle != found.origin.bundle
+    if let Some(bundle) = settings.bundle.first()
+        && bundle != found.origin.bundle
     {
         return Err(other(format!("bundle {bundle}"), format!("bundle {}", found.origin.bundle)));
     }

@@ -4,9 +4,10 @@
 use crate::attempts::{Attempts, Failure};
 use crate::check::{self, Description};
 use crate::contact::{Known, description, explained, request, within};
+use crate::frames;
 use crate::losses::{LossLog, Sum};
 use crate::place::{Origin, Takeover, bundle_at, short};
-use crate::servers::Client;
+use crate::servers::{Client, client};
 use crate::spec::{ByLoss, Sampling};
 use crate::tables::{self, TableChoice, TableTakeover, table_at};
 use crate::waits::WaitLog;
@@ -107,14 +108,14 @@ impl Fetch {
         if until.is_some() && count == 0 {
             return Ok(Ended::Stream);
         }
-        let mut client = url.connect(&settings.access, settings.connector.as_ref()).await?;
+        let mut requests = url.open(&settings.access, settings.connector.as_ref()).await?;
+        let mut client = client(requests.clone());
         let known = Known { bundle: &self.description.origin.bundle, takeovers: &self.takeovers, tables: &self.tables };
-        // A stream that follows begins with the newest bundle; others stay with the one first heard of.
-        let known = Some(known).filter(|_| self.begun || settings.bundle != BundleChoice::Follow);
+        let known = Some(known).filter(|_| self.is_bound());
         let centres = self.description.spec.centres.as_deref();
         let request = request(&settings, known, centres, self.next, count);
-        let mut stream = match within(HEADER, client.stream_batches(request)).await {
-            Ok(stream) => stream.into_inner(),
+        let mut stream = match within(HEADER, frames::stream_batches(&mut requests, &request)).await {
+            Ok(stream) => stream,
             Err(failure) => {
                 let expected = bundle_at(&self.description.origin.bundle, &self.takeovers, self.next).to_owned();
                 return Err(explained(&mut client, failure, Some(&expected)).await);
@@ -130,7 +131,7 @@ impl Fetch {
             let message = within(limit, stream.message()).await?;
             let batch = match message.and_then(|message| message.message) {
                 Some(Message::Batch(batch)) => batch,
-                Some(Message::Takeover(announced)) if settings.bundle == BundleChoice::Follow => {
+                Some(Message::Takeover(announced)) if settings.bundle.follows() => {
                     let takeovers = Arc::make_mut(&mut self.takeovers);
                     check::take_over(takeovers, announced, self.next).map_err(Failure::Lasting)?;
                     continue;
@@ -222,17 +223,23 @@ impl Fetch {
         }
     }
 
+    /// Whether the stream has its bundle. One that follows begins with the newest, unless it is told with
+    /// which; others stay with the one first heard of.
+    fn is_bound(&self) -> bool {
+        self.begun || self.settings.bundle != BundleChoice::Follow { from: None }
+    }
+
     /// A server must send the stream that began, but for what the settings accept.
     fn compare(&mut self, mut found: Description) -> Result<(), Failure> {
         let begun = self.description.clone();
-        let follows = self.settings.bundle == BundleChoice::Follow;
+        let follows = self.settings.bundle.follows();
         let declared = std::mem::take(&mut found.takeovers);
         if follows {
             // A rank that comes after others may hear by the header of what takes over with its next batch.
             self.learn(&declared)?;
         }
         let bundle = bundle_at(&begun.origin.bundle, &self.takeovers, self.next).to_owned();
-        if self.begun || !follows {
+        if self.is_bound() {
             let expected = Origin { bundle: bundle.clone(), ..begun.origin.clone() };
             expected.refuse(&found.origin, &self.settings.accepted).map_err(Failure::Lasting)?;
         }

@@ -43,11 +43,11 @@ pub struct StreamFlags {
     /// Name for fair shares and the server's metrics, of letters, digits, ., - and _
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, help_heading = "Input")]
     pub trainer: String,
-    /// Digest of the bundle to insist on [default: the newest when the stream begins, to its end]
+    /// Digest of the bundle to insist on, the same for all ranks that share batches; with --follow, only to begin with [default: the newest when the stream begins]
     #[arg(long, value_name = "DIGEST", help_heading = "Input")]
     pub bundle: Option<String>,
     /// Change to newer bundles as servers get them, each from a batch on that checkpoints remember
-    #[arg(long, conflicts_with = "bundle", help_heading = "Input")]
+    #[arg(long, help_heading = "Input")]
     pub follow: bool,
     /// What may differ from what the stream began with: dataset, bundle, numerics, plan, world
     #[arg(
@@ -225,8 +225,8 @@ impl StreamFlags {
             rank: self.rank,
             world_size: self.world_size,
             bundle: match &self.bundle {
+                from if self.follow => BundleChoice::Follow { from: from.clone() },
                 Some(digest) => BundleChoice::Pin(digest.clone()),
-                None if self.follow => BundleChoice::Follow,
                 None => BundleChoice::Stay,
             },
             // One server alone needs no turns.

@@ -11,8 +11,8 @@
 //! 3. `contact`: the first talk with a server: what it says the stream is, and who is in it.
 //! 4. `fetch`: the task that reads ahead, and after a failure asks again at the next index.
 //!    [`servers`] opens the connections, by `names` to the servers of a name in turn, [`access`] shows
-//!    who this end is, `attempts` decides whom to ask next and when to give up, `check` refuses what
-//!    breaks the contract.
+//!    who this end is, `frames` reads batches off the wire, `attempts` decides whom to ask next and when
+//!    to give up, `check` refuses what breaks the contract.
 //! 5. [`Reader`]: the stream as an asynchronous task reads it.
 //! 6. [`StreamSource`]: the [`recognizer::BatchSource`] that training loops read; [`place`]: what
 //!    they keep of it in their checkpoints.
@@ -40,6 +40,7 @@ mod error;
 pub mod export;
 mod fetch;
 pub mod flags;
+mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod ledger;

@@ -27,8 +27,11 @@ const CONNECT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
 
-/// How a call is made once a connection is there.
-pub(crate) type Client = AugmentClient<InterceptedService<Channel, Bearer>>;
+/// How requests are sent once a connection is there.
+pub(crate) type Requests = InterceptedService<Channel, Bearer>;
+
+/// How a call is made then.
+pub(crate) type Client = AugmentClient<Requests>;
 
 /// The longest that a server's word on when to ask again is believed.
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
@@ -104,14 +107,28 @@ pub trait Pipe: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Pipe for T {}
 
+/// Calls over a connection.
+pub(crate) fn client(requests: Requests) -> Client {
+    AugmentClient::new(requests).max_decoding_message_size(limits::MAX_MESSAGE_BYTES)
+}
+
 impl ServerUrl {
-    /// A new connection. The receiver's window and frame size rule how fast a download is, so they
-    /// are opened here.
+    /// Calls over a new connection.
     pub(crate) async fn connect(
         &self,
         access: &Access,
         connector: Option<&Arc<dyn Connect>>,
     ) -> Result<Client, Failure> {
+        Ok(client(self.open(access, connector).await?))
+    }
+
+    /// A new connection. The receiver's window and frame size rule how fast a download is, so they
+    /// are opened here.
+    pub(crate) async fn open(
+        &self,
+        access: &Access,
+        connector: Option<&Arc<dyn Connect>>,
+    ) -> Result<Requests, Failure> {
         let bearer = access.bearer(self)?;
         let wrong = |error: tonic::transport::Error| trouble(&error);
         let mut endpoint = match &self.0 {
@@ -152,8 +169,7 @@ impl ServerUrl {
             }
         };
         let channel = connected.map_err(wrong)?;
-        let client = AugmentClient::with_interceptor(channel, bearer);
-        Ok(client.max_decoding_message_size(limits::MAX_MESSAGE_BYTES))
+        Ok(InterceptedService::new(channel, bearer))
     }
 
     /// A failure of the first question over a new connection. Servers judge certificates after the

@@ -1,6 +1,6 @@
 //! Which stream to read, from whom, and how.
 
-use crate::place::{Change, Takeover};
+use crate::place::{Change, Takeover, bundle_at, short};
 use crate::{Access, Connect, ServerUrl, Spec, TableChoice};
 use serde::{Deserialize, Serialize};
 use std::{num::NonZeroU64, sync::Arc, time::Duration};
@@ -77,8 +77,13 @@ pub enum BundleChoice {
     Stay,
     /// The bundle with this digest.
     Pin(String),
-    /// The newest, and each newer one from an index on that the server declares and the place keeps.
-    Follow,
+    /// The bundle with a digest, or else the newest when the stream begins; then each newer one from an
+    /// index on that the server declares and the place keeps. Ranks that share batches are given the
+    /// digest: servers may get a newer bundle while one rank after the other begins.
+    Follow {
+        /// Digest of the first bundle.
+        from: Option<String>,
+    },
     /// The first bundle, then the others from their indices on: what a stream that followed was.
     Replay(String, Vec<Takeover>),
 }
@@ -103,6 +108,32 @@ impl Default for Patience {
     /// At first, silence is most often a wrong address; later, a restart.
     fn default() -> Self {
         Self { at_first: Duration::from_secs(10), later: Duration::from_secs(300) }
+    }
+}
+
+impl BundleChoice {
+    pub(crate) fn follows(&self) -> bool {
+        matches!(self, Self::Follow { .. })
+    }
+
+    /// Which bundle the stream must begin with, when it may not be any.
+    pub(crate) fn first(&self) -> Option<&str> {
+        match self {
+            Self::Pin(digest) | Self::Replay(digest, _) | Self::Follow { from: Some(digest) } => Some(digest),
+            Self::Stay | Self::Follow { from: None } => None,
+        }
+    }
+
+    /// Why a stream that begins at `index` may not begin with the bundle `found`, if so.
+    pub(crate) fn refuse(&self, index: u64, found: &str) -> Result<(), String> {
+        let takeovers = if let Self::Replay(_, takeovers) = self { &**takeovers } else { &[] };
+        match self.first().map(|first| bundle_at(first, takeovers, index)) {
+            Some(expected) if expected != found => {
+                let [expected, found] = [expected, found].map(short);
+                Err(format!("expected bundle {expected} as asked for, found {found} in the header"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

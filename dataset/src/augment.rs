@@ -67,8 +67,7 @@ fn copy_rows<const C: usize>(from: &[[u8; C]], to: &mut [[u8; C]], flip: bool, r
         let start = (y - down).clamp(0, last) as usize * IMAGE_SIZE;
         let mut row = &from[start..start + IMAGE_SIZE];
         if flip {
-            mirrored.copy_from_slice(row);
-            mirrored.reverse();
+            mirrored.iter_mut().rev().zip(row).for_each(|(target, pixel)| *target = *pixel);
             row = &mirrored;
         }
         if right >= 0 {

@@ -24,7 +24,7 @@ fn asked(server: &str) -> StreamSettings {
     StreamSettings {
         patience: Patience::always(Duration::ZERO),
         first: 3,
-        bundle: BundleChoice::Follow,
+        bundle: BundleChoice::Follow { from: None },
         ..StreamSettings::new(vec![server.parse().expect("an address")], spec)
     }
 }

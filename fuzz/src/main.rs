@@ -4,7 +4,7 @@
 
 use fuzz::{Target, memory, target};
 use libfuzzer_sys::fuzz_target;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;
@@ -21,6 +21,12 @@ static TARGET: LazyLock<&'static Target> = LazyLock::new(|| {
     target
 });
 
-fuzz_target!(init: { LazyLock::force(&TARGET); }, |input: &[u8]| {
+/// A socket that the other end has closed is an error, as in any other Rust program, and no end:
+/// libFuzzer's own `main` leaves the signal as the system has it.
+fn outlive_broken_pipes() {
+    signal_hook::flag::register(signal_hook::consts::SIGPIPE, Arc::default()).expect("a signal can be handled");
+}
+
+fuzz_target!(init: { outlive_broken_pipes(); LazyLock::force(&TARGET); }, |input: &[u8]| {
     memory::run_within_bounds(&TARGET, input);
 });

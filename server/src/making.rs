@@ -19,6 +19,7 @@ use crate::{
 use bytes::Bytes;
 use filter::Try;
 use latents::Latents;
+use nets::pixels::IMAGE_SIZE;
 use std::{sync::Arc, time::Instant};
 
 /// What a batch's rows show.
@@ -150,11 +151,13 @@ impl Stream {
                 replaced.push(nth as u32);
             }
         }
-        let pixels = assemble::pixels(self.planner.spec(), index, &rows, &images, channels)?;
+        let spec = self.planner.spec();
+        let mut buffer = served.buffers.take(rows.len() * IMAGE_SIZE * IMAGE_SIZE * spec.channels);
+        assemble::pixels(spec, index, &rows, &images, channels, &mut buffer)?;
         served.telemetry.composed(begun.elapsed());
         served.telemetry.replaced(replaced.len());
         let begun = Instant::now();
-        let batch = Batch { pixels, replaced, ..by.planned(index, self.rows.start, &rows) };
+        let batch = Batch { pixels: buffer.freeze(), replaced, ..by.planned(index, self.rows.start, &rows) };
         let batch = self.judged(batch, &pictures.generated).seal();
         served.telemetry.sealed(begun.elapsed());
         Ok(batch)

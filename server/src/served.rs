@@ -2,6 +2,7 @@
 
 use crate::{
     access::Access,
+    buffers::Buffers,
     bundles::{BundleFacts, BundleStore, Bundles, Candidate, Loaded, followers::Followers},
     config::Config,
     engine::weights::{self, BundleGenerator},
@@ -56,6 +57,8 @@ pub struct Served {
     pub(crate) gallery: Gallery,
     pub(crate) scheduler: Scheduler,
     pub(crate) shelf: Shelf,
+    /// What batches are put in.
+    pub(crate) buffers: Buffers,
     /// Where batches are made.
     pub(crate) makers: Makers,
     /// Where the requests of streams are looked into.
@@ -187,6 +190,7 @@ impl Served {
             gallery,
             scheduler,
             shelf: Shelf::new(config.shelf << 20),
+            buffers: Buffers::default(),
             makers: Makers::new(workers),
             openings: Makers::for_questions(workers),
             manifests: Makers::for_questions(workers),

@@ -117,8 +117,9 @@ impl Training {
         for rank in 0..self.plan.world_size {
             let settings = self.settings(rank, accepts, pinned.clone(), saved.as_ref());
             let reader = self.open(settings, saved.as_ref()).await?;
-            // Ranks have one bundle: the first one's, which is pinned for all.
-            if self.plan.world_size > 1 && self.plan.bundle != Choice::Follow && pinned.is_none() {
+            // Ranks have one bundle, or begin with one: the first one's, which all are told.
+            let alike = self.plan.bundle != Choice::Follow || saved.is_none();
+            if self.plan.world_size > 1 && alike && pinned.is_none() {
                 pinned = Some(bundle_at(&reader.place(), index).to_owned());
                 let settings = self.settings(rank, accepts, pinned.clone(), saved.as_ref());
                 readers.push(self.open(settings, saved.as_ref()).await?);
@@ -166,7 +167,7 @@ impl Training {
             accepted.push(Change::World);
         }
         let bundle = match (plan.bundle, pinned) {
-            (Choice::Follow, _) => BundleChoice::Follow,
+            (Choice::Follow, from) => BundleChoice::Follow { from },
             (_, Some(pinned)) => BundleChoice::Pin(pinned),
             (Choice::Pin, None) if !accepts && self.stays.is_none() => BundleChoice::Pin(self.world.first.digest()),
             _ => BundleChoice::Stay,

@@ -122,8 +122,9 @@ fn batch() -> std::result::Result<(), Box<dyn Error>> {
     counted(|| -> std::result::Result<assemble::Batch, Box<dyn Error>> {
         let rows = planner.rows(0, 0..rows);
         let images = vec![&image[..]; rows.len()];
-        let pixels = assemble::pixels(&spec, 0, &rows, &images, 1)?;
-        Ok(assemble::Batch { pixels, ..assemble::Batch::planned(0, 0, &rows, "", "") }.seal())
+        let mut pixels = vec![0; rows.len() * image.len()];
+        assemble::pixels(&spec, 0, &rows, &images, 1, &mut pixels)?;
+        Ok(assemble::Batch { pixels: pixels.into(), ..assemble::Batch::planned(0, 0, &rows, "", "") }.seal())
     })?;
     Ok(())
 }

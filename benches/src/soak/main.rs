@@ -2,7 +2,7 @@
 //! memory stays flat, whether equals are served equally, and what a trainer that stopped reading costs
 //! the others.
 //!
-//! A real server in a process of its own ([`server`]) and readers that take batches as fast as they
+//! A real server in a process of its own and readers that take batches as fast as they
 //! come ([`trainers`]). Two parts ([`figures`] says what of each):
 //!
 //! 1. everybody reads for `--seconds`;
@@ -10,13 +10,12 @@
 //!    read, in changing order; the others' images in the second by those in the first, pair by pair.
 
 mod figures;
-mod server;
 mod trainers;
 
+use benches::program::Server;
 use clap::Parser;
 use command::{CommonArgs, Context, Interrupt, Progress};
 use figures::{Figures, Memory};
-use server::Server;
 use std::{
     path::PathBuf,
     process::ExitCode,
@@ -75,8 +74,9 @@ fn main() -> ExitCode {
 }
 
 fn soak(cli: &Cli, interrupt: &Interrupt) -> Result<Figures, Box<dyn std::error::Error>> {
-    let server = Server::start(cli.server.as_deref(), cli.trainers.into())?;
-    let trainers = Trainers::start(server.url(), cli.trainers.into(), cli.batch)?;
+    let room = cli.trainers.to_string();
+    let server = Server::start(cli.server.as_deref(), "127.0.0.1:0", &["--max-streams", &room])?;
+    let trainers = Trainers::start(&server.url(), cli.trainers.into(), cli.batch)?;
     let windows = u64::from(cli.pairs) * 2 * (cli.window + cli.settle);
     let progress = Progress::new("soaking", cli.warm_up + cli.seconds + windows, "seconds");
     let wait = |length: Duration, memory: Option<&mut Memory>| -> Result<(), Box<dyn std::error::Error>> {

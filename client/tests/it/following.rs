@@ -3,12 +3,13 @@
 use crate::between::Between;
 use crate::fixture::*;
 use client::spec::Blending;
-use client::{BundleChoice, Change, Place, StreamSettings, StreamSource, Takeover};
+use client::{BundleChoice, Change, Patience, Place, StreamSettings, StreamSource, Takeover};
 use proto::v1::stream_response::Message;
 use recognizer::BatchSource;
+use std::time::Duration;
 
 fn following(urls: &[String]) -> StreamSettings {
-    StreamSettings { bundle: BundleChoice::Follow, ..settings(urls, 7) }
+    StreamSettings { bundle: BundleChoice::Follow { from: None }, ..settings(urls, 7) }
 }
 
 /// Digests of `count` batches.
@@ -66,7 +67,6 @@ fn a_guarded_stream_keeps_its_centres_when_a_newer_bundle_has_others() {
     let labels = |source: &mut StreamSource, count| {
         read(source, count).into_iter().map(|batch| batch.labels).collect::<Vec<_>>()
     };
-    let undisturbed = labels(&mut try_connect(guarded(&[Running::ordinary().url()])).unwrap(), 40);
     let server = Running::ordinary();
     let urls = [server.url()];
     let mut source = try_connect(guarded(&urls)).unwrap();
@@ -84,7 +84,9 @@ fn a_guarded_stream_keeps_its_centres_when_a_newer_bundle_has_others() {
     let mut later = resumed(guarded(&urls), &place);
     assert_eq!(later.current_place().spec, place.spec);
     all.extend(labels(&mut later, 4));
-    assert_eq!(all, undisturbed[..all.len()]);
+    let quiet = Running::ordinary();
+    let mut undisturbed = try_connect(guarded(&[quiet.url()])).unwrap();
+    assert_eq!(all, labels(&mut undisturbed, all.len()));
 }
 
 #[test]
@@ -185,4 +187,38 @@ fn ranks_go_on_together_from_their_places_when_newer_weights_came_meanwhile() {
         }
     }
     panic!("the newer weights never take over");
+}
+
+#[test]
+fn a_rank_that_begins_after_a_restart_with_other_weights_begins_with_the_first_one_s_or_not() {
+    let server = Running::ordinary();
+    let rank = |rank, urls: &[String], from: Option<&str>| StreamSettings {
+        bundle: BundleChoice::Follow { from: from.map(str::to_owned) },
+        patience: Patience::always(Duration::from_millis(200)),
+        ..StreamSettings { rank, world_size: 2, trainer: "two".into(), ..following(urls) }
+    };
+    let urls = [server.url()];
+    let mut first = try_connect(rank(0, &urls, None)).unwrap();
+    first.next_received().unwrap();
+    let begun_with = first.current_place().origin.bundle;
+
+    // As long as a server holds it, the second has it, though a newer one is there.
+    let new = server.swap("noise=0.9").unwrap();
+    let mut second = try_connect(rank(1, &urls, Some(&begun_with))).unwrap();
+    assert_eq!(second.next_received().unwrap().bundle, begun_with);
+    while second.next_received().unwrap().bundle != new {
+        first.next_received().unwrap();
+    }
+
+    let restarted = Setup { bundle: "b7", ..Setup::default() }.start();
+    let error = try_connect(rank(1, &[restarted.url()], Some(&begun_with))).unwrap_err().to_string();
+    assert!(error.contains("expected a bundle with digest b0, found b7"), "{error}");
+
+    let liar = Between::start(&server, |message| {
+        if let Message::Header(header) = message {
+            header.bundle_digest = "b9".into();
+        }
+    });
+    let error = try_connect(rank(1, &[liar.url()], Some(&begun_with))).unwrap_err().to_string();
+    assert!(error.contains("expected bundle b0 as asked for, found b9 in the header"), "{error}");
 }

@@ -171,7 +171,7 @@ fn a_probe_proves_that_what_it_read_is_made_again() {
 #[test]
 fn a_stream_that_followed_is_proven_with_its_takeovers() {
     let server = Running::ordinary();
-    let follow = StreamSettings { bundle: BundleChoice::Follow, ..settings(&[server.url()], 7) };
+    let follow = StreamSettings { bundle: BundleChoice::Follow { from: None }, ..settings(&[server.url()], 7) };
     let mut source = try_connect(follow).unwrap();
     let mut digests = vec![source.next_received().unwrap().digest];
     server.swap("noise=0.9").unwrap();

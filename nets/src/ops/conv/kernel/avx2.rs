@@ -1,10 +1,14 @@
 //! The same in AVX2 and FMA for f32. Written out, because the compiler splits the portable loop's
 //! sums into pieces of vectors, at a quarter of the speed.
 
-use super::{COLUMNS, Left, ROWS};
+use super::{COLUMNS, Left};
 use std::arch::x86_64::{
     __m256, _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps, _mm256_storeu_ps,
 };
+
+/// Rows whose sums fill twelve of sixteen vector registers, the most that leaves room for a panel's
+/// row and a factor.
+pub(super) const ROWS: usize = 6;
 
 /// Whether this processor has both.
 pub(super) fn there() -> bool {

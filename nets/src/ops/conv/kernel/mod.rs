@@ -4,22 +4,85 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 
 use super::super::element::Element;
+use std::sync::LazyLock;
 
-/// Columns of a panel: two vectors of eight.
+/// Columns of a panel: two vectors of eight, or one of sixteen.
 pub(super) const COLUMNS: usize = 16;
 
-/// Rows whose sums fill twelve of sixteen vector registers, the most that leaves room for a panel's
-/// row and a factor.
-const ROWS: usize = 6;
+/// Products in f32 by a processor's vectors.
+#[derive(Clone, Copy)]
+struct Vectors {
+    /// Rows at once, at most.
+    rows: usize,
+    /// Whether the processor has what it needs.
+    there: fn() -> bool,
+    /// Of those rows.
+    multiply: unsafe fn(&mut [f32], usize, Left<f32>, &[f32], bool),
+}
+
+/// The widest first.
+#[cfg(target_arch = "x86_64")]
+const KINDS: &[Vectors] = &[
+    Vectors { rows: avx512::ROWS, there: avx512::there, multiply: avx512::rows },
+    Vectors { rows: avx2::ROWS, there: avx2::there, multiply: avx2::rows },
+];
+#[cfg(not(target_arch = "x86_64"))]
+const KINDS: &[Vectors] = &[];
+
+/// The widest vectors that this processor has and that give, here, the bits of the definition.
+static VECTORS: LazyLock<Option<Vectors>> =
+    LazyLock::new(|| KINDS.iter().copied().find(|kind| (kind.there)() && kind.agrees()));
 
 /// Whether products in f32 are fast here.
 pub(super) fn is_fast() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return avx2::there();
-    #[cfg(not(target_arch = "x86_64"))]
-    false
+    VECTORS.is_some()
+}
+
+impl Vectors {
+    /// Whether it computes what the definition does, for every number of rows.
+    fn agrees(self) -> bool {
+        let value = |nth: usize| (nth * 2654435761 % 1009) as f32 / 1009.0 - 0.5;
+        (1..=self.rows).all(|rows| {
+            let terms = 5;
+            let values: Vec<f32> = (0..rows * terms).map(value).collect();
+            let panel: Vec<f32> = (0..terms * COLUMNS).map(|nth| value(nth + 7)).collect();
+            let left = Left { values: &values, rows, row_stride: terms, term_stride: 1 };
+            [false, true].into_iter().all(|accumulate| {
+                let mut fast: Vec<f32> = (0..rows * COLUMNS).map(value).collect();
+                let mut slow = fast.clone();
+                // SAFETY: the processor was asked; all terms and rows are there.
+                unsafe { (self.multiply)(&mut fast, COLUMNS, left, &panel, accumulate) };
+                by_definition(&mut slow, COLUMNS, left, &panel, accumulate);
+                fast == slow
+            })
+        })
+    }
+
+    /// All rows, so many at once as it takes.
+    fn all_rows(self, result: &mut [f32], stride: usize, left: Left<f32>, panel: &[f32], accumulate: bool) {
+        let mut first = 0;
+        while first < left.rows {
+            // Few rows at once have too few sums under way: the last ones are cut evenly.
+            let rest = left.rows - first;
+            let rows = if rest <= self.rows {
+                rest
+            } else if rest < 2 * self.rows - self.rows / 4 {
+                rest.div_ceil(2)
+            } else {
+                self.rows
+            };
+            // SAFETY: this processor has what it takes; the asserts of `multiply` hold for the last row and
+            // term, so for all.
+            unsafe {
+                (self.multiply)(&mut result[first * stride..], stride, left.part(first, rows), panel, accumulate);
+            }
+            first += rows;
+        }
+    }
 }
 
 /// The left factor: value `(row, term)` lies at `row * row_stride + term * term_stride`.
@@ -46,30 +109,22 @@ pub(super) fn multiply<T: Element>(result: &mut [T], stride: usize, left: Left<T
     let last = (left.rows - 1) * left.row_stride + (terms - 1) * left.term_stride;
     assert!(last < left.values.len(), "the left factor ends before its last row: this is a bug");
     assert!((left.rows - 1) * stride + COLUMNS <= result.len(), "a product has no room: this is a bug");
-    #[cfg(target_arch = "x86_64")]
-    if let (Some(values), Some(panel), true) = (T::as_f32(left.values), T::as_f32(panel), is_fast())
+    if let (Some(values), Some(panel), Some(vectors)) = (T::as_f32(left.values), T::as_f32(panel), *VECTORS)
         && let Some(result) = T::as_f32_mut(result)
     {
         let left = Left { values, rows: left.rows, row_stride: left.row_stride, term_stride: left.term_stride };
-        let mut first = 0;
-        while first < left.rows {
-            // Few rows at once have too few sums under way: the last nine or less are cut evenly.
-            let rows = match left.rows - first {
-                rest @ 7..=9 => rest.div_ceil(2),
-                rest => rest.min(ROWS),
-            };
-            // SAFETY: the processor was asked; the asserts hold for the last row and term, so for all.
-            unsafe { avx2::rows(&mut result[first * stride..], stride, left.part(first, rows), panel, accumulate) }
-            first += rows;
-        }
-        return;
+        return vectors.all_rows(result, stride, left, panel, accumulate);
     }
+    by_definition(result, stride, left, panel, accumulate);
+}
+
+/// For other types and processors.
+fn by_definition<T: Element>(result: &mut [T], stride: usize, left: Left<T>, panel: &[T], accumulate: bool) {
     for row in 0..left.rows {
         one_row(&mut result[row * stride..][..COLUMNS], left.part(row, 1), panel, accumulate);
     }
 }
 
-/// The definition, for other types and processors.
 fn one_row<T: Element>(result: &mut [T], left: Left<T>, panel: &[T], accumulate: bool) {
     if !accumulate {
         result.fill(T::ZERO);
@@ -87,8 +142,10 @@ mod tests {
 
     #[test]
     fn vectors_give_the_bits_of_the_definition() {
+        // A kind that errs would be passed over in silence.
+        assert!(KINDS.iter().filter(|kind| (kind.there)()).all(|kind| kind.agrees()));
         let mut draws = Chance::new(1, "kernel").at(0, 0);
-        for (rows, terms, stride) in [(1, 1, 16), (6, 7, 16), (13, 5, 40), (11, 64, 32), (4, 3, 17)] {
+        for (rows, terms, stride) in [(1, 1, 16), (6, 7, 16), (13, 5, 40), (23, 3, 16), (11, 64, 32), (4, 3, 17)] {
             let mut random = |len: usize| (0..len).map(|_| draws.normal() as f32).collect::<Vec<_>>();
             let (values, panel, start) =
                 (random(rows * terms), random(terms * COLUMNS), random(rows * stride + COLUMNS));
@@ -97,9 +154,7 @@ mod tests {
                 for accumulate in [false, true] {
                     let (mut fast, mut slow) = (start.clone(), start.clone());
                     multiply(&mut fast, stride, left, &panel, accumulate);
-                    for row in 0..rows {
-                        one_row(&mut slow[row * stride..][..COLUMNS], left.part(row, 1), &panel, accumulate);
-                    }
+                    by_definition(&mut slow, stride, left, &panel, accumulate);
                     assert_eq!(fast, slow, "{rows} {terms} {stride} {accumulate}");
                 }
             }

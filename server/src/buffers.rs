@@ -1,0 +1,146 @@
+//! Memory of finished batches that nobody holds any more, for the next ones.
+//!
+//! A batch's pixels are a megabyte and more, which an allocator gives back to the system and takes from
+//! it again, page by page and each cleared, for every batch.
+
+use bytes::Bytes;
+use std::{
+    mem,
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+/// Bytes that are kept for later at most.
+const MAX_KEPT: usize = 64 << 20;
+
+/// Memory to put batches in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Buffers(Arc<Mutex<Kept>>);
+
+/// What was given back, the latest last: it is the likeliest to lie in a processor's cache.
+#[derive(Debug, Default)]
+struct Kept {
+    buffers: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+/// A buffer to be filled. It goes back when it, or what [`Buffer::freeze`] made of it, is dropped.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    home: Weak<Mutex<Kept>>,
+}
+
+impl Buffers {
+    /// A buffer of so many bytes, in which anything may stand.
+    pub(crate) fn take(&self, length: usize) -> Buffer {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).take(length);
+        Buffer { bytes: kept.unwrap_or_else(|| vec![0; length]), home: Arc::downgrade(&self.0) }
+    }
+}
+
+impl Kept {
+    fn take(&mut self, length: usize) -> Option<Vec<u8>> {
+        let nth = self.buffers.iter().rposition(|buffer| buffer.len() == length)?;
+        self.bytes -= length;
+        Some(self.buffers.remove(nth))
+    }
+
+    /// Makes room by those that were given back first.
+    fn put(&mut self, buffer: Vec<u8>) {
+        if buffer.len() > MAX_KEPT {
+            return;
+        }
+        self.bytes += buffer.len();
+        self.buffers.push(buffer);
+        let mut excess = self.bytes.saturating_sub(MAX_KEPT);
+        let leaving = self.buffers.iter().take_while(|buffer| {
+            let leaves = excess > 0;
+            excess = excess.saturating_sub(buffer.len());
+            leaves
+        });
+        let count = leaving.count();
+        self.bytes -= self.buffers.drain(..count).map(|buffer| buffer.len()).sum::<usize>();
+    }
+}
+
+impl Buffer {
+    /// What was written into it, to be shared.
+    pub(crate) fn freeze(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.upgrade().filter(|_| !self.bytes.is_empty()) {
+            home.lock().unwrap_or_else(PoisonError::into_inner).put(mem::take(&mut self.bytes));
+        }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_that_nobody_holds_is_the_next_one_of_its_length() {
+        let buffers = Buffers::default();
+        let mut buffer = buffers.take(100);
+        assert_eq!(*buffer, [0; 100]);
+        buffer[3] = 7;
+        let place = buffer.as_ptr();
+        let batch = buffer.freeze();
+        assert_eq!((batch.as_ptr(), batch[3]), (place, 7));
+
+        let part = batch.slice(50..);
+        drop(batch);
+        assert_ne!(buffers.take(100).as_ptr(), place, "a part of it is held");
+        drop(part);
+        assert_ne!(buffers.take(101).as_ptr(), place);
+        assert_eq!(buffers.take(100).as_ptr(), place);
+    }
+
+    #[test]
+    fn no_more_is_kept_than_the_bound() {
+        let buffers = Buffers::default();
+        let bytes = || buffers.0.lock().unwrap().bytes;
+        let held: Vec<Buffer> = (1..=9).map(|nth| buffers.take(nth << 20)).collect();
+        assert_eq!(bytes(), 0);
+        drop(held);
+        assert_eq!(bytes(), 45 << 20);
+        drop([buffers.take(10 << 20), buffers.take(12 << 20)]);
+        // Those of one and two megabytes had to go, as 67 are too many.
+        assert_eq!(bytes(), 64 << 20);
+        drop(buffers.take(MAX_KEPT + 1));
+        assert_eq!(bytes(), 64 << 20);
+        let kept = buffers.0.lock().unwrap();
+        assert_eq!(kept.buffers.iter().map(Vec::len).sum::<usize>(), kept.bytes);
+    }
+
+    #[test]
+    fn a_batch_may_outlive_the_server() {
+        let batch = Buffers::default().take(10).freeze();
+        assert_eq!(batch.len(), 10);
+    }
+}
