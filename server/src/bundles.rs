@@ -37,6 +37,9 @@ pub struct BundleFacts {
     pub encoder: bool,
 }
 
+/// Makes a generator that measures what it does.
+pub type MakeGenerator = Box<dyn FnOnce(Arc<Telemetry>) -> Box<dyn RowGenerator> + Send>;
+
 /// A bundle that was opened, and is not served yet.
 pub struct Candidate {
     /// Facts about it.
@@ -45,9 +48,8 @@ pub struct Candidate {
     pub names: Vec<String>,
     /// Normalised mean feature of each identity: 256 numbers after the other.
     pub centres: Vec<f32>,
-    /// Makes its generator.
-    #[allow(clippy::type_complexity, reason = "named nowhere else")]
-    pub generator: Box<dyn FnOnce(Arc<Telemetry>) -> Box<dyn RowGenerator> + Send>,
+    /// Makes a generator for each engine.
+    pub generators: Vec<MakeGenerator>,
 }
 
 /// Where bundles come from: a file, or a test's.
@@ -79,9 +81,10 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Seats a candidate's generator, on trial.
+    /// Seats a candidate's generators, on trial.
     pub(crate) fn new(candidate: Candidate, scheduler: &Scheduler, telemetry: &Arc<Telemetry>) -> Result<Self> {
-        let weights = scheduler.seat((candidate.generator)(telemetry.clone()))?;
+        let generators = candidate.generators.into_iter().map(|make| make(telemetry.clone()));
+        let weights = scheduler.seat(generators.collect())?;
         let centres = Arc::new(Centres::new(candidate.centres));
         Ok(Self { facts: candidate.facts, centres, weights, encodings: Encodings::new() })
     }

@@ -44,9 +44,9 @@ pub struct Config {
     #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Input")]
     pub withhold: Vec<String>,
 
-    /// Where the generator computes: cpu or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = nets::device::named, help_heading = "Network")]
-    pub device: String,
+    /// Where the generator computes: cpu or cuda:N; several of one kind share the work, as in cuda:0,cuda:1
+    #[arg(long, value_name = "DEVICE", value_delimiter = ',', default_value = "cpu", value_parser = nets::device::named, help_heading = "Network")]
+    pub device: Vec<String>,
 
     /// Rows the generator computes at a time [unit: images]
     // On a processor more rows bring little and make the others' turns longer; a GPU wants 64.

@@ -1,4 +1,4 @@
-//! The one owner of the device and the generators, on a thread of its own.
+//! The one owner of a device and its generators, on a thread of its own; of several devices, each has one.
 //!
 //! It takes a packed [`Tile`], computes it, hands the rows to whoever waits for them and takes the
 //! next. Tiles have one fixed size, the last rows being padding: a row's numbers then come from
@@ -91,7 +91,7 @@ pub trait RowGenerator: Send {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Seat(pub(crate) u64);
 
-/// What the engine does between two tiles, in order.
+/// What an engine does between two tiles, in order.
 pub(crate) enum Order {
     /// Computes a tile.
     Compute(Tile),
@@ -121,8 +121,9 @@ struct Begun<'a> {
 /// takes for it.
 const NEXT_TILE: Duration = Duration::from_millis(1);
 
-/// Runs until no more orders come. Returns why, when an accepted generator failed.
+/// Runs engine `number` until no more orders come. Returns why, when an accepted generator failed.
 pub(crate) async fn run(
+    number: usize,
     mut orders: mpsc::Receiver<Order>,
     gate: &Gate,
     telemetry: &Telemetry,
@@ -135,7 +136,7 @@ pub(crate) async fn run(
         gate.close(reason);
     };
     loop {
-        gate.engine_is_ready();
+        gate.engine_is_ready(number);
         let order = match &begun {
             None => orders.recv().await,
             Some(_) => match tokio::time::timeout(NEXT_TILE, orders.recv()).await {
@@ -151,7 +152,7 @@ pub(crate) async fn run(
         {
             finish(&mut seats, begun.take(), telemetry).inspect_err(failed)?;
             if let Some(Order::Compute(tile)) = order {
-                begun = Some(Begun { tile, computing: gate.computing() });
+                begun = Some(Begun { tile, computing: gate.computing(number) });
             }
             continue;
         }
@@ -163,7 +164,7 @@ pub(crate) async fn run(
                 if let Some(pace) = workers.pace(Work::Tile) {
                     tokio::time::sleep(pace).await;
                 }
-                let computing = gate.computing();
+                let computing = gate.computing(number);
                 compute(&mut seats, tile, telemetry).inspect_err(failed)?;
                 drop(computing);
             }
@@ -178,7 +179,8 @@ pub(crate) async fn run(
             }
             Some(Order::Leave(seat)) => drop(seats.remove(&seat)),
         }
-        telemetry.weights_on_device(seats.values().map(|seated| seated.generator.weight_bytes()).sum());
+        let held = gate.holding(number, seats.values().map(|seated| seated.generator.weight_bytes()).sum());
+        telemetry.weights_on_device(held);
     }
 }
 

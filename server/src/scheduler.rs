@@ -2,18 +2,19 @@
 //!
 //! A stream's batch [`generate`](Weights::generate)s its rows as one job. The packer takes
 //! rows from the jobs in fair turns ([`turns`]) and packs them into the next tile while the engine
-//! computes the last one. A tile that isn't full stays open for more rows until the engine is
-//! free, and is never held back longer than that: nobody waits for others to fill it.
+//! computes the last one. A tile that isn't full stays open for more rows until an engine is
+//! free, and is never held back longer than that: nobody waits for others to fill it. There is an engine for
+//! each device; whichever is free takes the next tile, as it would give the same bytes as any other.
 //!
 //! Bounds: a job holds one batch; a stream has a bounded number of batches in the making; the
-//! streams are counted. One tile is open and one is being computed. A job whose asker has left is
+//! streams are counted. One tile is open, and each engine computes one. A job whose asker has left is
 //! dropped with it.
 //!
 //! The weights that compute a job are those of the [`Weights`] it came by. Loading others beside them
-//! holds nobody up but for the moment in which they take their seat at the engine.
+//! holds nobody up but for the moment in which they take their seat at each engine.
 //!
-//! Packer and engine are two loops, each on a thread of its own, or each a task where [`Workers`] says
-//! so. However one of the two ends, it closes the gate: nobody waits for one that is gone.
+//! Packer and engines are loops, each on a thread of its own, or each a task where [`Workers`] says
+//! so. However one of them ends, it closes the gate: nobody waits for one that is gone.
 
 mod tile;
 mod turns;
@@ -61,13 +62,13 @@ pub enum Turn {
     Trial,
 }
 
-/// A handle on the packer and the engine; clones share them.
+/// A handle on the packer and the engines; clones share them.
 #[derive(Clone)]
 pub struct Scheduler {
     shared: Arc<Shared>,
 }
 
-/// Weights that have a seat at the engine until this is dropped.
+/// Weights that have a seat at every engine until this is dropped.
 pub struct Weights {
     seat: Seat,
     shared: Arc<Shared>,
@@ -80,13 +81,13 @@ struct Shared {
     classes: usize,
 }
 
-/// Where the packer or the engine runs.
+/// Where the packer or an engine runs.
 enum Loop {
     Thread(JoinHandle<()>),
     Task(AbortOnDropHandle<()>),
 }
 
-/// What packer, engine and askers meet at.
+/// What packer, engines and askers meet at.
 pub(crate) struct Gate {
     state: Mutex<State>,
     /// Wakes the packer, which alone waits for it.
@@ -98,15 +99,36 @@ pub(crate) struct Gate {
 struct State {
     turns: Turns,
     /// Seats given and taken, before any further tile.
-    seats: VecDeque<Order>,
+    seats: VecDeque<SeatOrder>,
     next_seat: u64,
-    engine_ready: bool,
-    /// When the engine began with the tile that it computes.
-    computing_since: Option<std::time::Instant>,
+    engines: Vec<EngineState>,
     closed: Option<String>,
     /// Whether it was closed on an engine that doesn't come back, and isn't waited for.
     hung: bool,
 }
+
+/// What an engine does at this moment.
+#[derive(Clone, Default)]
+struct EngineState {
+    /// It waits for a tile.
+    ready: bool,
+    /// When it began with the tile that it computes.
+    computing_since: Option<std::time::Instant>,
+    /// Bytes of the weights that have a seat at it.
+    holding: usize,
+}
+
+/// What all engines do between two tiles.
+enum SeatOrder {
+    /// Gives each its generator of the same weights, on trial.
+    Seat(Seat, Vec<Box<dyn RowGenerator>>),
+    Accept(Seat),
+    Leave(Seat),
+}
+
+/// Orders that an engine is told ahead: a tile, and what is about seats, which comes seldom. The packer
+/// waits for an engine that has as many, and the others with it.
+const ORDERS: usize = 8;
 
 /// How often a device is looked at that might hang, in real time as its tiles take.
 const SHORTEST_LOOK: Duration = Duration::from_millis(100);
@@ -116,8 +138,8 @@ const LONGEST_LOOK: Duration = Duration::from_secs(5);
 const ENDED: &str = "the server is shutting down";
 
 impl Scheduler {
-    /// Starts packer and engine. A tile has `tile` rows of `channels` channels, labels `classes` numbers;
-    /// `shares` are those of trainers by name, 1 for all others.
+    /// Starts the packer and so many engines, at least one. A tile has `tile` rows of `channels` channels,
+    /// labels `classes` numbers; `shares` are those of trainers by name, 1 for all others.
     ///
     /// # Errors
     /// When there can't be another thread.
@@ -128,50 +150,52 @@ impl Scheduler {
         shares: BTreeMap<String, f64>,
         telemetry: Arc<Telemetry>,
         workers: &Workers,
+        engines: usize,
     ) -> Result<Self> {
+        let engines = vec![EngineState::default(); engines.max(1)];
+        let (senders, receivers): (Vec<_>, Vec<_>) = engines.iter().map(|_| mpsc::channel(ORDERS)).unzip();
         let turns = Turns::new(tile, shares);
-        let state = State {
-            turns,
-            seats: VecDeque::new(),
-            next_seat: 0,
-            engine_ready: false,
-            computing_since: None,
-            closed: None,
-            hung: false,
-        };
+        let state = State { turns, seats: VecDeque::new(), next_seat: 0, engines, closed: None, hung: false };
         let gate = Arc::new(Gate { state: Mutex::new(state), changed: Notify::new(), ended: CancellationToken::new() });
         let image_bytes = nets::pixels::IMAGE_SIZE * nets::pixels::IMAGE_SIZE * channels;
         let shape = tile::Shape { rows: tile, classes, image_bytes };
-        let (sender, receiver) = mpsc::channel(1);
         let packer = Packer { gate: gate.clone(), shape, telemetry: telemetry.clone(), open: None };
-        let packer = Loop::start("packer", workers, packer.run(sender))?;
-        let engine = {
-            let (gate, workers) = (gate.clone(), workers.clone());
-            Loop::start("engine", &workers.clone(), async move {
+        let mut loops = vec![Loop::start("packer", workers, packer.run(senders))?];
+        for (number, receiver) in receivers.into_iter().enumerate() {
+            let (gate, telemetry, pace) = (gate.clone(), telemetry.clone(), workers.clone());
+            loops.push(Loop::start("engine", workers, async move {
                 let _ends = Ends { gate: &gate, who: "engine" };
                 // The reason was logged and handed to the gate.
-                let _ = engine::run(receiver, &gate, &telemetry, &workers).await;
-            })?
-        };
-        let loops = Mutex::new(vec![packer, engine]);
+                let _ = engine::run(number, receiver, &gate, &telemetry, &pace).await;
+            })?);
+        }
+        let loops = Mutex::new(loops);
         Ok(Self { shared: Arc::new(Shared { gate, loops, image_bytes, classes }) })
     }
 
-    /// Seats a generator beside those that are there, on trial: should it fail, it ends alone.
+    /// Seats generators of the same weights beside those that are there, one at each engine, on trial: should
+    /// one fail, it ends alone.
     ///
     /// # Errors
-    /// When its rows aren't of the size that all others are.
-    pub fn seat(&self, generator: Box<dyn RowGenerator>) -> Result<Weights> {
-        let image = nets::pixels::IMAGE_SIZE * nets::pixels::IMAGE_SIZE;
-        let (channels, classes) = (generator.channels(), generator.classes());
-        if (channels * image, classes) != (self.shared.image_bytes, self.shared.classes) {
-            return Err(Error::Refused(format!(
-                "expected images of {} channels of {} identities, found {channels} of {classes}",
-                self.shared.image_bytes / image,
-                self.shared.classes
-            )));
+    /// When there isn't one for each engine, or their rows aren't of the size that all others are.
+    pub fn seat(&self, generators: Vec<Box<dyn RowGenerator>>) -> Result<Weights> {
+        let engines = self.shared.gate.lock().engines.len();
+        if generators.len() != engines {
+            let found = generators.len();
+            return Err(Error::Bug(format!("expected a generator for each of {engines} engines, found {found}")));
         }
-        let seat = self.shared.gate.order(|seat| Order::Seat(seat, generator));
+        let image = nets::pixels::IMAGE_SIZE * nets::pixels::IMAGE_SIZE;
+        for generator in &generators {
+            let (channels, classes) = (generator.channels(), generator.classes());
+            if (channels * image, classes) != (self.shared.image_bytes, self.shared.classes) {
+                return Err(Error::Refused(format!(
+                    "expected images of {} channels of {} identities, found {channels} of {classes}",
+                    self.shared.image_bytes / image,
+                    self.shared.classes
+                )));
+            }
+        }
+        let seat = self.shared.gate.order(|seat| SeatOrder::Seat(seat, generators));
         Ok(Weights { seat, shared: self.shared.clone() })
     }
 
@@ -196,7 +220,8 @@ impl Scheduler {
         loop {
             looks.tick().await;
             let mut state = gate.lock();
-            if state.computing_since.is_some_and(|since| since.elapsed() > most) {
+            let hangs = |engine: &EngineState| engine.computing_since.is_some_and(|since| since.elapsed() > most);
+            if state.engines.iter().any(hangs) {
                 state.hung = true;
                 drop(state);
                 let reason = format!("a tile takes longer than {} s: the device hangs", most.as_secs());
@@ -206,7 +231,7 @@ impl Scheduler {
         }
     }
 
-    /// Ends packer and engine after the tile that is being computed.
+    /// Ends packer and engines after the tiles that are being computed.
     pub fn close(&self) {
         self.shared.gate.close(ENDED);
     }
@@ -253,7 +278,7 @@ impl Weights {
     /// Ends the trial well: from now on a failure ends the engine.
     pub fn accept(&self) {
         let seat = self.seat;
-        self.shared.gate.order(|_| Order::Accept(seat));
+        self.shared.gate.order(|_| SeatOrder::Accept(seat));
     }
 
     async fn vectors(&self, turn: Turn, task: Task, images: Vec<Bytes>) -> Result<Vec<f32>> {
@@ -289,7 +314,7 @@ impl Weights {
 impl Drop for Weights {
     fn drop(&mut self) {
         let seat = self.seat;
-        self.shared.gate.order(|_| Order::Leave(seat));
+        self.shared.gate.order(|_| SeatOrder::Leave(seat));
     }
 }
 
@@ -312,16 +337,16 @@ impl Drop for Withdrawal<'_> {
     }
 }
 
-/// A tile is being computed, and perhaps others that were begun with after it.
-pub(crate) struct Computing<'a>(&'a Gate);
+/// A tile is being computed by the engine of this number, and perhaps others that were begun with after it.
+pub(crate) struct Computing<'a>(&'a Gate, usize);
 
 impl Drop for Computing<'_> {
     fn drop(&mut self) {
-        self.0.lock().computing_since = None;
+        self.0.lock().engines[self.1].computing_since = None;
     }
 }
 
-/// Closes the gate when packer or engine ends, if only by a panic. Where there is a better reason, the
+/// Closes the gate when packer or an engine ends, if only by a panic. Where there is a better reason, the
 /// gate has it already.
 struct Ends<'a> {
     gate: &'a Gate,
@@ -353,16 +378,23 @@ impl Drop for Shared {
 }
 
 impl Gate {
-    /// Says that the engine waits for a tile.
-    pub(crate) fn engine_is_ready(&self) {
-        self.lock().engine_ready = true;
+    /// Says that an engine waits for a tile.
+    pub(crate) fn engine_is_ready(&self, number: usize) {
+        self.lock().engines[number].ready = true;
         self.changed.notify_one();
     }
 
-    /// Says that a tile is being computed, for as long as the answer lives.
-    pub(crate) fn computing(&self) -> Computing<'_> {
-        self.lock().computing_since = Some(std::time::Instant::now());
-        Computing(self)
+    /// Says that an engine computes a tile, for as long as the answer lives.
+    pub(crate) fn computing(&self, number: usize) -> Computing<'_> {
+        self.lock().engines[number].computing_since = Some(std::time::Instant::now());
+        Computing(self, number)
+    }
+
+    /// Says that weights of so many bytes have a seat at an engine; gives those at all engines.
+    pub(crate) fn holding(&self, number: usize, bytes: usize) -> usize {
+        let mut state = self.lock();
+        state.engines[number].holding = bytes;
+        state.engines.iter().map(|engine| engine.holding).sum()
     }
 
     /// Refuses everything from now on and drops what is queued.
@@ -377,7 +409,7 @@ impl Gate {
     }
 
     /// Puts an order about seats before all further tiles; it may take the next free seat.
-    fn order(&self, order: impl FnOnce(Seat) -> Order) -> Seat {
+    fn order(&self, order: impl FnOnce(Seat) -> SeatOrder) -> Seat {
         let mut state = self.lock();
         let seat = Seat(state.next_seat);
         state.next_seat += 1;
@@ -422,7 +454,7 @@ impl Gate {
     }
 }
 
-/// Packs rows into tiles, and hands the engine its orders.
+/// Packs rows into tiles, and hands the engines their orders.
 struct Packer {
     gate: Arc<Gate>,
     shape: tile::Shape,
@@ -432,15 +464,18 @@ struct Packer {
 
 /// What the packer does next.
 enum Step {
-    Order(Order),
+    /// For the engine of this number.
+    Compute(usize, Tile),
+    /// For all of them.
+    Seats(SeatOrder),
     /// Nothing, until something changes at the gate.
     Wait,
     End,
 }
 
 impl Packer {
-    /// Hands over orders until the gate is closed or the engine is gone.
-    async fn run(mut self, orders: mpsc::Sender<Order>) {
+    /// Hands over orders until the gate is closed or an engine is gone.
+    async fn run(mut self, engines: Vec<mpsc::Sender<Order>>) {
         let gate = self.gate.clone();
         let _ends = Ends { gate: &gate, who: "packer" };
         loop {
@@ -448,16 +483,23 @@ impl Packer {
                 // A change that comes before the wait for it ends that wait at once.
                 Step::Wait => gate.changed.notified().await,
                 Step::End => return,
-                Step::Order(order) => {
-                    if orders.send(order).await.is_err() {
+                Step::Compute(number, tile) => {
+                    if engines[number].send(Order::Compute(tile)).await.is_err() {
                         return;
+                    }
+                }
+                Step::Seats(order) => {
+                    for (engine, order) in engines.iter().zip(order.for_each(engines.len())) {
+                        if engine.send(order).await.is_err() {
+                            return;
+                        }
                     }
                 }
             }
         }
     }
 
-    /// The engine's next order: one about seats at once, the open tile once the engine is free.
+    /// The next order: one about seats at once, the open tile once an engine is free.
     fn step(&mut self) -> Step {
         loop {
             let mut state = self.gate.lock();
@@ -465,19 +507,17 @@ impl Packer {
                 return Step::End;
             }
             if let Some(order) = state.seats.pop_front() {
-                return Step::Order(order);
+                return Step::Seats(order);
             }
             let taken = match &self.open {
                 None => state.turns.take(self.shape.rows, None),
                 Some(tile) => state.turns.take(tile.space(), Some(tile.kind())),
             };
             if taken.is_empty() {
-                if !state.engine_ready {
-                    return Step::Wait;
-                }
+                let Some(number) = state.engines.iter().position(|engine| engine.ready) else { return Step::Wait };
                 let Some(tile) = self.open.take() else { return Step::Wait };
-                state.engine_ready = false;
-                return Step::Order(Order::Compute(tile));
+                state.engines[number].ready = false;
+                return Step::Compute(number, tile);
             }
             // Packing copies and fills; askers needn't wait for that.
             drop(state);
@@ -487,6 +527,19 @@ impl Packer {
                 }
                 self.open.get_or_insert_with(|| Tile::new(&self.shape, row.kind)).pack(&self.shape, row);
             }
+        }
+    }
+}
+
+impl SeatOrder {
+    /// What it is for each engine.
+    fn for_each(self, engines: usize) -> Vec<Order> {
+        match self {
+            Self::Seat(seat, generators) => {
+                generators.into_iter().map(|generator| Order::Seat(seat, generator)).collect()
+            }
+            Self::Accept(seat) => (0..engines).map(|_| Order::Accept(seat)).collect(),
+            Self::Leave(seat) => (0..engines).map(|_| Order::Leave(seat)).collect(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     access::Access,
     buffers::Buffers,
-    bundles::{BundleFacts, BundleStore, Bundles, Candidate, Loaded, followers::Followers},
+    bundles::{BundleFacts, BundleStore, Bundles, Candidate, Loaded, MakeGenerator, followers::Followers},
     config::Config,
     engine::weights::{self, BundleGenerator},
     error::{Error, Result, device_sentence},
@@ -16,6 +16,7 @@ use crate::{
     telemetry::Telemetry,
     workers::Workers,
 };
+use candle_core::Device;
 use dataset::{Dataset, OpenOptions};
 use nets::{
     bundle::{Bundle, BundleInfo},
@@ -120,8 +121,7 @@ impl Served {
     pub fn open(config: &Config) -> Result<Self> {
         // A mistake in them needn't wait for the dataset.
         Access::open(&config.access)?;
-        let device = nets::device::parse(&config.device).map_err(|error| Error::Device(device_sentence(&error)))?;
-        let store = BundleFile { path: config.weights.clone(), device };
+        let store = BundleFile { path: config.weights.clone(), devices: devices(&config.device)? };
         let file = match &store.path {
             Some(path) => Cow::Owned(nets::checkpoint::bytes_of(path).map_err(bundle_error)?),
             None => Cow::Borrowed(DEMO_BUNDLE),
@@ -144,7 +144,7 @@ impl Served {
             dataset_digest: dataset.digest().to_owned(),
             images: Arc::new(dataset),
             bundle,
-            numerics: weights::numerics(&store.device),
+            numerics: one_numerics(&config.device, &store.devices)?,
             store: Arc::new(store),
         };
         Self::new(config, parts)
@@ -172,7 +172,8 @@ impl Served {
         let (channels, names) = (parts.bundle.facts.channels, parts.bundle.names.clone());
         let scheduler = {
             let shares = config.share.iter().map(|share| (share.trainer.clone(), share.weight)).collect();
-            Scheduler::start(config.tile, channels, names.len(), shares, telemetry.clone(), workers)?
+            let engines = parts.bundle.generators.len();
+            Scheduler::start(config.tile, channels, names.len(), shares, telemetry.clone(), workers, engines)?
         };
         let bundle = Loaded::new(parts.bundle, &scheduler, &telemetry)?;
         bundle.weights.accept();
@@ -243,7 +244,8 @@ impl Served {
 struct BundleFile {
     /// `None` for the bundle that is built in.
     path: Option<PathBuf>,
-    device: candle_core::Device,
+    /// Those that each bundle is opened on, one after the other; at least one.
+    devices: Vec<Device>,
 }
 
 impl BundleStore for BundleFile {
@@ -258,8 +260,9 @@ impl BundleStore for BundleFile {
 
     fn open(&self, bytes: &[u8]) -> Result<Candidate> {
         let origin = self.path.as_deref().unwrap_or(Path::new("the built-in bundle")).display().to_string();
-        let opened = Bundle::from_bytes(bytes, &origin, &self.device);
-        candidate(opened.map_err(bundle_error)?, weights::weight_bytes(bytes), &self.device)
+        let open = |device: &Device| Bundle::from_bytes(bytes, &origin, device).map_err(bundle_error);
+        let opened = self.devices.iter().map(|device| Ok((open(device)?, device.clone()))).collect::<Result<_>>()?;
+        candidate(opened, weights::weight_bytes(bytes))
     }
 
     fn stamp(&self) -> Option<String> {
@@ -273,10 +276,35 @@ impl BundleStore for BundleFile {
     }
 }
 
-/// A bundle that was opened on a device, where its weights take so many bytes, ready to be seated.
-fn candidate(bundle: Bundle, weight_bytes: usize, device: &candle_core::Device) -> Result<Candidate> {
+/// The devices of a list of names.
+fn devices(names: &[String]) -> Result<Vec<Device>> {
+    if names.is_empty() {
+        return Err(Error::Device("expected the name of at least one device, found none".into()));
+    }
+    let parsed = names.iter().map(|name| nets::device::parse(name));
+    parsed.map(|device| device.map_err(|error| Error::Device(device_sentence(&error)))).collect()
+}
+
+/// The numerics class of all of them: which one makes a row must not be seen in it.
+fn one_numerics(names: &[String], devices: &[Device]) -> Result<String> {
+    let classes: Vec<String> = devices.iter().map(weights::numerics).collect();
+    let [first, others @ ..] = &*classes else { return Err(Error::Bug("there is no device".into())) };
+    match others.iter().position(|class| class != first) {
+        None => Ok(first.clone()),
+        Some(nth) => Err(Error::Device(format!(
+            "expected devices of one kind, as a row may be made by any of them, found {} ({first}) and {} ({}); serve \
+             them by servers of their own",
+            names[0],
+            names[nth + 1],
+            others[nth]
+        ))),
+    }
+}
+
+/// A bundle that was opened on each device, where its weights take so many bytes, ready to be seated.
+fn candidate(opened: Vec<(Bundle, Device)>, weight_bytes: usize) -> Result<Candidate> {
+    let (bundle, _) = opened.first().ok_or_else(|| Error::Bug("a bundle was opened nowhere".into()))?;
     let centres = bundle.centres.flatten_all().and_then(|centres| centres.to_vec1::<f32>());
-    let device = device.clone();
     Ok(Candidate {
         facts: BundleFacts {
             digest: bundle.digest.clone(),
@@ -288,9 +316,14 @@ fn candidate(bundle: Bundle, weight_bytes: usize, device: &candle_core::Device) 
         },
         names: bundle.info.names.clone(),
         centres: centres.map_err(|error| Error::Device(device_sentence(&error)))?,
-        generator: Box::new(move |telemetry| {
-            Box::new(BundleGenerator::new(bundle, device, telemetry).holding(weight_bytes))
-        }),
+        generators: opened
+            .into_iter()
+            .map(|(bundle, device)| -> MakeGenerator {
+                Box::new(move |telemetry| {
+                    Box::new(BundleGenerator::new(bundle, device, telemetry).holding(weight_bytes))
+                })
+            })
+            .collect(),
     })
 }
 
@@ -298,7 +331,7 @@ fn candidate(bundle: Bundle, weight_bytes: usize, device: &candle_core::Device) 
 ///
 /// # Errors
 /// When it can't be used, or there is none.
-pub fn open_bundle(path: Option<&Path>, device: &candle_core::Device) -> Result<Bundle> {
+pub fn open_bundle(path: Option<&Path>, device: &Device) -> Result<Bundle> {
     let opened = match path {
         Some(path) => Bundle::open(path, device),
         None => Bundle::from_bytes(DEMO_BUNDLE, "the built-in demo bundle", device),

@@ -291,7 +291,7 @@ impl Telemetry {
         }
     }
 
-    /// The weights at the engine take so much of the device's memory.
+    /// The weights at all engines take so much of their devices' memory.
     pub(crate) fn weights_on_device(&self, bytes: usize) {
         self.weights.set(bytes as f64);
     }

@@ -90,7 +90,7 @@ impl Weights {
             facts,
             names: (0..classes).map(|identity| format!("{} {identity}", stranger(identity))).collect(),
             centres: (0..classes * FEATURE).map(axis).collect(),
-            generator: Box::new(move |_| Box::new(painter)),
+            generators: vec![Box::new(move |_| Box::new(painter))],
         }
     }
 }

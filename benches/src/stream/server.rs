@@ -58,7 +58,12 @@ fn parts(channels: usize) -> Parts {
         image_counts: vec![IMAGES; PEOPLE],
         dataset_digest: "d".repeat(64),
         images: Arc::new(InMemory { channels }),
-        bundle: Candidate { facts, names, centres, generator: Box::new(move |_| Box::new(InMemory { channels })) },
+        bundle: Candidate {
+            facts,
+            names,
+            centres,
+            generators: vec![Box::new(move |_| Box::new(InMemory { channels }))],
+        },
         store: Arc::new(Nowhere),
         numerics: "none".into(),
     }

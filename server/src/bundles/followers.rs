@@ -288,7 +288,7 @@ impl Group {
 mod tests {
     use super::*;
     use crate::{
-        bundles::{BundleFacts, Candidate},
+        bundles::{BundleFacts, Candidate, MakeGenerator},
         engine::{GeneratorError, RowGenerator},
         plan::spec::Before,
         scheduler::Scheduler,
@@ -327,7 +327,7 @@ mod tests {
         fn new() -> Self {
             let telemetry = Arc::new(Telemetry::new("", "").unwrap());
             Self {
-                scheduler: Scheduler::start(1, 1, 1, BTreeMap::new(), telemetry.clone(), &Workers::Threads).unwrap(),
+                scheduler: Scheduler::start(1, 1, 1, BTreeMap::new(), telemetry.clone(), &Workers::Threads, 1).unwrap(),
                 telemetry,
             }
         }
@@ -341,8 +341,8 @@ mod tests {
                 channels: 1,
                 encoder: false,
             };
-            let generator = Box::new(|_| Box::new(Nothing) as Box<dyn RowGenerator>);
-            let candidate = Candidate { facts, names: Vec::new(), centres: Vec::new(), generator };
+            let generators: Vec<MakeGenerator> = vec![Box::new(|_| Box::new(Nothing))];
+            let candidate = Candidate { facts, names: Vec::new(), centres: Vec::new(), generators };
             Arc::new(Loaded::new(candidate, &self.scheduler, &self.telemetry).unwrap())
         }
     }

@@ -28,8 +28,8 @@ fn seated(tile: usize) -> (Scheduler, Weights) {
     let telemetry = Arc::new(Telemetry::new("", "").unwrap());
     let bundle = Bundle::from_bytes(&tiny_bundle(&["a", "b", "c"]), "a test", &Device::Cpu).unwrap();
     let generator = BundleGenerator::new(bundle, Device::Cpu, telemetry.clone());
-    let scheduler = Scheduler::start(tile, 1, 3, BTreeMap::new(), telemetry, &Workers::Threads).unwrap();
-    let weights = scheduler.seat(Box::new(generator)).unwrap();
+    let scheduler = Scheduler::start(tile, 1, 3, BTreeMap::new(), telemetry, &Workers::Threads, 1).unwrap();
+    let weights = scheduler.seat(vec![Box::new(generator)]).unwrap();
     weights.accept();
     (scheduler, weights)
 }
@@ -152,10 +152,10 @@ struct Deferred {
 impl Deferred {
     fn seated(good: usize) -> (Scheduler, Weights, Arc<AtomicUsize>) {
         let telemetry = Arc::new(Telemetry::new("", "").unwrap());
-        let scheduler = Scheduler::start(4, 1, 3, BTreeMap::new(), telemetry, &Workers::Threads).unwrap();
+        let scheduler = Scheduler::start(4, 1, 3, BTreeMap::new(), telemetry, &Workers::Threads, 1).unwrap();
         let most = Arc::new(AtomicUsize::new(0));
         let generator = Self { begun: Default::default(), most: most.clone(), good };
-        let weights = scheduler.seat(Box::new(generator)).unwrap();
+        let weights = scheduler.seat(vec![Box::new(generator)]).unwrap();
         weights.accept();
         (scheduler, weights, most)
     }

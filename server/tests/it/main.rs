@@ -9,6 +9,7 @@ mod stand_ins;
 mod access;
 mod command;
 mod deploy;
+mod devices;
 mod encoding;
 mod engine;
 mod failures;

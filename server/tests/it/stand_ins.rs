@@ -85,7 +85,7 @@ impl StandIns {
                 facts,
                 centres: centres(classes, 0),
                 names,
-                generator: Box::new(move |_| Box::new(generator)),
+                generators: vec![Box::new(move |_| Box::new(generator))],
             },
             numerics: self.numerics,
         }
@@ -128,7 +128,7 @@ impl BundleStore for Weights {
             },
             names: self.names.iter().take(classes).cloned().collect(),
             centres: centres(classes, number("turn", 0.0) as usize),
-            generator: Box::new(move |_| Box::new(generator)),
+            generators: vec![Box::new(move |_| Box::new(generator))],
         })
     }
 

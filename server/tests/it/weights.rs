@@ -69,7 +69,7 @@ fn what_cannot_be_served_is_told_before_serving() {
     std::fs::write(&path, Checkpoint::new("cvae-gan run").to_bytes().unwrap()).unwrap();
     assert!(refusal(&config(&path)).contains("expected a bundle, found a `cvae-gan run` in"));
     let mut device = config(&path);
-    device.device = "abacus".into();
+    device.device = vec!["cpu".into(), "abacus".into()];
     assert!(refusal(&device).contains("expected cpu, cuda or cuda:N, found `abacus`"));
 }
 
