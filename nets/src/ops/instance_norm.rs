@@ -1,5 +1,6 @@
 //! Instance norm (Ulyanov et al., 2016) with learned scale and shift and no running statistics, so
-//! that training and serving are one function; with the ReLU that mostly follows it.
+//! that training and serving are one function; with the ReLU that mostly follows it. Scale and shift may be
+//! each image's own, made of what it shows (conditional instance norm, Dumoulin et al., 2017).
 
 use super::bias::{check_channels, sum_columns};
 use super::element::{Element, for_element_type, output, same_dtype, values};
@@ -24,7 +25,8 @@ pub enum Activation {
 }
 
 /// Normalises every channel of every image over its positions, then scales, shifts and activates:
-/// `x (B,H,W,C)`, `scale (C)`, `shift (C)` to `(B,H,W,C)`.
+/// `x (B,H,W,C)`, `scale (C)`, `shift (C)` to `(B,H,W,C)`; or `scale (B,C)`, `shift (B,C)`, for each image
+/// its own.
 ///
 /// # Errors
 /// On a single position per image, where the norm is zero whatever the input.
@@ -35,9 +37,29 @@ pub fn instance_norm(x: &Tensor, scale: &Tensor, shift: &Tensor, activation: Act
     }
     for vector in [scale, shift] {
         same_dtype("instance-norm", x.dtype(), vector.dtype())?;
-        check_channels("instance-norm", x, vector)?;
+        match vector.dims() {
+            [_, _] => check_images(x, vector)?,
+            _ => check_channels("instance-norm", x, vector)?,
+        }
+    }
+    if scale.rank() != shift.rank() {
+        bail!("instance-norm: expected a scale and a shift of one shape, found {:?} and {:?}", scale, shift)
     }
     x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, InstanceNorm { activation })
+}
+
+/// Refuses vectors that are not one for each image.
+fn check_images(x: &Tensor, vectors: &Tensor) -> Result<()> {
+    let (images, _, _, channels) = x.dims4()?;
+    match vectors.dims() == [images, channels] {
+        true => Ok(()),
+        false => bail!("instance-norm: expected vectors of shape [{images}, {channels}], found {:?}", vectors.dims()),
+    }
+}
+
+/// The vector of image `nth`: its own, or the one of all.
+fn of_image<T>(vectors: &[T], channels: usize, nth: usize) -> &[T] {
+    if vectors.len() == channels { vectors } else { &vectors[nth * channels..][..channels] }
 }
 
 struct InstanceNorm {
@@ -63,7 +85,8 @@ impl CustomOp3 for InstanceNorm {
         for_element_type!(s1, "instance-norm", T => {
             let (x, scale, shift) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?, values::<T>((s3, l3))?);
             let mut y = vec![T::ZERO; x.len()];
-            y.par_chunks_mut(image).zip(x.par_chunks(image)).for_each(|(y, x)| {
+            y.par_chunks_mut(image).zip(x.par_chunks(image)).enumerate().for_each(|(nth, (y, x))| {
+                let [scale, shift] = [scale, shift].map(|vectors| of_image(vectors, channels, nth));
                 normalise(y, x, scale, shift, self.activation);
             });
             Ok(output::<T>(y, l1.shape()))
@@ -80,7 +103,7 @@ impl CustomOp3 for InstanceNorm {
         s3: &CudaStorage,
         l3: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let norm = self.over(l1)?;
+        let norm = self.over(l1, l2.dims().len() == 2)?;
         cuda::compute(&norm.forward(), &[(s1, l1), (s2, l2), (s3, l3)], l1.shape())
     }
 
@@ -103,17 +126,22 @@ impl CustomOp3 for InstanceNorm {
         };
         let dx = x.apply_op3_no_bwd(scale, &g, &InputGradient)?;
         let sums = x.apply_op3_no_bwd(scale, &g, &AffineGradient)?;
-        let part = |wanted: bool, row: usize| wanted.then(|| sums.get(row)?.contiguous()).transpose();
+        let part = |wanted: bool, row: usize| wanted.then(|| affine_part(&sums, row, scale)).transpose();
         Ok((x.track_op().then_some(dx), part(scale.track_op(), 0)?, part(shift.track_op(), 1)?))
     }
 }
 
+/// The gradient of the scale (row 0) or the shift (row 1), in their shape, out of `(.., 2, C)`.
+fn affine_part(sums: &Tensor, row: usize, scale: &Tensor) -> Result<Tensor> {
+    sums.narrow(sums.rank() - 2, row, 1)?.contiguous()?.reshape(scale.dims())
+}
+
 #[cfg(feature = "cuda")]
 impl InstanceNorm {
-    fn over(&self, layout: &Layout) -> Result<kernels::Norm> {
+    fn over(&self, layout: &Layout, conditional: bool) -> Result<kernels::Norm> {
         let (images, height, width, channels) = layout.shape().dims4()?;
         let relu = self.activation == Activation::Relu;
-        Ok(kernels::Norm { images, positions: height * width, channels, relu, epsilon: EPSILON })
+        Ok(kernels::Norm { images, positions: height * width, channels, relu, conditional, epsilon: EPSILON })
     }
 
     /// All three gradients from one kernel, which finds the moments and the ReLU's side again.
@@ -124,7 +152,9 @@ impl InstanceNorm {
         shift: &Tensor,
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let norm = self.over(x.layout())?;
+        let norm = self.over(x.layout(), scale.rank() == 2)?;
+        // What is an image's own is a total of one.
+        let (count, rows) = if norm.conditional { (1, norm.images) } else { (norm.images, 1) };
         let (dx, affine) = cuda::with_storages(&[x, scale, shift, g], |arguments| {
             let (storage, _) = arguments[0];
             let (device, dtype) = (&storage.device, x.dtype());
@@ -133,10 +163,10 @@ impl InstanceNorm {
             let mut buffers = arguments.iter().map(|&argument| cuda::address(argument)).collect::<Result<Vec<_>>>()?;
             buffers.extend([cuda::address_of_new(&dx)?, cuda::address_of_new(&parts)?]);
             cuda::run(&norm.gradient(), device, dtype, &buffers)?;
-            Ok((dx, cuda::column_total(&parts, dtype, norm.images, 2 * norm.channels)?))
+            Ok((dx, cuda::column_total(&parts, dtype, count, rows * 2 * norm.channels)?))
         })?;
-        let affine = cuda::tensor(affine, (2, norm.channels));
-        let part = |wanted: bool, row: usize| wanted.then(|| affine.get(row)?.contiguous()).transpose();
+        let affine = cuda::tensor(affine, (rows, 2, norm.channels));
+        let part = |wanted: bool, row: usize| wanted.then(|| affine_part(&affine, row, scale)).transpose();
         let dx = x.track_op().then(|| cuda::tensor(dx, x.shape()));
         Ok((dx, part(scale.track_op(), 0)?, part(shift.track_op(), 1)?))
     }
@@ -164,16 +194,15 @@ impl CustomOp3 for InputGradient {
         for_element_type!(s1, "instance-norm", T => {
             let (x, scale, g) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?, values::<T>((s3, l3))?);
             let mut dx = vec![T::ZERO; x.len()];
-            dx.par_chunks_mut(image).zip(x.par_chunks(image)).zip(g.par_chunks(image)).for_each(|((dx, x), g)| {
-                input_gradient(dx, x, g, scale);
-            });
+            let images = dx.par_chunks_mut(image).zip(x.par_chunks(image)).zip(g.par_chunks(image)).enumerate();
+            images.for_each(|(nth, ((dx, x), g))| input_gradient(dx, x, g, of_image(scale, channels, nth)));
             Ok(output::<T>(dx, l1.shape()))
         })
     }
 }
 
-/// From x, scale and the gradient behind the activation to `(2, C)`: the gradients of scale and
-/// shift.
+/// From x, scale and the gradient behind the activation to `(2, C)`, or `(B, 2, C)` where each image has its
+/// own: the gradients of scale and shift.
 struct AffineGradient;
 
 impl CustomOp3 for AffineGradient {
@@ -186,11 +215,11 @@ impl CustomOp3 for AffineGradient {
         s1: &CpuStorage,
         l1: &Layout,
         _s2: &CpuStorage,
-        _l2: &Layout,
+        l2: &Layout,
         s3: &CpuStorage,
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (_, height, width, channels) = l1.shape().dims4()?;
+        let (images, height, width, channels) = l1.shape().dims4()?;
         let image = height * width * channels;
         for_element_type!(s1, "instance-norm", T => {
             let (x, g) = (values::<T>((s1, l1))?, values::<T>((s3, l3))?);
@@ -202,7 +231,10 @@ impl CustomOp3 for AffineGradient {
                     sum_gx.into_iter().chain(sum_g)
                 })
                 .collect();
-            Ok(output::<T>(sum_columns(&per_image, 2 * channels), (2, channels)))
+            Ok(match l2.dims().len() {
+                2 => output::<T>(per_image, (images, 2, channels)),
+                _ => output::<T>(sum_columns(&per_image, 2 * channels), (2, channels)),
+            })
         })
     }
 }
@@ -306,9 +338,26 @@ mod tests {
 
     #[test]
     fn gradients_equal_finite_differences() -> Result<()> {
-        let inputs = [random(&[2, 3, 5, 4], 1)?, random(&[4], 2)?, random(&[4], 3)?];
-        for activation in [Activation::Identity, Activation::Relu] {
-            check_gradients(&inputs, |v| instance_norm(&v[0], &v[1], &v[2], activation))?;
+        for affine in [&[4][..], &[2, 4]] {
+            let inputs = [random(&[2, 3, 5, 4], 1)?, random(affine, 2)?, random(affine, 3)?];
+            for activation in [Activation::Identity, Activation::Relu] {
+                check_gradients(&inputs, |v| instance_norm(&v[0], &v[1], &v[2], activation))?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_image_with_a_scale_and_shift_of_its_own_is_normalised_as_alone_with_them() -> Result<()> {
+        let (x, scale, shift) = (random(&[3, 3, 5, 4], 1)?, random(&[3, 4], 2)?, random(&[3, 4], 3)?);
+        let together = instance_norm(&x, &scale, &shift, Activation::Relu)?;
+        for nth in 0..3 {
+            let alone = instance_norm(&x.narrow(0, nth, 1)?, &scale.get(nth)?, &shift.get(nth)?, Activation::Relu)?;
+            let values = |image: &Tensor| image.flatten_all()?.to_vec1::<f64>();
+            assert_eq!(values(&together.narrow(0, nth, 1)?)?, values(&alone)?);
+        }
+        for wrong in [&[3, 5][..], &[2, 4], &[4]] {
+            assert!(instance_norm(&x, &random(wrong, 2)?, &shift, Activation::Relu).is_err(), "{wrong:?}");
         }
         Ok(())
     }

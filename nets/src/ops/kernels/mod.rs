@@ -129,13 +129,16 @@ pub(super) struct Norm {
     pub(super) positions: usize,
     pub(super) channels: usize,
     pub(super) relu: bool,
+    /// Whether each image has a scale and shift of its own.
+    pub(super) conditional: bool,
     pub(super) epsilon: f64,
 }
 
 impl Norm {
     fn launch(&self, kernel: &'static str) -> Launch {
         let grid = [self.images, self.channels.div_ceil(NORM_CHANNELS)];
-        let sizes = [self.positions, self.channels, usize::from(self.relu)];
+        let apart = if self.conditional { self.channels } else { 0 };
+        let sizes = [self.positions, self.channels, usize::from(self.relu), apart];
         Launch::over(kernel, grid, [NORM_CHANNELS, NORM_ROWS], &sizes, &[self.epsilon])
     }
 

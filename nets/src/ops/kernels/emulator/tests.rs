@@ -204,13 +204,19 @@ fn pixels_leave_as_the_same_bytes() -> Result<()> {
 fn instance_norm_and_its_gradients() -> Result<()> {
     for_each_number(|m| {
         for [images, height, width, channels] in [[2, 3, 5, 4], [3, 8, 9, 37], [1, 2, 2, 16]] {
-            for activation in [Activation::Identity, Activation::Relu] {
+            for (activation, conditional) in [
+                (Activation::Identity, false),
+                (Activation::Relu, false),
+                (Activation::Identity, true),
+                (Activation::Relu, true),
+            ] {
                 let dims = [images, height, width, channels];
                 // A mean far from zero, as sums of squares would not bear it.
                 let x = m.random(&dims, 1)?.affine(1.0, 4.0)?.to_dtype(m.dtype)?.to_dtype(DType::F64)?;
-                let (scale, shift) = (m.random(&[channels], 2)?, m.random(&[channels], 3)?);
+                let affine = if conditional { vec![images, channels] } else { vec![channels] };
+                let (scale, shift) = (m.random(&affine, 2)?, m.random(&affine, 3)?);
                 let (positions, relu) = (height * width, activation == Activation::Relu);
-                let norm = Norm { images, positions, channels, relu, epsilon: 1e-5 };
+                let norm = Norm { images, positions, channels, relu, conditional, epsilon: 1e-5 };
                 let y = m.output(&norm.forward(), &[&x, &scale, &shift], &dims)?;
                 m.same("norm", &y, &ops::instance_norm(&x, &scale, &shift, activation)?)?;
 
@@ -218,12 +224,16 @@ fn instance_norm_and_its_gradients() -> Result<()> {
                 let parts = [images, 2 * channels];
                 let outputs = [(m.dtype, &dims[..]), (m.accumulator(), &parts[..])];
                 let outputs = m.outputs(&norm.gradient(), &[&x, &scale, &shift, &g], &outputs)?;
-                let affine = m.column_total(&outputs[1], images, 2 * channels)?;
+                // Those of an image of its own are a total of one.
+                let (count, columns) = if conditional { (1, images) } else { (images, 1) };
+                let affine =
+                    m.column_total(&outputs[1], count, columns * 2 * channels)?.reshape((columns, 2, channels))?;
+                let affine = |row: usize| affine.narrow(1, row, 1)?.reshape(scale.dims());
                 let expected =
                     gradients(&[&x, &scale, &shift], &g, |v| ops::instance_norm(&v[0], &v[1], &v[2], activation))?;
                 m.same("norm's gradient of x", &outputs[0], &expected[0])?;
-                m.same("norm's gradient of scale", &affine.narrow(0, 0, channels)?, &expected[1])?;
-                m.same("norm's gradient of shift", &affine.narrow(0, channels, channels)?, &expected[2])?;
+                m.same("norm's gradient of scale", &affine(0)?, &expected[1])?;
+                m.same("norm's gradient of shift", &affine(1)?, &expected[2])?;
             }
         }
         Ok(())

@@ -30,7 +30,8 @@ INLINE NAME(Moments)
     return moments;
 }
 
-/* x, scale, shift, y; sizes: positions, channels, whether a ReLU follows; numbers: epsilon. */
+/* x, scale, shift, y; sizes: positions, channels, whether a ReLU follows, how far the scales and shifts of two
+ * images lie apart, which is 0 when all images have the same; numbers: epsilon. */
 KERNEL(NAME(instance_norm))(Arguments a) {
     SHARED A sums[32][33];
     const Int positions = a.sizes[0], channels = a.sizes[1], relu = a.sizes[2];
@@ -40,8 +41,9 @@ KERNEL(NAME(instance_norm))(Arguments a) {
     const T *x = (const T *)a.buffers[0] + start;
     T *y = (T *)a.buffers[3] + start;
     const NAME(Moments) moments = NAME(moments)(x, inside, positions, channels, (A)a.numbers[0], sums);
-    const A scale = inside ? LOAD(((const T *)a.buffers[1])[channel]) : 0;
-    const A shift = inside ? LOAD(((const T *)a.buffers[2])[channel]) : 0;
+    const Int affine_at = (Int)blockIdx.x * a.sizes[3] + channel;
+    const A scale = inside ? LOAD(((const T *)a.buffers[1])[affine_at]) : 0;
+    const A shift = inside ? LOAD(((const T *)a.buffers[2])[affine_at]) : 0;
     Int at;
     if (inside)
         for (at = threadIdx.y; at < positions; at += blockDim.y) {
@@ -62,8 +64,9 @@ KERNEL(NAME(instance_norm_gradient))(Arguments a) {
     T *dx = (T *)a.buffers[4] + start;
     A *affine = (A *)a.buffers[5] + (Int)blockIdx.x * 2 * channels + channel;
     const NAME(Moments) moments = NAME(moments)(x, inside, positions, channels, (A)a.numbers[0], sums);
-    const A scale = inside ? LOAD(((const T *)a.buffers[1])[channel]) : 0;
-    const A shift = inside ? LOAD(((const T *)a.buffers[2])[channel]) : 0;
+    const Int affine_at = (Int)blockIdx.x * a.sizes[3] + channel;
+    const A scale = inside ? LOAD(((const T *)a.buffers[1])[affine_at]) : 0;
+    const A shift = inside ? LOAD(((const T *)a.buffers[2])[affine_at]) : 0;
     A sum_g = 0, sum_gx = 0, mean_g, mean_gx;
     Int at;
     if (inside)
