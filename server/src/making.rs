@@ -8,7 +8,7 @@ mod latents;
 
 use crate::{
     assemble::{self, Batch},
-    bundles::Loaded,
+    bundles::{Loaded, declared::Course},
     error::{Error, Result},
     gallery::Picture,
     plan::{Row, Source, spec::Latent, table::Table},
@@ -47,6 +47,11 @@ enum Generated {
 }
 
 impl By {
+    /// What makes batch `index` by a course.
+    pub(crate) fn at(course: &Course, index: u64) -> Self {
+        Self { bundle: course.bundles.at(index).clone(), table: course.tables.at(index).clone() }
+    }
+
     /// Digest of the sampling table; empty without one.
     pub(crate) fn table_digest(&self) -> &str {
         self.table.as_ref().map_or("", |table| table.digest())

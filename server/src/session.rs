@@ -2,7 +2,8 @@
 //!
 //! A session keeps a bounded number of batches in the making. A finished one waits until the
 //! transport takes it, which it does as fast as the trainer reads; so a slow trainer holds its own
-//! few batches and nothing else. When the trainer leaves, the receiver is dropped, and with it the
+//! few batches and nothing else. One that has read nothing for a while holds not even those: they are made
+//! again when it reads on. When the trainer leaves, the receiver is dropped, and with it the
 //! session, its batches and their rows in the scheduler.
 
 use crate::{
@@ -128,13 +129,24 @@ type Pending = (Raised, Option<OwnedSemaphorePermit>);
 
 /// What is sent next, in order.
 enum Next {
-    /// A batch in the making, and what counts it.
-    Making {
-        batch: AbortOnDropHandle<Result<(Arc<Batch>, Mode)>>,
-        _pending: Pending,
+    /// A batch, and what makes it.
+    Batch {
+        index: u64,
+        by: By,
+        /// `None` where the trainer was not expected to read soon.
+        made: Option<Making>,
     },
     News(News),
 }
+
+/// A batch in the making, and what counts it.
+struct Making {
+    batch: AbortOnDropHandle<Result<(Arc<Batch>, Mode)>>,
+    _pending: Pending,
+}
+
+/// How long a trainer may read nothing before what was made ahead for it is let go of.
+const IDLE: Duration = Duration::from_secs(5);
 
 async fn run(
     served: Arc<Served>,
@@ -185,29 +197,41 @@ async fn send(
 ) -> Result<()> {
     let credit = stream.credit(served);
     let mut indices = lease.indices.clone();
-    let mut making: VecDeque<Next> = VecDeque::new();
+    let mut queue: VecDeque<Next> = VecDeque::new();
     loop {
-        while making.len() < credit {
-            // The batch to be sent next is made in any case, others where the trainer has room for them.
+        let mut is_first = true;
+        for waiting in &mut queue {
+            if let Next::Batch { index, by, made: made @ None } = waiting {
+                // The batch to be sent next is made in any case, others where the trainer has room for them.
+                let ahead = admission.ahead();
+                if ahead.is_none() && !is_first {
+                    break;
+                }
+                *made = Some(stream.making(served, *index, by, ahead));
+            }
+            is_first = false;
+        }
+        while queue.len() < credit {
             let ahead = admission.ahead();
-            if ahead.is_none() && !making.is_empty() {
+            if ahead.is_none() && !queue.is_empty() {
                 break;
             }
             let Some(index) = indices.next() else { break };
             let (course, news) = policy.before(index, served);
             let end = lease.indices.end;
-            making.extend(news.into_iter().filter(|news| news.first() < end).map(Next::News));
-            let batch = tokio::spawn(stream.clone().begin(served.clone(), index, course).in_current_span());
-            let _pending = (stream.trainer.pending(), ahead);
-            making.push_back(Next::Making { batch: AbortOnDropHandle::new(batch), _pending });
+            queue.extend(news.into_iter().filter(|news| news.first() < end).map(Next::News));
+            let by = By::at(course, index);
+            let made = Some(stream.making(served, index, &by, ahead));
+            queue.push_back(Next::Batch { index, by, made });
         }
-        let sent = match making.front_mut() {
+        let sent = match queue.front_mut() {
             None => return lease.over(*next),
             Some(Next::News(News::Bundle(entry))) => {
                 (Sent::Takeover(entry.first, entry.what.digest().to_owned()), None)
             }
             Some(Next::News(News::Table(first, table))) => (Sent::Table(*first, table.clone()), None),
-            Some(Next::Making { batch, .. }) => {
+            Some(Next::Batch { made: None, .. }) => return Err(Error::Bug("the next batch is not being made".into())),
+            Some(Next::Batch { made: Some(Making { batch, .. }), .. }) => {
                 let batch = tokio::select! {
                     biased;
                     () = sender.closed() => return Ok(()),
@@ -224,14 +248,28 @@ async fn send(
         };
         lease.check(*next)?;
         let finished = Instant::now();
-        let permit = tokio::select! {
-            biased;
-            () = served.closing.cancelled() => return Err(Error::ShuttingDown),
-            () = stream.withdrawn.cancelled() => return Err(Error::withdrawn()),
-            permit = sender.reserve() => permit,
-            error = lease.out() => return Err(error),
+        let room = async || {
+            tokio::select! {
+                biased;
+                () = served.closing.cancelled() => Err(Error::ShuttingDown),
+                () = stream.withdrawn.cancelled() => Err(Error::withdrawn()),
+                permit = sender.reserve() => Ok(permit.ok()),
+                error = lease.out() => Err(error),
+            }
         };
-        let Ok(permit) = permit else { return Ok(()) };
+        let permit = match tokio::time::timeout(IDLE, room()).await {
+            Ok(permit) => permit?,
+            Err(_) => {
+                drop(sent);
+                queue.iter_mut().for_each(Next::let_go);
+                if room().await?.is_none() {
+                    return Ok(());
+                }
+                stream.trainer.send_blocked(finished.elapsed());
+                continue;
+            }
+        };
+        let Some(permit) = permit else { return Ok(()) };
         if let (Sent::Batch(batch), Some(mode)) = &sent {
             stream.trainer.send_blocked(finished.elapsed());
             if stream.content == Content::Whole {
@@ -244,7 +282,16 @@ async fn send(
             Sent::Takeover(..) | Sent::Farewell(..) => {}
         }
         permit.send(Ok(sent.0));
-        making.pop_front();
+        queue.pop_front();
+    }
+}
+
+impl Next {
+    /// Ends or forgets what was made; it can be made again.
+    fn let_go(&mut self) {
+        if let Self::Batch { made, .. } = self {
+            *made = None;
+        }
     }
 }
 
@@ -321,27 +368,32 @@ impl Policy {
 }
 
 impl Stream {
-    /// One batch, from the shelf or made.
-    fn begin(
-        self: Arc<Self>,
-        served: Arc<Served>,
+    /// Begins with a batch; `ahead` is its place among its trainer's.
+    fn making(
+        self: &Arc<Self>,
+        served: &Arc<Served>,
         index: u64,
-        course: &Course,
-    ) -> impl Future<Output = Result<(Arc<Batch>, Mode)>> + use<> {
-        let by = By { bundle: course.bundles.at(index).clone(), table: course.tables.at(index).clone() };
-        async move {
-            let batch = self.make(&served, index, &by);
-            match self.content {
-                Content::Whole | Content::Digests => {
-                    let key = StreamKey::new(self.spec_digest, &self.rows, by.bundle.digest(), by.table_digest());
-                    let found = served.shelf.get_or_make(key, index, batch).await;
-                    if let Ok((_, mode)) = &found {
-                        served.telemetry.shelved(*mode);
-                    }
-                    found
+        by: &By,
+        ahead: Option<OwnedSemaphorePermit>,
+    ) -> Making {
+        let batch = self.clone().begin(served.clone(), index, by.clone());
+        let batch = AbortOnDropHandle::new(tokio::spawn(batch.in_current_span()));
+        Making { batch, _pending: (self.trainer.pending(), ahead) }
+    }
+
+    /// One batch, from the shelf or made.
+    async fn begin(self: Arc<Self>, served: Arc<Served>, index: u64, by: By) -> Result<(Arc<Batch>, Mode)> {
+        let batch = self.make(&served, index, &by);
+        match self.content {
+            Content::Whole | Content::Digests => {
+                let key = StreamKey::new(self.spec_digest, &self.rows, by.bundle.digest(), by.table_digest());
+                let found = served.shelf.get_or_make(key, index, batch).await;
+                if let Ok((_, mode)) = &found {
+                    served.telemetry.shelved(*mode);
                 }
-                Content::PlanOnly => Ok((Arc::new(batch.await?), Mode::Made)),
+                found
             }
+            Content::PlanOnly => Ok((Arc::new(batch.await?), Mode::Made)),
         }
     }
 

@@ -220,6 +220,23 @@ async fn a_trainer_that_reads_nothing_delays_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_trainer_that_reads_nothing_for_a_while_has_nothing_made_ahead_and_reads_on_all_the_same() {
+    let (_, undisturbed) = Running::ordinary().await.read(request(1, 256, 12)).await.unwrap();
+    let server = Running::ordinary().await;
+    let mut client = server.client().await;
+    let mut stalled =
+        Reader::new(client.stream_batches(request(1, 256, 12)).await.unwrap().into_inner()).await.unwrap();
+    let pending = r#"lookalike_pending_batches{trainer="(unnamed)"}"#;
+    server.metric_becomes(pending, 4.0).await;
+    // Seconds later, without any other event.
+    server.metric_becomes(pending, 0.0).await;
+    for batch in undisturbed {
+        assert_eq!(in_time(stalled.next()).await.unwrap(), Some(batch));
+    }
+    assert_eq!(in_time(stalled.next()).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_made_ahead_for_a_trainer_is_bounded_in_memory() {
     // Two batches of 32 images, 512 KiB each and as much of what they are made of, are two MiB: the part of
     // one of three streams.
