@@ -8,11 +8,14 @@ pub const PURPOSE: &str = "latent";
 /// A standard normal vector, each component drawn again while it is beyond `truncation` standard
 /// deviations; 0 leaves it whole.
 pub fn prior(draws: &mut Draws, truncation: f64) -> Vec<f32> {
+    if truncation == 0.0 {
+        return normals(draws, LATENT).map(|component| component as f32).collect();
+    }
     (0..LATENT)
         .map(|_| {
             loop {
                 let component = draws.normal();
-                if truncation == 0.0 || component.abs() <= truncation {
+                if component.abs() <= truncation {
                     break component as f32;
                 }
             }
@@ -20,14 +23,21 @@ pub fn prior(draws: &mut Draws, truncation: f64) -> Vec<f32> {
         .collect()
 }
 
+fn normals(draws: &mut Draws, count: usize) -> impl Iterator<Item = f64> {
+    let mut values = vec![0.0; count];
+    draws.normals(&mut values);
+    values.into_iter()
+}
+
 /// `mu + scale * sigma * e` with `e` of the prior. The encoding holds `mu`, then `logvar`.
 pub fn jitter(draws: &mut Draws, encoding: &[f32], scale: f64) -> Vec<f32> {
     let (mu, logvar) = encoding.split_at(encoding.len() / 2);
     mu.iter()
         .zip(logvar)
-        .map(|(&mu, &logvar)| {
+        .zip(normals(draws, mu.len()))
+        .map(|((&mu, &logvar), normal)| {
             let sigma = libm::exp(f64::from(logvar) / 2.0);
-            (f64::from(mu) + scale * sigma * draws.normal()) as f32
+            (f64::from(mu) + scale * sigma * normal) as f32
         })
         .collect()
 }
