@@ -15,7 +15,6 @@ use crate::write::Encoding;
 
 /// Photographs, where their faces go, and what is known of them.
 pub struct Plan {
-    pub(super) input: PathBuf,
     pub(super) output: PathBuf,
     pub(super) options: AlignOptions,
     /// What must be the same for two runs to write into one folder.
@@ -70,7 +69,6 @@ impl Plan {
         let before = listing.files.len();
         listing.files.retain(|file| has_image_name(&file.path));
         let mut plan = Self {
-            input: input.into(),
             output: output.into(),
             options: *options,
             settings,

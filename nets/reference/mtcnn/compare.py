@@ -44,10 +44,11 @@ def photographs():
 
 
 def package_faces(mtcnn, path):
-    boxes, probabilities, points = mtcnn.detect(Image.open(path).convert("RGB"), landmarks=True)
+    boxes, _, points = mtcnn.detect(Image.open(path).convert("RGB"), landmarks=True)
     if boxes is None:
         return []
-    return [(np.array(b), float(p), np.array(l)) for b, p, l in zip(boxes, probabilities, points)]
+    # Of several faces the package makes arrays of objects.
+    return [(np.array(box, float), np.array(landmarks, float)) for box, landmarks in zip(boxes, points)]
 
 
 def main():
@@ -75,14 +76,14 @@ def main():
                 continue
             for face in ours:
                 corners, landmarks = np.array(face["corners"]), np.array(face["landmarks"])
-                box, _, points = min(theirs, key=lambda other: np.abs(other[0] - corners).max())
+                box, points = min(theirs, key=lambda other: np.abs(other[0] - corners).max())
                 landmark = np.linalg.norm(points - landmarks, axis=1).max()
                 corner = np.abs(box - corners).max()
                 print(f"{record['path']}: landmarks within {landmark:.5f} px, box within {corner:.5f} px")
                 worst_landmark, worst_corner = max(worst_landmark, landmark), max(worst_corner, corner)
                 count += 1
     print(f"{count} faces: largest distance of a landmark {worst_landmark:.5f} px, of a corner {worst_corner:.5f} px")
-    sys.exit(differ or count == 0 or worst_landmark > MOST)
+    sys.exit(int(differ or count == 0 or bool(worst_landmark > MOST)))
 
 
 if __name__ == "__main__":

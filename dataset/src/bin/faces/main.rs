@@ -54,7 +54,7 @@ enum Failure {
     Dataset(#[from] dataset::Error),
     #[error(transparent)]
     Command(#[from] command::Error),
-    #[error(transparent)]
+    #[error("{0}")]
     Setting(#[from] command::WrongSetting),
     #[error("interrupted; nothing was written")]
     Interrupted,
