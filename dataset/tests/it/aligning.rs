@@ -68,10 +68,10 @@ impl Studio {
     }
 }
 
-/// Dark, with white squares of 60 pixels.
+/// Dark, with white squares of 48 pixels, each of which holds one window that is white enough.
 fn photograph(width: u32, height: u32, squares: &[(u32, u32)]) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
-        let inside = |&(left, top): &(u32, u32)| (left..left + 60).contains(&x) && (top..top + 60).contains(&y);
+        let inside = |&(left, top): &(u32, u32)| (left..left + 48).contains(&x) && (top..top + 48).contains(&y);
         if squares.iter().any(inside) { Rgb([255; 3]) } else { Rgb([20, (x % 50) as u8, (y % 40) as u8]) }
     })
 }

@@ -85,7 +85,7 @@ pub fn suppress(boxes: &[([f32; 4], f32)], overlap: Overlap, most: f64) -> Vec<u
     let mut kept: Vec<usize> = Vec::new();
     for index in order {
         let corners = boxes[index].0;
-        if kept.iter().all(|&kept| !(f64::from(overlap.of(boxes[kept].0, corners)) > most)) {
+        if !kept.iter().any(|&kept| f64::from(overlap.of(boxes[kept].0, corners)) > most) {
             kept.push(index);
         }
     }
