@@ -1,12 +1,14 @@
-//! From the bytes of a JPEG or PNG file to an [`Image`].
+//! From the bytes of a JPEG or PNG file to an [`Image`], or to a [`Photograph`] of any size.
 //!
 //! Every file passes two checks: [`inspect`](header::inspect) walks its structure when the set is
 //! opened, cheaply, and finds other formats, other sizes and files that are cut short; [`decode`]
 //! unpacks the pixels when the image is read. A picture of another size is never unpacked: the first
 //! check refuses it, and the decoders are held to the same size, so no file can make them allocate
-//! more than a 128 x 128 picture and its colour profile need.
+//! more than a 128 x 128 picture and its colour profile need. A photograph is held in the same way to
+//! the size that its structure names, which the caller bounds.
 
 mod header;
+mod photograph;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, Limits};
@@ -17,6 +19,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 pub(crate) use header::{Adobe, Format, Header, inspect};
+pub(crate) use photograph::{LARGEST_PHOTOGRAPH, Photograph};
 
 use crate::image::{Image, grey};
 
@@ -56,10 +59,22 @@ pub enum Flaw {
         height: u32,
     },
     /// The file is far larger than an image of this size can be.
-    #[error("expected at most {LARGEST_FILE} bytes for one image, found {bytes}")]
+    #[error("expected at most {most} bytes for one image, found {bytes}")]
     TooLarge {
         /// Its length.
         bytes: u64,
+        /// The bound.
+        most: u64,
+    },
+    /// A photograph has more pixels than the command was told to take.
+    #[error("expected at most {most} pixels, found {width}x{height}; raise --max-megapixels, or make it smaller")]
+    TooManyPixels {
+        /// In pixels.
+        width: u32,
+        /// In pixels.
+        height: u32,
+        /// The bound.
+        most: u64,
     },
     /// Structure or compressed data are damaged.
     #[error("its data are damaged: {detail}")]
@@ -75,17 +90,37 @@ pub enum Flaw {
 /// conversion to grey. CMYK becomes RGB by the simple product of ink and black.
 pub(crate) fn decode(file: &[u8], channels: usize) -> Result<Image, Flaw> {
     let header = inspect(file)?;
-    let image = match header.format {
-        Format::Jpeg => decode_jpeg(file, &header, channels)?,
-        Format::Png => decode_png(file, channels)?,
-    };
+    let most = Most { width: IMAGE_SIZE, height: IMAGE_SIZE, bytes: LARGEST_UNPACKED };
+    let (stored, pixels) = unpack(file, &header, channels, most)?;
+    let image = Image::new(stored, pixels).ok_or_else(wrong_count)?.into_channels(channels);
     if header.orientation == Orientation::NoTransforms {
         return Ok(image);
     }
     Ok(turn_upright(image, header.orientation))
 }
 
-fn decode_jpeg(file: &[u8], header: &Header, channels: usize) -> Result<Image, Flaw> {
+/// What a decoder may unpack.
+#[derive(Clone, Copy)]
+struct Most {
+    width: usize,
+    height: usize,
+    bytes: u64,
+}
+
+/// Grey (1) or RGB (3) pixels as they are stored; `channels` says for which of them what is deeper or
+/// transparent is rounded.
+fn unpack(file: &[u8], header: &Header, channels: usize, most: Most) -> Result<(usize, Vec<u8>), Flaw> {
+    match header.format {
+        Format::Jpeg => unpack_jpeg(file, header, most),
+        Format::Png => unpack_png(file, channels, most),
+    }
+}
+
+fn wrong_count() -> Flaw {
+    Flaw::Damaged { detail: "the decoder returned another number of pixels".into() }
+}
+
+fn unpack_jpeg(file: &[u8], header: &Header, most: Most) -> Result<(usize, Vec<u8>), Flaw> {
     // Strict, because the lenient mode paints over damaged data with grey and says nothing.
     let out = match header.components {
         1 => ColorSpace::Luma,
@@ -95,8 +130,8 @@ fn decode_jpeg(file: &[u8], header: &Header, channels: usize) -> Result<Image, F
     };
     let options = DecoderOptions::default()
         .set_strict_mode(true)
-        .set_max_width(IMAGE_SIZE)
-        .set_max_height(IMAGE_SIZE)
+        .set_max_width(most.width)
+        .set_max_height(most.height)
         .jpeg_set_out_colorspace(out);
     let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(file), options);
     let mut pixels = decoder.decode().map_err(|error| Flaw::Damaged { detail: error.to_string() })?;
@@ -109,24 +144,21 @@ fn decode_jpeg(file: &[u8], header: &Header, channels: usize) -> Result<Image, F
             .flat_map(|cmyk| [0, 1, 2].map(|ink| ((light(cmyk[ink]) * light(cmyk[3]) + 127) / 255) as u8))
             .collect();
     }
-    let stored = if out == ColorSpace::Luma { 1 } else { 3 };
-    let image = Image::new(stored, pixels)
-        .ok_or_else(|| Flaw::Damaged { detail: "the decoder returned another number of pixels".into() })?;
-    Ok(image.into_channels(channels))
+    Ok((if out == ColorSpace::Luma { 1 } else { 3 }, pixels))
 }
 
-fn decode_png(file: &[u8], channels: usize) -> Result<Image, Flaw> {
+fn unpack_png(file: &[u8], channels: usize, most: Most) -> Result<(usize, Vec<u8>), Flaw> {
     let damaged = |error: image::ImageError| Flaw::Damaged { detail: error.to_string() };
     let mut limits = Limits::default();
-    limits.max_image_width = Some(IMAGE_SIZE as u32);
-    limits.max_image_height = Some(IMAGE_SIZE as u32);
-    limits.max_alloc = Some(LARGEST_UNPACKED);
+    limits.max_image_width = Some(most.width as u32);
+    limits.max_image_height = Some(most.height as u32);
+    limits.max_alloc = Some(most.bytes);
     let mut decoder =
         image::codecs::png::PngDecoder::with_limits(std::io::Cursor::new(file), limits.clone()).map_err(damaged)?;
     decoder.set_limits(limits).map_err(damaged)?;
-    let image = match DynamicImage::from_decoder(decoder).map_err(damaged)? {
-        DynamicImage::ImageLuma8(image) => Image::new(1, image.into_raw()),
-        DynamicImage::ImageRgb8(image) => Image::new(3, image.into_raw()),
+    Ok(match DynamicImage::from_decoder(decoder).map_err(damaged)? {
+        DynamicImage::ImageLuma8(image) => (1, image.into_raw()),
+        DynamicImage::ImageRgb8(image) => (3, image.into_raw()),
         DynamicImage::ImageLumaA8(image) => from_deep(image.pixels().map(|p| ([p[0]; 3], p[1])), 255.0, channels),
         DynamicImage::ImageRgba8(image) => {
             from_deep(image.pixels().map(|p| ([p[0], p[1], p[2]], p[3])), 255.0, channels)
@@ -139,15 +171,17 @@ fn decode_png(file: &[u8], channels: usize) -> Result<Image, Flaw> {
         DynamicImage::ImageRgba16(image) => {
             from_deep(image.pixels().map(|p| ([p[0], p[1], p[2]], p[3])), 65535.0, channels)
         }
-        _ => None,
-    };
-    let image = image.ok_or_else(|| Flaw::Unsupported { format: "a PNG of unknown pixel type".into() })?;
-    Ok(image.into_channels(channels))
+        _ => return Err(Flaw::Unsupported { format: "a PNG of unknown pixel type".into() }),
+    })
 }
 
 /// Pixels with alpha or 16 bits: over black, to grey if asked, then rounded once.
-fn from_deep<T: Into<f64>>(pixels: impl Iterator<Item = ([T; 3], T)>, largest: f64, channels: usize) -> Option<Image> {
-    let mut bytes = Vec::with_capacity(IMAGE_SIZE * IMAGE_SIZE * channels);
+fn from_deep<T: Into<f64>>(
+    pixels: impl Iterator<Item = ([T; 3], T)>,
+    largest: f64,
+    channels: usize,
+) -> (usize, Vec<u8>) {
+    let mut bytes = Vec::with_capacity(pixels.size_hint().0 * channels);
     for (rgb, alpha) in pixels {
         let opacity = alpha.into() / largest;
         let rgb = rgb.map(|value| value.into() * opacity * (255.0 / largest));
@@ -159,7 +193,7 @@ fn from_deep<T: Into<f64>>(pixels: impl Iterator<Item = ([T; 3], T)>, largest: f
             bytes.push(luma(rgb).round_ties_even() as u8);
         }
     }
-    Image::new(channels, bytes)
+    (channels, bytes)
 }
 
 fn turn_upright(image: Image, orientation: Orientation) -> Image {

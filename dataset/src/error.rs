@@ -162,6 +162,79 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// Photographs were to be read from where there is nothing.
+    #[error("no folder of photographs at {}; give one of JPEG and PNG files, flat or a folder per identity", path.display())]
+    NoPhotographs {
+        /// As given.
+        path: PathBuf,
+    },
+
+    /// A file stands where a folder is needed.
+    #[error("expected a folder at {}, found a file", path.display())]
+    NotAFolder {
+        /// As given.
+        path: PathBuf,
+    },
+
+    /// What is written would become part of what is read.
+    #[error("{} lies inside {}, whose photographs are read; choose a folder beside it", path.display(), input.display())]
+    InsideInput {
+        /// As given.
+        path: PathBuf,
+        /// The folder of photographs.
+        input: PathBuf,
+    },
+
+    /// Another process writes to the folder.
+    #[error("{} is in use by another process; wait for it to end or choose another folder", path.display())]
+    InUse {
+        /// As given.
+        path: PathBuf,
+    },
+
+    /// A folder of aligned faces was made with other settings.
+    #[error(
+        "{} holds faces aligned with {setting} {found}, where this command says {expected}; choose the same settings or \
+         another folder",
+        path.display()
+    )]
+    OtherAlignment {
+        /// As given.
+        path: PathBuf,
+        /// Which differs.
+        setting: String,
+        /// Of this command.
+        expected: String,
+        /// Of the earlier one.
+        found: String,
+    },
+
+    /// The record of earlier work can't be understood.
+    #[error("{}, line {line}: {why}; delete the folder to begin anew", path.display())]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+
+    /// Threads for the work could not be started.
+    #[error("can't start threads: {why}")]
+    Threads {
+        /// The system's answer.
+        why: String,
+    },
+
+    /// The face detector has no weights, or failed.
+    #[error(transparent)]
+    Detector(#[from] nets::mtcnn::MtcnnError),
+
+    /// A file of the command's own can't be read or written.
+    #[error(transparent)]
+    Command(#[from] command::Error),
+
     /// The operating system refused to write.
     #[error("can't write {}", path.display())]
     Write {

@@ -40,6 +40,8 @@ pub(crate) struct Arranged<P> {
 pub(crate) const PAIRS: &str = "pairs.txt";
 /// What is known of each drawn image, beside its identities; not for readers of images.
 pub(crate) const CIRCUMSTANCES: &str = "circumstances.jsonl";
+/// How aligned faces came to be, beside their identities.
+pub(crate) const ALIGNMENT: &str = "alignment.jsonl";
 /// What an exported part of a stream keeps beside its identities.
 const MANIFEST: [&str; 3] = ["recipe.toml", "batches.jsonl", "classes.txt"];
 
@@ -74,7 +76,7 @@ pub(crate) fn arrange<P>(listing: Listing<P>) -> Arranged<P> {
                 arranged.pairs = Some(place);
                 continue;
             }
-            1 if path == CIRCUMSTANCES || MANIFEST.contains(&path.as_str()) => continue,
+            1 if path == CIRCUMSTANCES || path == ALIGNMENT || MANIFEST.contains(&path.as_str()) => continue,
             1 if has_image_name(&path) => Reason::OutsideIdentity,
             1 => Reason::Foreign,
             2 => {

@@ -15,12 +15,14 @@
 //! * [`augment`]: the standard augmentation, the same for real and synthetic rows;
 //! * [`drawn`]: faces without data: a procedural person and a procedural moment make an image, so
 //!   identity and circumstances of each are known;
+//! * [`align`]: photographs of any size to such images;
 //! * [`demo`]: which drawn faces the demo trains and is judged on;
 //! * [`mod@write`]: drawn faces as files.
 //!
 //! Every image is 128 x 128 bytes, grey or RGB, in LightCNN's geometry: the midpoint of the eyes
 //! at (64, 40), the midpoint of the mouth 48 pixels below (Wu et al. 2018).
 
+pub mod align;
 pub mod augment;
 pub mod demo;
 pub mod drawn;

@@ -28,6 +28,11 @@ pub enum Reason {
     NotUtf8,
     /// The system doesn't let it be read.
     Unreadable(String),
+    /// What is made of it would have the name of what is made of another file.
+    Namesake {
+        /// That other one.
+        first: String,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -41,6 +46,7 @@ impl fmt::Display for Reason {
             Self::NotUtf8 => f.write_str("its name is not UTF-8; rename it"),
             Self::Special => f.write_str("it is not a plain file"),
             Self::Unreadable(why) => write!(f, "it can't be read: {why}"),
+            Self::Namesake { first } => write!(f, "its face would have the name of that of {first}; rename one"),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::decode::decode;
+use crate::decode::{LARGEST_FILE, decode};
 use crate::drawn::DrawnSet;
 use crate::error::{Error, Result};
 use crate::image::Image;
@@ -191,7 +191,7 @@ impl Dataset {
                 return Ok(drawn.draw(identity, image).into_channels(self.channels));
             }
             (Place::Stretch(stretch), Source::Archive(file)) => read_stretch(file, &self.path, *stretch)?,
-            (Place::File(place), _) => match read_folder(place).map_err(Error::io(place))? {
+            (Place::File(place), _) => match read_folder(place, LARGEST_FILE).map_err(Error::io(place))? {
                 Ok(bytes) => bytes,
                 Err(_) => return Err(Error::Changed { path: entry.path.clone() }),
             },

@@ -1,12 +1,13 @@
 //! What a network is: the encoder E, the generator G and the critics D of the CVAE-GAN (Huang, Xie,
 //! Lai and Feng, "Conditional Face Synthesis for Data Augmentation", PRCV 2018), the LightCNN
-//! recognizers, and the ops and files they are made of.
+//! recognizers, the MTCNN detector, and the ops and files they are made of.
 //!
 //! In the order in which an image passes:
 //!
 //! - [`pixels`]: bytes to `[-1, 1]` and `[0, 1]` and back, in one place;
 //! - [`encoder`], [`generator`], [`discriminator`], [`light_cnn`]: the networks, each a plain
 //!   config and a `new(config, VarBuilder)` that cannot tell training from serving;
+//! - [`mtcnn`]: from a photograph to its faces and their landmarks;
 //! - [`ops`]: what they compute with, on NHWC tensors, with right gradients;
 //! - [`parameters`], [`optim`]: named variables, and optimizers whose state is keyed by the names;
 //! - [`checkpoint`], [`bundle`]: the files that hold them; what a server serves;
@@ -30,6 +31,7 @@ pub mod generator;
 pub mod gradient_check;
 pub mod legacy;
 pub mod light_cnn;
+pub mod mtcnn;
 mod names;
 pub mod ops;
 pub mod optim;
@@ -43,6 +45,7 @@ pub use discriminator::{Capacity, Critique, Discriminator, DiscriminatorConfig, 
 pub use encoder::{Downsampling, Encoder, EncoderConfig, Posterior};
 pub use generator::{Generator, GeneratorConfig};
 pub use light_cnn::{LightCnn, LightCnnConfig, LightCnnKind};
+pub use mtcnn::Mtcnn;
 pub use parameters::Parameters;
 pub use sentence::sentence;
 

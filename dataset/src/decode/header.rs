@@ -36,24 +36,29 @@ impl Adobe {
 
 /// Checks that a file is a whole JPEG or PNG of 128 x 128 pixels.
 pub(crate) fn inspect(file: &[u8]) -> Result<Header, Flaw> {
+    let (header, width, height) = structure(file)?;
+    if (width, height) != (IMAGE_SIZE as u32, IMAGE_SIZE as u32) {
+        return Err(Flaw::Size { width, height });
+    }
+    Ok(header)
+}
+
+/// Checks that a file is a whole JPEG or PNG, and says its width and height as stored.
+pub(super) fn structure(file: &[u8]) -> Result<(Header, u32, u32), Flaw> {
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
     const JPEG: &[u8] = b"\xff\xd8\xff";
     if file.is_empty() {
         return Err(Flaw::Empty);
     }
-    let (header, width, height) = if file.starts_with(JPEG) {
-        inspect_jpeg(file)?
+    if file.starts_with(JPEG) {
+        inspect_jpeg(file)
     } else if file.starts_with(PNG) {
-        inspect_png(&file[PNG.len()..])?
+        inspect_png(&file[PNG.len()..])
     } else if PNG.starts_with(file) || JPEG.starts_with(file) {
-        return Err(Flaw::CutShort);
+        Err(Flaw::CutShort)
     } else {
-        return Err(other_format(file));
-    };
-    if (width, height) != (IMAGE_SIZE as u32, IMAGE_SIZE as u32) {
-        return Err(Flaw::Size { width, height });
+        Err(other_format(file))
     }
-    Ok(header)
 }
 
 fn inspect_jpeg(file: &[u8]) -> Result<(Header, u32, u32), Flaw> {

@@ -37,7 +37,7 @@ impl Dataset {
             _ => Error::io(path)(error),
         })?;
         if kind.is_dir() {
-            let read = |place: &PathBuf| match read_folder(place) {
+            let read = |place: &PathBuf| match read_folder(place, LARGEST_FILE) {
                 Ok(Ok(bytes)) => Ok(bytes),
                 Ok(Err(flaw)) => Err(Reason::Flawed(flaw)),
                 Err(error) => Err(Reason::Unreadable(error.to_string())),
@@ -50,7 +50,7 @@ impl Dataset {
                 0..=LARGEST_FILE => {
                     read_stretch(&file, path, *place).map_err(|error| Reason::Unreadable(error.to_string()))
                 }
-                bytes => Err(Reason::Flawed(Flaw::TooLarge { bytes })),
+                bytes => Err(Reason::Flawed(Flaw::TooLarge { bytes, most: LARGEST_FILE })),
             };
             Self::of_listing(path, Source::Archive(file.clone()), listing, read, Place::Stretch, options)
         } else {

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::Listing;
-use crate::decode::{Flaw, LARGEST_FILE};
+use crate::decode::Flaw;
 use crate::error::{Error, Result};
 use crate::layout::{Found, is_hidden};
 use crate::report::{Reason, SetAside};
@@ -75,15 +75,15 @@ fn enter(entries: Vec<DirEntry>, prefix: String, above: &mut Vec<PathBuf>, listi
     }
 }
 
-/// The bytes of one file; an outsized one is refused unread.
-pub(crate) fn read(place: &Path) -> std::io::Result<Result<Vec<u8>, Flaw>> {
+/// The bytes of one file; one of more than `most` is refused unread.
+pub(crate) fn read(place: &Path, most: u64) -> std::io::Result<Result<Vec<u8>, Flaw>> {
     let file = fs::File::open(place)?;
-    let length = file.metadata()?.len();
-    if length > LARGEST_FILE {
-        return Ok(Err(Flaw::TooLarge { bytes: length }));
+    let bytes = file.metadata()?.len();
+    if bytes > most {
+        return Ok(Err(Flaw::TooLarge { bytes, most }));
     }
-    let mut bytes = Vec::with_capacity(length as usize);
+    let mut content = Vec::with_capacity(bytes as usize);
     // Bounded also when the file grows meanwhile.
-    file.take(LARGEST_FILE).read_to_end(&mut bytes)?;
-    Ok(Ok(bytes))
+    file.take(most).read_to_end(&mut content)?;
+    Ok(Ok(content))
 }

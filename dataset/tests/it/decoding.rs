@@ -88,7 +88,7 @@ fn palettes_become_colours() {
 }
 
 /// An APP1 segment that says how the camera was held.
-fn exif(orientation: u8) -> Vec<u8> {
+pub(crate) fn exif(orientation: u8) -> Vec<u8> {
     let mut tiff = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
     tiff.extend([orientation, 0, 0, 0, 0, 0, 0]);
     let mut segment = b"\xff\xe1".to_vec();

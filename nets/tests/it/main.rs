@@ -7,6 +7,7 @@ mod device;
 mod formula;
 mod invariants;
 mod legacy;
+mod mtcnn;
 mod reference;
 mod sizes;
 mod versus_pytorch;

@@ -14,13 +14,23 @@ pub(crate) const GRADIENT_LIMIT: usize = 64;
 
 impl Reference {
     pub(crate) fn open() -> Result<Self> {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/reference/networks.safetensors");
+        Self::at("networks.safetensors")
+    }
+
+    /// A file below `nets/reference`.
+    pub(crate) fn at(path: &str) -> Result<Self> {
+        let path = format!("{}/reference/{path}", env!("CARGO_MANIFEST_DIR"));
         Ok(Self { stored: candle_core::safetensors::load(path, &Device::Cpu)? })
+    }
+
+    /// A tensor that is kept whole.
+    pub(crate) fn tensor(&self, name: &str) -> &Tensor {
+        self.stored.get(name).unwrap_or_else(|| panic!("no reference `{name}`"))
     }
 
     /// `max|a - b| / max|b|` over the sample and over the norms, the larger of the two.
     pub(crate) fn distance(&self, name: &str, found: &Tensor, limit: usize) -> Result<f64> {
-        let expected = self.stored.get(name).unwrap_or_else(|| panic!("no reference `{name}`")).to_vec1::<f64>()?;
+        let expected = self.tensor(name).to_vec1::<f64>()?;
         let found = found.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
         let norm = found.iter().map(|value| value * value).sum::<f64>().sqrt();
         let spread = |nth: u64| ((nth * 2_654_435_761 % (1 << 32)) * found.len() as u64) >> 32;

@@ -50,10 +50,19 @@ pub(crate) struct DrawArgs {
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     #[default]
     Png,
     Jpeg,
+}
+
+impl Format {
+    pub(crate) fn encoding(self) -> Encoding {
+        match self {
+            Self::Png => Encoding::Png,
+            Self::Jpeg => Encoding::Jpeg(JPEG_QUALITY),
+        }
+    }
 }
 
 /// Quality at which JPEG changes the drawn faces less than their own noise does.
@@ -68,10 +77,7 @@ pub(crate) fn run(args: &DrawArgs, json: bool, interrupt: &Interrupt) -> Result<
     if let Some(out) = &args.out {
         // Very small sets allow no pairs; they are still good for training.
         let pairs = make(&set, &Request::default(), drawn.seed).ok().map(|pairs| pairs.to_string());
-        let encoding = match args.format {
-            Format::Png => Encoding::Png,
-            Format::Jpeg => Encoding::Jpeg(JPEG_QUALITY),
-        };
+        let encoding = args.format.encoding();
         let progress = Progress::new("drawing", set.len() as u64, "images");
         let advance = || {
             progress.advance(1);

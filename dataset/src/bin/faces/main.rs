@@ -1,16 +1,18 @@
-//! `faces`: draw faces, look into data sets, make verification pairs.
+//! `faces`: align photographs, draw faces, look into data sets, make verification pairs.
 
+mod align;
 mod draw;
 mod inspect;
+mod overlay;
 mod pairs;
 mod sheet;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use command::{CommonArgs, Context};
+use command::{CommonArgs, Context, Ending};
 
-/// Draw faces, look into data sets of faces, and make verification pairs for them
+/// Align photographs, draw faces, look into data sets of faces, and make verification pairs for them
 #[derive(Parser)]
 #[command(name = "faces", version)]
 struct Cli {
@@ -22,6 +24,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Align(align::AlignArgs),
     /// Draw people who don't exist, as a folder per identity or a tar of one, with pairs and circumstances
     Draw(draw::DrawArgs),
     /// Say what a data set holds: identities, images, digest, and files set aside with reasons
@@ -31,15 +34,16 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    command::main(|cli: Cli, context: Context| -> Result<(), Failure> {
-        if cli.common.dry_run {
-            return Ok(context.settings.print()?);
-        }
+    command::main(|cli: Cli, context: Context| -> Result<Ending, Failure> {
+        let (json, dry_run) = (cli.common.json, cli.common.dry_run);
         match cli.verb {
-            Verb::Draw(args) => draw::run(&args, cli.common.json, &context.interrupt),
-            Verb::Inspect(args) => inspect::run(&args, cli.common.json, &context.interrupt),
-            Verb::Pairs(args) => pairs::run(&args, cli.common.json),
+            Verb::Align(args) => return align::run(&args, dry_run, json, &context),
+            _ if dry_run => context.settings.print()?,
+            Verb::Draw(args) => draw::run(&args, json, &context.interrupt)?,
+            Verb::Inspect(args) => inspect::run(&args, json, &context.interrupt)?,
+            Verb::Pairs(args) => pairs::run(&args, json)?,
         }
+        Ok(Ending::Done)
     })
 }
 
@@ -50,6 +54,8 @@ enum Failure {
     Dataset(#[from] dataset::Error),
     #[error(transparent)]
     Command(#[from] command::Error),
+    #[error("{0}")]
+    Setting(#[from] command::WrongSetting),
     #[error("interrupted; nothing was written")]
     Interrupted,
     #[error("nothing to do; give --out, --sheet or both")]
