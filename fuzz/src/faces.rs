@@ -2,6 +2,7 @@
 
 mod files;
 
+pub(crate) use files::with_checks;
 pub use files::{archives, images};
 
 use crate::scratch;

@@ -6,6 +6,7 @@
 //!
 //! - [`weights`]: checkpoints, recognizers and bundles; PyTorch's two containers and their pickles;
 //! - [`faces`]: tar archives, JPEG and PNG images, pairs;
+//! - [`photographs`]: photographs to be aligned, the detector's wheel, the journal of an earlier run;
 //! - [`requests`]: everything that a trainer can ask a server;
 //! - [`answers`]: everything that a server can tell a trainer, the place in a checkpoint, and recipes;
 //! - [`settings`]: settings files, and the files of a run directory.
@@ -22,6 +23,7 @@ pub mod answers;
 pub mod faces;
 pub mod memory;
 pub mod mutate;
+pub mod photographs;
 pub mod requests;
 mod scratch;
 pub mod settings;
@@ -55,6 +57,21 @@ pub const TARGETS: &[Target] = &[
     Target { name: "archive", run: faces::archive, seeds: faces::archives, per_byte: 64, fixed: 2 * MIB },
     Target { name: "image", run: faces::image, seeds: faces::images, per_byte: 64, fixed: 4 * MIB },
     Target { name: "pairs", run: faces::pairs, seeds: faces::pair_lists, per_byte: 128, fixed: MIB },
+    Target {
+        name: "photograph",
+        run: photographs::photograph,
+        seeds: photographs::photographs,
+        per_byte: 64,
+        fixed: 32 * MIB,
+    },
+    Target { name: "wheel", run: photographs::wheel, seeds: photographs::wheels, per_byte: 512, fixed: 128 * MIB },
+    Target {
+        name: "alignment",
+        run: photographs::alignment,
+        seeds: photographs::alignments,
+        per_byte: 128,
+        fixed: MIB,
+    },
     Target { name: "request", run: requests::request, seeds: requests::seeds, per_byte: 256, fixed: 16 * MIB },
     Target { name: "answers", run: answers::answers, seeds: answers::seeds, per_byte: 128, fixed: MIB },
     Target { name: "place", run: answers::place, seeds: answers::places, per_byte: 128, fixed: 8 * MIB },

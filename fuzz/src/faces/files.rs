@@ -37,7 +37,7 @@ pub(super) fn with_sums(archive: &[u8]) -> Vec<u8> {
 }
 
 /// A PNG with every chunk's sum put right; anything else as it is.
-pub(super) fn with_checks(file: &[u8]) -> Vec<u8> {
+pub(crate) fn with_checks(file: &[u8]) -> Vec<u8> {
     let mut file = file.to_vec();
     let mut at = if file.starts_with(SIGNATURE) { SIGNATURE.len() } else { file.len() };
     while let Some(length) = file.get(at..).and_then(<[u8]>::first_chunk) {

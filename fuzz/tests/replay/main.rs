@@ -73,6 +73,21 @@ fn pickles_are_taken_or_refused() {
 }
 
 #[test]
+fn photographs_are_taken_or_refused() {
+    holds("photograph", 1000);
+}
+
+#[test]
+fn wheels_are_taken_or_refused() {
+    holds("wheel", 1000);
+}
+
+#[test]
+fn alignments_are_gone_on_with_or_refused() {
+    holds("alignment", 1000);
+}
+
+#[test]
 fn archives_are_taken_or_refused() {
     holds("archive", 1000);
 }
