@@ -141,22 +141,21 @@ mod tests {
     use super::*;
     use crate::chance::Chance;
 
-    fn by_definition(radius: f64, turn: f64) -> (u64, u64) {
-        let radius = libm::sqrt(-2.0 * libm::log(1.0 - radius));
-        let angle = TAU * turn;
-        ((radius * libm::cos(angle)).to_bits(), (radius * libm::sin(angle)).to_bits())
+    fn have_the_bits_of_libm(radii: [f64; PAIRS], turns: [f64; PAIRS]) {
+        let (first, second) = pairs(&radii, &turns);
+        for nth in 0..PAIRS {
+            let radius = libm::sqrt(-2.0 * libm::log(1.0 - radii[nth]));
+            let angle = TAU * turns[nth];
+            let expected = [radius * libm::cos(angle), radius * libm::sin(angle)].map(f64::to_bits);
+            assert_eq!([first[nth], second[nth]].map(f64::to_bits), expected, "{} {}", radii[nth], turns[nth]);
+        }
     }
 
     #[test]
     fn vectors_give_the_bits_of_libm() {
         let mut draws = Chance::new(3, "normals").at(0, 0);
         for _ in 0..20_000 {
-            let (radii, turns) = (std::array::from_fn(|_| draws.unit()), std::array::from_fn(|_| draws.unit()));
-            let (first, second) = pairs(&radii, &turns);
-            for nth in 0..PAIRS {
-                let found = (first[nth].to_bits(), second[nth].to_bits());
-                assert_eq!(found, by_definition(radii[nth], turns[nth]), "{} {}", radii[nth], turns[nth]);
-            }
+            have_the_bits_of_libm(std::array::from_fn(|_| draws.unit()), std::array::from_fn(|_| draws.unit()));
         }
     }
 
@@ -172,11 +171,7 @@ mod tests {
         for &turn in &corners {
             for chunk in corners.chunks(PAIRS) {
                 let radii = std::array::from_fn(|nth| chunk.get(nth).copied().unwrap_or(0.0));
-                let (first, second) = pairs(&radii, &[turn; PAIRS]);
-                for nth in 0..PAIRS {
-                    let found = (first[nth].to_bits(), second[nth].to_bits());
-                    assert_eq!(found, by_definition(radii[nth], turn), "{} {turn}", radii[nth]);
-                }
+                have_the_bits_of_libm(radii, [turn; PAIRS]);
             }
         }
     }
