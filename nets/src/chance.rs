@@ -271,7 +271,9 @@ mod tests {
             for before in 0..2 {
                 let draws = || {
                     let mut draws = Chance::new(7, "pinned").at(3, 5);
-                    (0..before).for_each(|_| drop(draws.normal()));
+                    for _ in 0..before {
+                        draws.normal();
+                    }
                     draws
                 };
                 let (mut many, mut single) = (draws(), draws());
