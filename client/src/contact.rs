@@ -46,10 +46,9 @@ async fn ask(settings: &StreamSettings, server: usize, place: Option<&Place>) ->
     };
     let mut client = url.connect(&settings.access, settings.connector.as_ref()).await?;
     let first = place.map_or(settings.first, |place| place.next);
-    let begins = || settings.bundle.first().map(|bundle| Known { bundle, takeovers: &[], tables: &[] });
     let known = match place {
         Some(place) => Some(Known { bundle: &place.origin.bundle, takeovers: &place.takeovers, tables: &place.tables }),
-        None => begins(),
+        None => settings.bundle.first().map(|bundle| Known { bundle, takeovers: &[], tables: &[] }),
     };
     let centres = place.and_then(|place| place.spec.centres.as_deref());
     // A plan needs no generator, so nobody's batches are delayed by it.
