@@ -67,6 +67,7 @@ async fn ask(settings: &StreamSettings, server: usize, place: Option<&Place>) ->
             place.refuse_settings(&description.spec, settings).map_err(Failure::Final)?;
             place.origin_of_next().refuse(&description.origin, &settings.accepted).map_err(Failure::Lasting)?;
         }
+        None if settings.accepted.contains(&Change::Bundle) => {}
         None => settings.bundle.refuse(first, &description.origin.bundle).map_err(Failure::Lasting)?,
     }
     let names = names(&mut client, &description).await?;

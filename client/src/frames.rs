@@ -7,6 +7,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 use proto::{
+    buffers::Buffers,
     limits,
     v1::{StreamRequest, StreamResponse},
 };
@@ -34,11 +35,19 @@ pub(crate) struct Messages<B> {
 }
 
 /// What came and was not decoded yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Frames {
     frames: VecDeque<Bytes>,
     bytes: usize,
+    /// Where pixels are put together that came in several.
+    buffers: Buffers,
 }
+
+/// Bytes of memory for pixels that are kept until the next ones come.
+const KEPT: usize = 16 << 20;
+
+/// Fields from so many bytes on are put together in memory that was used before.
+const LARGE: usize = 1 << 16;
 
 /// Asks for a stream of batches.
 pub(crate) async fn stream_batches<S, B>(channel: &mut S, request: &StreamRequest) -> Result<Messages<B>, Status>
@@ -64,7 +73,7 @@ where
         _ => {}
     }
     match answer.status() {
-        StatusCode::OK => Ok(Messages { body: answer.into_body(), came: Frames::default(), over: false }),
+        StatusCode::OK => Ok(Messages { body: answer.into_body(), came: Frames::new(), over: false }),
         other => Err(Status::unavailable(format!("expected an answer in gRPC, found HTTP status {other}"))),
     }
 }
@@ -105,6 +114,10 @@ where
 }
 
 impl Frames {
+    fn new() -> Self {
+        Self { frames: VecDeque::new(), bytes: 0, buffers: Buffers::keeping(KEPT) }
+    }
+
     fn push(&mut self, frame: Bytes) {
         if !frame.is_empty() {
             self.bytes += frame.len();
@@ -171,6 +184,11 @@ impl Buf for Frames {
                 self.bytes -= count;
                 self.frames.pop_front().unwrap_or_default()
             }
+            _ if count >= LARGE => {
+                let mut copied = self.buffers.take(count);
+                self.copy_to_slice(&mut copied);
+                copied.freeze()
+            }
             _ => {
                 let mut copied = BytesMut::with_capacity(count);
                 copied.put(self.take(count));
@@ -225,7 +243,7 @@ mod tests {
 
     /// All messages of a body, and how it ends.
     fn read(frames: Vec<Bytes>, status: Option<Status>) -> (Vec<StreamResponse>, Result<(), Status>) {
-        let mut messages = Messages { body: Given(frames.into(), status), came: Frames::default(), over: false };
+        let mut messages = Messages { body: Given(frames.into(), status), came: Frames::new(), over: false };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut all = Vec::new();

@@ -4,6 +4,8 @@
 pub mod cuda;
 #[cfg(feature = "cuda")]
 mod pipeline;
+#[cfg(feature = "cuda")]
+mod received;
 
 #[cfg(feature = "cuda")]
 pub use pipeline::{Pipeline, beside_captures};

@@ -6,9 +6,11 @@
 //! - [`v1`]: the types, the client and the server stubs generated from it;
 //! - [`limits`]: the numbers that both ends must agree on;
 //! - [`digest`]: the canonical digest of a batch, computed by the server, checked by the client;
+//! - [`buffers`]: memory of batches that is used again, at either end;
 //! - [`rank_rows`]: which rows of a global batch belong to which rank;
 //! - [`latent_row`]: where a row's latent comes from when it is made again.
 
+pub mod buffers;
 pub mod digest;
 pub mod limits;
 

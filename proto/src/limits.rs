@@ -78,7 +78,7 @@ pub fn max_tables(identities: u32) -> usize {
 
 /// HTTP/2 flow-control window that a receiver of batches should open, in bytes, for the stream
 /// and for the connection. The default of 64 KiB halves the throughput on loopback and does worse
-/// on a long line.
+/// on a long line. What is on its way is also what a steered stream can't take back, so not larger.
 pub const WINDOW_BYTES: u32 = 8 << 20;
 
 /// HTTP/2 frame size that a receiver of batches should allow, in bytes: the pixels of 64 rows of three

@@ -42,11 +42,11 @@ pub trait RowGenerator: Send {
 
     /// `rows` images of 128 x 128 x channels bytes from `latents (rows, 256)` and `labels (rows,
     /// classes)`, non-negative with sum 1. A row depends on its own latent and label alone, and
-    /// not on its position.
+    /// not on its position. They are handed on as they lie there, to all who get one of them.
     ///
     /// # Errors
     /// When the device fails. The engine then ends.
-    fn generate(&mut self, rows: usize, latents: &[f32], labels: &[f32]) -> Result<Vec<u8>, GeneratorError>;
+    fn generate(&mut self, rows: usize, latents: &[f32], labels: &[f32]) -> Result<Bytes, GeneratorError>;
 
     /// `rows` encodings, mean then log-variance of the latent (512 numbers), of images.
     ///
@@ -74,7 +74,7 @@ pub trait RowGenerator: Send {
     ///
     /// # Errors
     /// As [`generate`](Self::generate).
-    fn finish(&mut self) -> Result<Vec<u8>, GeneratorError> {
+    fn finish(&mut self) -> Result<Bytes, GeneratorError> {
         Err("no tile was begun: this is a bug".into())
     }
 
@@ -135,8 +135,12 @@ pub(crate) async fn run(
         tracing::error!(reason, "the generator failed");
         gate.close(reason);
     };
+    // One tile is told for each time that it says so: orders about seats leave that as it is.
+    let mut is_ready = false;
     loop {
-        gate.engine_is_ready(number);
+        if !std::mem::replace(&mut is_ready, true) {
+            gate.engine_is_ready(number);
+        }
         let order = match &begun {
             None => orders.recv().await,
             Some(_) => match tokio::time::timeout(NEXT_TILE, orders.recv()).await {
@@ -147,6 +151,7 @@ pub(crate) async fn run(
                 }
             },
         };
+        is_ready = !matches!(order, Some(Order::Compute(_)));
         if let Some(Order::Compute(tile)) = &order
             && begin(&mut seats, tile).inspect_err(failed)?
         {
@@ -214,7 +219,7 @@ fn finish(seats: &mut BTreeMap<Seat, Seated>, begun: Option<Begun>, telemetry: &
     };
     drop(computing);
     telemetry.tile_computed(tile.filled());
-    tile.deliver(&Computed::Pixels(pixels.into()));
+    tile.deliver(&Computed::Pixels(pixels));
     Ok(())
 }
 
@@ -261,7 +266,7 @@ fn rows(generator: &mut dyn RowGenerator, tile: &Tile) -> Result<Computed, Gener
         TileWork::Generate { latents, labels } => {
             let pixels = generator.generate(tile.rows, latents, labels)?;
             let found = pixels.len();
-            (Computed::Pixels(pixels.into()), found, tile.rows * image)
+            (Computed::Pixels(pixels), found, tile.rows * image)
         }
         TileWork::Encode { pixels } => {
             let encodings = generator.encode(tile.rows, pixels)?;

@@ -27,8 +27,7 @@
 //! `metrics_page` is served beside all that, to whoever asks.
 //!
 //! Beside them: [`served`] (everything opened and put to work), `makers` (the places for work that
-//! takes a while), [`workers`] (threads that do it, or tasks in virtual time), `buffers` (memory of finished
-//! batches, used again), `watched` (files of credentials, read again when they change), [`telemetry`] (every
+//! takes a while), [`workers`] (threads that do it, or tasks in virtual time), `watched` (files of credentials, read again when they change), [`telemetry`] (every
 //! metric), [`config`], [`error`].
 //!
 //! Invariants: only `engine` computes on the device; every queue is bounded; a slow trainer delays
@@ -36,7 +35,6 @@
 
 pub mod access;
 pub mod assemble;
-mod buffers;
 pub mod bundles;
 pub mod config;
 pub mod encodings;

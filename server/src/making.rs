@@ -38,6 +38,13 @@ pub(crate) struct By {
     pub(crate) table: Option<Arc<Table>>,
 }
 
+/// What the generated rows of a batch are generated from.
+struct Drawn {
+    faces: Vec<Face>,
+    /// For further tries.
+    latents: Latents,
+}
+
 /// What the generated rows show.
 enum Generated {
     /// The image of each.
@@ -66,27 +73,37 @@ impl Stream {
     /// Batch `index`, with as much of it as the stream's content needs.
     pub(crate) async fn make(self: &Arc<Self>, served: &Arc<Served>, index: u64, by: &By) -> Result<Batch> {
         let (stream, telemetry, table) = (self.clone(), served.telemetry.clone(), by.table.clone());
+        // Where they need no encodings, latents are drawn while it is planned.
+        let draws = self.content != Content::PlanOnly && !self.encodes();
         let plan = move || {
             let begun = Instant::now();
             let rows = stream.planner.rows_by(table.as_deref(), index, stream.rows.clone());
             telemetry.planned(begun.elapsed());
             telemetry.guarded(stream.planner.take_passed_over());
-            Ok(rows)
+            let drawn = draws.then(|| stream.draw(index, &rows, Vec::new()));
+            Ok((rows, drawn))
         };
-        let rows = served.makers.run(plan).await?;
+        let (rows, drawn) = served.makers.run(plan).await?;
         match self.content {
-            Content::Whole | Content::Digests => self.fill(served, index, by, rows).await,
+            Content::Whole | Content::Digests => self.fill(served, index, by, rows, drawn).await,
             Content::PlanOnly => Ok(by.planned(index, self.rows.start, &rows)),
         }
     }
 
     /// The batch of planned rows: the real ones decoded and the others generated at the same time,
     /// then assembled.
-    async fn fill(self: &Arc<Self>, served: &Arc<Served>, index: u64, by: &By, rows: Vec<Row>) -> Result<Batch> {
+    async fn fill(
+        self: &Arc<Self>,
+        served: &Arc<Served>,
+        index: u64,
+        by: &By,
+        rows: Vec<Row>,
+        drawn: Option<Drawn>,
+    ) -> Result<Batch> {
         let shown: Vec<u32> = images_of(&rows, |source| source == Source::Real);
         let rows = Arc::new(rows);
         let (shown, (generated, encoded)) =
-            tokio::try_join!(served.gallery.pictures(&shown), self.generate(served, index, &by.bundle, &rows))?;
+            tokio::try_join!(served.gallery.pictures(&shown), self.generate(served, index, &by.bundle, &rows, drawn))?;
         let (stream, serving, by) = (self.clone(), served.clone(), by.clone());
         let pictures = Pictures { shown, generated, encoded };
         served.makers.run(move || stream.compose(&serving, index, &by, Arc::unwrap_or_clone(rows), &pictures)).await
@@ -99,6 +116,7 @@ impl Stream {
         index: u64,
         bundle: &Loaded,
         rows: &Arc<Vec<Row>>,
+        drawn: Option<Drawn>,
     ) -> Result<(Generated, Vec<Picture>)> {
         if rows.iter().all(|row| row.source == Source::Real) {
             let none = match self.planner.spec().filter {
@@ -107,21 +125,15 @@ impl Stream {
             };
             return Ok((none, Vec::new()));
         }
-        let (mut encoded, mut encodings) = (Vec::new(), Vec::new());
-        if let Latent::Jitter { .. } = self.planner.spec().latent {
-            encoded = served.gallery.pictures(&images_of(rows, |source| source != Source::Real)).await?;
-            encodings = bundle.encodings.of(&bundle.weights, self.turn.clone(), &encoded).await?;
-        }
-        let (stream, planned) = (self.clone(), rows.clone());
-        let draw = move || {
-            let latents = Latents::new(stream.planner.spec(), index, &planned, encodings);
-            let generated = planned.iter().filter(|row| row.source != Source::Real).enumerate();
-            let face =
-                |(nth, row): (usize, &Row)| Face { parents: row.parents.clone(), latent: latents.latent(nth, 0) };
-            let faces: Vec<Face> = generated.map(face).collect();
-            Ok((faces, latents))
+        let (encoded, Drawn { faces, latents }) = match drawn {
+            Some(drawn) => (Vec::new(), drawn),
+            None => {
+                let encoded = served.gallery.pictures(&images_of(rows, |source| source != Source::Real)).await?;
+                let encodings = bundle.encodings.of(&bundle.weights, self.turn.clone(), &encoded).await?;
+                let (stream, planned) = (self.clone(), rows.clone());
+                (encoded, served.makers.run(move || Ok(stream.draw(index, &planned, encodings))).await?)
+            }
         };
-        let (faces, latents) = served.makers.run(draw).await?;
         let images = bundle.weights.generate(self.turn.clone(), faces).await?;
         let generated = match self.planner.spec().filter {
             None => Generated::Plain(images),
@@ -131,6 +143,19 @@ impl Stream {
             }
         };
         Ok((generated, encoded))
+    }
+
+    /// Whether images are encoded for the latents of generated rows.
+    fn encodes(&self) -> bool {
+        matches!(self.planner.spec().latent, Latent::Jitter { .. })
+    }
+
+    /// What the generated rows are generated from; `encodings` of the images that were encoded for them.
+    fn draw(&self, index: u64, rows: &[Row], encodings: Vec<Arc<[f32]>>) -> Drawn {
+        let latents = Latents::new(self.planner.spec(), index, rows, encodings);
+        let generated = rows.iter().filter(|row| row.source != Source::Real).enumerate();
+        let face = |(nth, row): (usize, &Row)| Face { parents: row.parents.clone(), latent: latents.latent(nth, 0) };
+        Drawn { faces: generated.map(face).collect(), latents }
     }
 
     /// The finished batch of rows whose pixels are there.

@@ -2,7 +2,6 @@
 
 use crate::{
     access::Access,
-    buffers::Buffers,
     bundles::{BundleFacts, BundleStore, Bundles, Candidate, Loaded, MakeGenerator, followers::Followers},
     config::Config,
     engine::weights::{self, BundleGenerator},
@@ -22,7 +21,7 @@ use nets::{
     bundle::{Bundle, BundleInfo},
     checkpoint::CheckpointError,
 };
-use proto::limits;
+use proto::{buffers::Buffers, limits};
 use std::{
     borrow::Cow,
     collections::BTreeMap,
@@ -35,6 +34,9 @@ use tokio_util::sync::CancellationToken;
 
 /// The demo's bundle, trained on the data set `demo`; `server/assets/README.md` has the commands.
 const DEMO_BUNDLE: &[u8] = include_bytes!("../assets/demo.safetensors");
+
+/// Bytes of memory of finished batches that are kept for the next ones.
+const BUFFERS: usize = 64 << 20;
 
 /// `Synthesize` and `Encode` requests answered at once. They compete with streams, so few.
 pub(crate) const MAX_SYNTHESES: usize = 8;
@@ -191,7 +193,7 @@ impl Served {
             gallery,
             scheduler,
             shelf: Shelf::new(config.shelf << 20),
-            buffers: Buffers::default(),
+            buffers: Buffers::keeping(BUFFERS),
             makers: Makers::new(workers),
             openings: Makers::for_questions(workers),
             manifests: Makers::for_questions(workers),

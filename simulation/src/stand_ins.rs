@@ -1,6 +1,7 @@
 //! A dataset and bundles that cost next to nothing: pixels are a hash of what they must depend on.
 
 use crate::world::World;
+use bytes::Bytes;
 use nets::{FEATURE, LATENT, pixels::IMAGE_SIZE};
 use server::bundles::{BundleFacts, BundleStore, Candidate};
 use server::engine::{GeneratorError, RowGenerator};
@@ -217,7 +218,7 @@ impl RowGenerator for Painter {
         self.classes
     }
 
-    fn generate(&mut self, rows: usize, latents: &[f32], labels: &[f32]) -> Result<Vec<u8>, GeneratorError> {
+    fn generate(&mut self, rows: usize, latents: &[f32], labels: &[f32]) -> Result<Bytes, GeneratorError> {
         self.device()?;
         match self.weights {
             Weights::NotFinite if self.on_trial => return Err("its images hold values that are not finite".into()),
@@ -242,7 +243,7 @@ impl RowGenerator for Painter {
                 pixels.extend_from_slice(&pattern[..left]);
             }
         }
-        Ok(pixels)
+        Ok(pixels.into())
     }
 
     fn encode(&mut self, _: usize, pixels: &[u8]) -> Result<Vec<f32>, GeneratorError> {

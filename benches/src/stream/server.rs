@@ -9,6 +9,7 @@ use ::server::{
     listeners::{Listen, Listeners},
     served::Parts,
 };
+use bytes::Bytes;
 use nets::{FEATURE, LATENT, pixels::IMAGE_SIZE};
 use std::{error::Error, sync::Arc};
 
@@ -25,7 +26,9 @@ pub(crate) fn serve(channels: usize, way: Way) -> Result<(), Box<dyn Error>> {
         Way::Unix => Listen::Unix(folder.path().join("faces.sock")),
     };
     runtime.block_on(async {
-        let served = Served::new(&Config::default(), parts(channels))?;
+        // As many rows of a tile as a GPU takes at a time.
+        let config = Config { tile: 64, ..Config::default() };
+        let served = Served::new(&config, parts(channels))?;
         let listeners = Listeners::bind(&[place], 0o600, None).await?;
         let metrics = ::server::bind("127.0.0.1:0".parse()?).await?;
         match listeners.places()?.first() {
@@ -57,12 +60,12 @@ fn parts(channels: usize) -> Parts {
     Parts {
         image_counts: vec![IMAGES; PEOPLE],
         dataset_digest: "d".repeat(64),
-        images: Arc::new(InMemory { channels }),
+        images: Arc::new(InMemory::new(channels)),
         bundle: Candidate {
             facts,
             names,
             centres,
-            generators: vec![Box::new(move |_| Box::new(InMemory { channels }))],
+            generators: vec![Box::new(move |_| Box::new(InMemory::new(channels)))],
         },
         store: Arc::new(Nowhere),
         numerics: "none".into(),
@@ -71,9 +74,15 @@ fn parts(channels: usize) -> Parts {
 
 struct InMemory {
     channels: usize,
+    /// What every tile shows.
+    tile: Bytes,
 }
 
 impl InMemory {
+    fn new(channels: usize) -> Self {
+        Self { channels, tile: Bytes::new() }
+    }
+
     fn image(&self, number: usize) -> impl Iterator<Item = u8> {
         (0..IMAGE_SIZE * IMAGE_SIZE * self.channels).map(move |at| (at * 31 + number * 17) as u8)
     }
@@ -94,8 +103,12 @@ impl RowGenerator for InMemory {
         PEOPLE
     }
 
-    fn generate(&mut self, rows: usize, _latents: &[f32], _labels: &[f32]) -> Result<Vec<u8>, GeneratorError> {
-        Ok(vec![127; rows * IMAGE_SIZE * IMAGE_SIZE * self.channels])
+    fn generate(&mut self, rows: usize, _latents: &[f32], _labels: &[f32]) -> Result<Bytes, GeneratorError> {
+        let wanted = rows * IMAGE_SIZE * IMAGE_SIZE * self.channels;
+        if self.tile.len() != wanted {
+            self.tile = vec![127; wanted].into();
+        }
+        Ok(self.tile.clone())
     }
 
     fn encode(&mut self, rows: usize, _pixels: &[u8]) -> Result<Vec<f32>, GeneratorError> {

@@ -6,6 +6,8 @@
 //!
 //! Where a graph can't be captured, the function is called for each tile instead, to the same bytes.
 
+use super::received::Pinned;
+use bytes::Bytes;
 use candle_core::cuda_backend::{CudaStorageSlice, WrapErr};
 use candle_core::{CudaDevice, DType, Device, Error, Result, Storage, Tensor, bail};
 use cudarc::driver::{
@@ -30,6 +32,7 @@ pub struct Pipeline {
     uploads: Arc<CudaStream>,
     downloads: Arc<CudaStream>,
     slots: [Slot; 2],
+    pinned: Pinned,
     /// The slot of the next tile.
     next: usize,
     /// Tiles begun and not yet finished.
@@ -43,7 +46,8 @@ type Function = Box<dyn Fn(&[Tensor]) -> Result<Tensor> + Send>;
 struct Slot {
     inputs: Vec<Input>,
     output: CudaSlice<u8>,
-    received: PinnedHostSlice<u8>,
+    /// Where the bytes of a tile under way go.
+    received: Option<PinnedHostSlice<u8>>,
     uploaded: CudaEvent,
     computed: CudaEvent,
     downloaded: CudaEvent,
@@ -82,6 +86,7 @@ impl Pipeline {
             uploads: context.new_stream().w()?,
             downloads: context.new_stream().w()?,
             slots: [Slot::new(device, shapes, bytes)?, Slot::new(device, shapes, bytes)?],
+            pinned: Pinned::new(context, bytes),
             compute,
             next: 0,
             begun: 0,
@@ -116,7 +121,7 @@ impl Pipeline {
         if self.begun == self.slots.len() {
             bail!("two tiles are under way already: this is a bug")
         }
-        let Self { function, compute, uploads, downloads, slots, next, .. } = self;
+        let Self { function, compute, uploads, downloads, slots, pinned, next, .. } = self;
         let slot = &mut slots[*next];
         if inputs.len() != slot.inputs.len() {
             bail!("expected {} inputs, found {}", slot.inputs.len(), inputs.len())
@@ -140,26 +145,30 @@ impl Pipeline {
         slot.computed.record(compute).w()?;
         downloads.wait(&slot.computed).w()?;
         let (output, _) = slot.output.device_ptr(downloads);
-        // SAFETY: both have the same size; the host reads only after `downloaded`.
-        unsafe { result::memcpy_dtoh_async(slot.received.as_mut_slice().w()?, output, downloads.cu_stream()) }.w()?;
+        let mut received = pinned.take()?;
+        // SAFETY: both have the same size; the host reads only after `downloaded`, and the slot holds it until then.
+        let sent = unsafe { result::memcpy_dtoh_async(received.as_mut_slice().w()?, output, downloads.cu_stream()) };
+        slot.received = Some(received);
+        sent.w()?;
         slot.downloaded.record(downloads).w()?;
         self.next = 1 - self.next;
         self.begun += 1;
         Ok(())
     }
 
-    /// Waits for the tile that was begun first, and gives its bytes.
+    /// Waits for the tile that was begun first, and gives its bytes, where the device has put them.
     ///
     /// # Errors
     /// When none was begun, or the device failed.
-    pub fn finish(&mut self) -> Result<Vec<u8>> {
+    pub fn finish(&mut self) -> Result<Bytes> {
         if self.begun == 0 {
             bail!("no tile is under way: this is a bug")
         }
-        let slot = &self.slots[(self.next + self.begun) % 2];
+        let slot = &mut self.slots[(self.next + self.begun) % 2];
         slot.downloaded.synchronize().w()?;
         self.begun -= 1;
-        Ok(slot.received.as_slice().w()?.to_vec())
+        let Some(received) = slot.received.take() else { bail!("a tile has nowhere to go: this is a bug") };
+        self.pinned.share(received)
     }
 
     /// Captures the function for both slots, after a run that makes whatever is made once.
@@ -205,14 +214,11 @@ impl Slot {
             let address = address(&there, &stream)?;
             Ok(Input { there, address, sent })
         };
-        // SAFETY: zeroed below. The host reads it, so it must be cached.
-        let mut received = unsafe { context.alloc_pinned_with_flags::<u8>(bytes, 0) }.w()?;
-        received.as_mut_slice().w()?.fill(0);
         let event = || context.new_event(None).w();
         Ok(Self {
             inputs: shapes.iter().map(input).collect::<Result<_>>()?,
             output: device.alloc_zeros(bytes)?,
-            received,
+            received: None,
             uploaded: event()?,
             computed: event()?,
             downloaded: event()?,

@@ -46,7 +46,7 @@ impl CustomOp3 for BiasPrelu {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         for_element_type!(s1, "bias-prelu", T => {
-            let (x, bias, slope) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?, values::<T>((s3, l3))?);
+            let (x, bias, slope) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?, &*values::<T>((s3, l3))?);
             let mut y = x.to_vec();
             y.par_chunks_mut(bias.len() * CHUNK.div_ceil(bias.len())).for_each(|rows| {
                 for row in rows.chunks_exact_mut(bias.len()) {
@@ -75,7 +75,7 @@ impl CustomOp1 for MaxPool {
         let extent = |length: usize| (length - self.window).div_ceil(2) + 1;
         let (out_height, out_width) = (extent(height), extent(width));
         for_element_type!(storage, "max-pool", T => {
-            let x = values::<T>((storage, layout))?;
+            let x = &*values::<T>((storage, layout))?;
             let mut y = vec![T::ZERO; batch * out_height * out_width * channels];
             y.par_chunks_mut(out_width * channels).enumerate().for_each(|(row, y)| {
                 let (image, top) = (row / out_height, row % out_height * 2);

@@ -61,7 +61,7 @@ impl CustomOp1 for AveragePool {
         let (batch, height, width, channels) = layout.shape().dims4()?;
         let dims = (batch, height / 2, width / 2, channels);
         for_element_type!(storage, "average-pool", T => {
-            let x = values::<T>((storage, layout))?;
+            let x = &*values::<T>((storage, layout))?;
             let mut y = vec![T::ZERO; x.len() / 4];
             y.par_chunks_mut(height * width / 4 * channels).zip(x.par_chunks(height * width * channels)).for_each(|(y, x)| {
                 visit(self.window, height, width, |at_y, at_x, weight| {
@@ -100,7 +100,7 @@ impl CustomOp1 for Spread {
         let (batch, half_height, half_width, channels) = layout.shape().dims4()?;
         let (height, width) = (2 * half_height, 2 * half_width);
         for_element_type!(storage, "average-pool-adjoint", T => {
-            let g = values::<T>((storage, layout))?;
+            let g = &*values::<T>((storage, layout))?;
             let mut dx = vec![T::ZERO; g.len() * 4];
             dx.par_chunks_mut(height * width * channels).zip(g.par_chunks(height * width / 4 * channels)).for_each(|(dx, g)| {
                 visit(self.window, height, width, |at_y, at_x, weight| {

@@ -42,7 +42,7 @@ impl CustomOp2 for Bias {
 
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         for_element_type!(s1, "bias", T => {
-            let (x, bias) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?);
+            let (x, bias) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?);
             let mut y = x.to_vec();
             y.par_chunks_mut(bias.len() * 256).for_each(|rows| add_to_rows(rows, bias));
             Ok(output::<T>(y, l1.shape()))
@@ -71,7 +71,7 @@ impl CustomOp1 for ColumnSum {
         let argument: Argument = (storage, layout);
         let columns = layout.shape().dims().last().copied().unwrap_or(1);
         for_element_type!(storage, "column-sum", T => {
-            Ok(output::<T>(sum_columns(values(argument)?, columns), columns))
+            Ok(output::<T>(sum_columns(&*values(argument)?, columns), columns))
         })
     }
 

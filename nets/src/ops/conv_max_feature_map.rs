@@ -91,7 +91,7 @@ impl CustomOp3 for ConvMaxFeatureMap {
         let (g, half) = (&self.geometry, self.geometry.filters / 2);
         let dims = (g.batch, g.out_height / self.pool, g.out_width / self.pool, half);
         for_element_type!(s1, "conv-max-feature-map", T => {
-            let (y, winners) = self.forward::<T>(values((s1, l1))?, values((s2, l2))?, values((s3, l3))?);
+            let (y, winners) = self.forward::<T>(&*values((s1, l1))?, &*values((s2, l2))?, &*values((s3, l3))?);
             *self.winners.lock().unwrap_or_else(PoisonError::into_inner) = winners;
             Ok(output::<T>(y, dims))
         })
@@ -134,7 +134,7 @@ impl CustomOp3 for ConvMaxFeatureMap {
             bail!("conv-max-feature-map: expected tensors on the CPU: this is a bug")
         };
         for_element_type!(xs, "conv-max-feature-map", T => {
-            let (xs, ws, gs) = (values::<T>((xs, x_layout))?, values::<T>((ws, weight_layout))?, values::<T>((gs, g_layout))?);
+            let (xs, ws, gs) = (&*values::<T>((xs, x_layout))?, &*values::<T>((ws, weight_layout))?, &*values::<T>((gs, g_layout))?);
             let gradients = self.backward(wanted, xs, ws, gs, &winners);
             let tensor = |wanted: bool, values: Vec<T>, shape: &Shape| {
                 wanted.then(|| Tensor::from_vec(values, shape, &Device::Cpu)).transpose()

@@ -1,9 +1,13 @@
 //! What the CPU kernels need of a number type, and how they reach a tensor's values.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, DType, Layout, Result, Shape, WithDType, bail};
+use candle_core::{CpuStorage, DType, Layout, Result, Shape, Tensor, WithDType, bail};
+use half::bf16;
+use rayon::prelude::*;
+use std::borrow::Cow;
 
-/// f32 for work, f64 for proofs.
+/// f32 for work, f64 for proofs. Tensors of bf16 are read as f32, computed with as such, and what comes of
+/// them is rounded once: sums over many terms would be lost in eight bits.
 pub(crate) trait Element:
     WithDType
     + Copy
@@ -30,6 +34,8 @@ pub(crate) trait Element:
     fn as_f32(values: &[Self]) -> Option<&[f32]>;
     /// As [`as_f32`](Self::as_f32), to write to.
     fn as_f32_mut(values: &mut [Self]) -> Option<&mut [f32]>;
+    /// The same numbers.
+    fn of_bf16(value: bf16) -> Self;
     /// All values of a storage of this type, for updates in place.
     fn storage_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
 }
@@ -56,6 +62,10 @@ impl Element for f32 {
     }
     fn as_f32_mut(values: &mut [Self]) -> Option<&mut [f32]> {
         Some(values)
+    }
+    #[inline(always)]
+    fn of_bf16(value: bf16) -> Self {
+        value.to_f32()
     }
     fn storage_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
         match storage {
@@ -88,6 +98,9 @@ impl Element for f64 {
     fn as_f32_mut(_: &mut [Self]) -> Option<&mut [f32]> {
         None
     }
+    fn of_bf16(value: bf16) -> Self {
+        value.to_f64()
+    }
     fn storage_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
         match storage {
             CpuStorage::F64(values) => Some(values),
@@ -99,12 +112,61 @@ impl Element for f64 {
 /// One argument of an op: its values and where they lie.
 pub(crate) type Argument<'a> = (&'a CpuStorage, &'a Layout);
 
-/// The contiguous values of an argument.
-pub(crate) fn values<'a, T: Element>((storage, layout): Argument<'a>) -> Result<&'a [T]> {
+/// The contiguous values of an argument; of bf16 for a kernel of f32, a copy.
+pub(crate) fn values<'a, T: Element>((storage, layout): Argument<'a>) -> Result<Cow<'a, [T]>> {
     let Some((start, end)) = layout.contiguous_offsets() else {
         bail!("expected a contiguous tensor, found strides {:?}: this is a bug", layout.stride())
     };
-    Ok(&T::cpu_storage_as_slice(storage)?[start..end])
+    match storage {
+        CpuStorage::BF16(values) if T::DTYPE == DType::F32 => {
+            let mut wide = vec![T::ZERO; end - start];
+            let parts = wide.par_chunks_mut(CAST).zip(values[start..end].par_chunks(CAST));
+            parts.for_each(|(wide, values)| {
+                wide.iter_mut().zip(values).for_each(|(wide, &value)| *wide = T::of_bf16(value));
+            });
+            Ok(Cow::Owned(wide))
+        }
+        _ => Ok(Cow::Borrowed(&T::cpu_storage_as_slice(storage)?[start..end])),
+    }
+}
+
+/// Values that one task casts.
+const CAST: usize = 1 << 14;
+
+/// What a kernel of f32 gave for arguments of bf16, rounded to that; other results as they are.
+pub(crate) trait Rounded {
+    fn rounded(self) -> Self;
+}
+
+impl Rounded for Result<(CpuStorage, Shape)> {
+    fn rounded(self) -> Self {
+        let (storage, shape) = self?;
+        let CpuStorage::F32(values) = storage else { return Ok((storage, shape)) };
+        let mut narrow = vec![bf16::ZERO; values.len()];
+        let parts = narrow.par_chunks_mut(CAST).zip(values.par_chunks(CAST));
+        parts.for_each(|(narrow, values)| {
+            narrow.iter_mut().zip(values).for_each(|(narrow, &value)| *narrow = bf16::from_f32(value));
+        });
+        Ok((CpuStorage::BF16(narrow), shape))
+    }
+}
+
+/// Three gradients, as far as they are wanted.
+pub(crate) type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
+
+impl Rounded for Result<Gradients> {
+    fn rounded(self) -> Self {
+        let (a, b, c) = self?;
+        let narrow = |tensor: Option<Tensor>| tensor.map(|tensor| tensor.to_dtype(DType::BF16)).transpose();
+        Ok((narrow(a)?, narrow(b)?, narrow(c)?))
+    }
+}
+
+/// In place nothing is rounded: the target's type is refused before that.
+impl Rounded for Result<()> {
+    fn rounded(self) -> Self {
+        self
+    }
 }
 
 /// Runs a generic kernel for the element type of its first argument.
@@ -119,7 +181,11 @@ macro_rules! for_element_type {
                 type $T = f64;
                 $body
             }
-            other => candle_core::bail!("{}: expected f32 or f64 on the CPU, found {other:?}", $op),
+            candle_core::DType::BF16 => {
+                type $T = f32;
+                $crate::ops::element::Rounded::rounded($body)
+            }
+            other => candle_core::bail!("{}: expected f32, f64 or bf16 on the CPU, found {other:?}", $op),
         }
     };
 }

@@ -83,7 +83,7 @@ impl CustomOp3 for InstanceNorm {
         let (_, height, width, channels) = l1.shape().dims4()?;
         let image = height * width * channels;
         for_element_type!(s1, "instance-norm", T => {
-            let (x, scale, shift) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?, values::<T>((s3, l3))?);
+            let (x, scale, shift) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?, &*values::<T>((s3, l3))?);
             let mut y = vec![T::ZERO; x.len()];
             y.par_chunks_mut(image).zip(x.par_chunks(image)).enumerate().for_each(|(nth, (y, x))| {
                 let [scale, shift] = [scale, shift].map(|vectors| of_image(vectors, channels, nth));
@@ -192,7 +192,7 @@ impl CustomOp3 for InputGradient {
         let (_, height, width, channels) = l1.shape().dims4()?;
         let image = height * width * channels;
         for_element_type!(s1, "instance-norm", T => {
-            let (x, scale, g) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?, values::<T>((s3, l3))?);
+            let (x, scale, g) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?, &*values::<T>((s3, l3))?);
             let mut dx = vec![T::ZERO; x.len()];
             let images = dx.par_chunks_mut(image).zip(x.par_chunks(image)).zip(g.par_chunks(image)).enumerate();
             images.for_each(|(nth, ((dx, x), g))| input_gradient(dx, x, g, of_image(scale, channels, nth)));
@@ -222,7 +222,7 @@ impl CustomOp3 for AffineGradient {
         let (images, height, width, channels) = l1.shape().dims4()?;
         let image = height * width * channels;
         for_element_type!(s1, "instance-norm", T => {
-            let (x, g) = (values::<T>((s1, l1))?, values::<T>((s3, l3))?);
+            let (x, g) = (&*values::<T>((s1, l1))?, &*values::<T>((s3, l3))?);
             let per_image: Vec<T> = x
                 .par_chunks(image)
                 .zip(g.par_chunks(image))

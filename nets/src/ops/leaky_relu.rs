@@ -41,7 +41,7 @@ impl CustomOp2 for LeakyRelu {
 
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         for_element_type!(s1, "leaky-relu", T => {
-            let (x, bias, slope) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?, T::of(self.slope));
+            let (x, bias, slope) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?, T::of(self.slope));
             let mut y = x.to_vec();
             y.par_chunks_mut(bias.len() * 256).for_each(|rows| activate(rows, bias, slope));
             Ok(output::<T>(y, l1.shape()))
@@ -73,7 +73,7 @@ impl CustomOp2 for LeakyReluMask {
 
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         for_element_type!(s1, "leaky-relu-mask", T => {
-            let (y, g, slope) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?, T::of(self.slope));
+            let (y, g, slope) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?, T::of(self.slope));
             let mut masked = vec![T::ZERO; g.len()];
             let parts = masked.par_chunks_mut(1 << 14).zip(y.par_chunks(1 << 14)).zip(g.par_chunks(1 << 14));
             parts.for_each(|((masked, y), g)| mask(masked, y, g, slope));

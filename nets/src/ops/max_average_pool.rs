@@ -28,7 +28,7 @@ impl CustomOp1 for MaxAveragePool {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (batch, height, width, channels) = layout.shape().dims4()?;
         for_element_type!(storage, "max-average-pool", T => {
-            let x = values::<T>((storage, layout))?;
+            let x = &*values::<T>((storage, layout))?;
             let mut y = vec![T::ZERO; x.len() / 4];
             let quarter = T::of(0.25);
             y.par_chunks_mut(width / 2 * channels).zip(x.par_chunks(2 * width * channels)).for_each(|(y, rows)| {
@@ -66,7 +66,7 @@ impl CustomOp2 for InputGradient {
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         let (_, _, width, channels) = l1.shape().dims4()?;
         for_element_type!(s1, "max-average-pool-gradient", T => {
-            let (x, g) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?);
+            let (x, g) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?);
             let mut dx = vec![T::ZERO; x.len()];
             let rows = dx.par_chunks_mut(2 * width * channels).zip(x.par_chunks(2 * width * channels));
             rows.zip(g.par_chunks(width / 2 * channels)).for_each(|((dx, x), g)| {

@@ -35,7 +35,7 @@ impl CustomOp2 for MaxFeatureMap {
         let mut dims = l1.dims().to_vec();
         dims.iter_mut().last().into_iter().for_each(|channels| *channels /= 2);
         for_element_type!(s1, "max-feature-map", T => {
-            let (x, bias) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?);
+            let (x, bias) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?);
             let half = bias.len() / 2;
             let mut y = vec![T::ZERO; x.len() / 2];
             y.par_chunks_mut(half * PIXELS).zip(x.par_chunks(2 * half * PIXELS)).for_each(|(y, x)| {
@@ -80,7 +80,7 @@ impl CustomOp3 for MaxFeatureMapGradient {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         for_element_type!(s1, "max-feature-map-gradient", T => {
-            let (x, bias, g) = (values::<T>((s1, l1))?, values::<T>((s2, l2))?, values::<T>((s3, l3))?);
+            let (x, bias, g) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?, &*values::<T>((s3, l3))?);
             let half = bias.len() / 2;
             let mut dx = vec![T::ZERO; x.len()];
             let pixels = dx.par_chunks_mut(2 * half * PIXELS).zip(x.par_chunks(2 * half * PIXELS));

@@ -2,12 +2,13 @@
 
 #[cfg(feature = "cuda")]
 use super::kernels::{self, cuda};
-use crate::pixels::quantize;
+use crate::pixels::{IMAGE_SIZE, quantize};
 #[cfg(feature = "cuda")]
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 #[cfg(feature = "cuda")]
 use candle_core::{CudaStorage, bail};
+use rayon::prelude::*;
 
 /// Images in `[-1, 1]` to bytes of the same shape, each by [`quantize`]. It has no gradient.
 pub fn quantise(images: &Tensor) -> Result<Tensor> {
@@ -26,8 +27,13 @@ impl CustomOp1 for Quantise {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let values = super::element::values::<f32>((storage, layout))?;
-        Ok((CpuStorage::U8(values.iter().map(|&value| quantize(value)).collect()), layout.shape().clone()))
+        let values = &*super::element::values::<f32>((storage, layout))?;
+        let mut bytes = vec![0; values.len()];
+        let parts = bytes.par_chunks_mut(IMAGE_SIZE * IMAGE_SIZE).zip(values.par_chunks(IMAGE_SIZE * IMAGE_SIZE));
+        parts.for_each(|(bytes, values)| {
+            bytes.iter_mut().zip(values).for_each(|(byte, &value)| *byte = quantize(value));
+        });
+        Ok((CpuStorage::U8(bytes), layout.shape().clone()))
     }
 
     #[cfg(feature = "cuda")]

@@ -130,7 +130,7 @@ impl InplaceOp2 for Decay {
     fn cpu_fwd(&self, s1: &mut CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<()> {
         for_element_type!(s2, "adam-moment", T => {
             let (beta, rest) = (self.beta as T, (1.0 - self.beta) as T);
-            let (moment, gradient) = (values_mut::<T>(s1, l1)?, values::<T>((s2, l2))?);
+            let (moment, gradient) = (values_mut::<T>(s1, l1)?, &*values::<T>((s2, l2))?);
             match self.squared {
                 true => zip_update(moment, gradient, |m, g| *m = beta * *m + rest * (g * g)),
                 false => zip_update(moment, gradient, |m, g| *m = beta * *m + rest * g),
@@ -163,7 +163,7 @@ impl InplaceOp3 for Descend {
         use rayon::prelude::*;
         for_element_type!(s2, "adam-descend", T => {
             let (rate, second, epsilon) = (self.rate as T, self.second as T, self.epsilon as T);
-            let (w, m, v) = (values_mut::<T>(s1, l1)?, values::<T>((s2, l2))?, values::<T>((s3, l3))?);
+            let (w, m, v) = (values_mut::<T>(s1, l1)?, &*values::<T>((s2, l2))?, &*values::<T>((s3, l3))?);
             let chunks = w.par_chunks_mut(super::CHUNK).zip(m.par_chunks(super::CHUNK)).zip(v.par_chunks(super::CHUNK));
             chunks.for_each(|((w, m), v)| {
                 for ((w, &m), &v) in w.iter_mut().zip(m).zip(v) {

@@ -307,7 +307,7 @@ mod tests {
         fn classes(&self) -> usize {
             1
         }
-        fn generate(&mut self, _: usize, _: &[f32], _: &[f32]) -> Result<Vec<u8>, GeneratorError> {
+        fn generate(&mut self, _: usize, _: &[f32], _: &[f32]) -> Result<bytes::Bytes, GeneratorError> {
             Err("nobody asks".into())
         }
         fn encode(&mut self, _: usize, _: &[u8]) -> Result<Vec<f32>, GeneratorError> {

@@ -1,6 +1,7 @@
 //! A generator's tiles on a GPU: one shape, captured once, two under way.
 
 use super::GeneratorError;
+use bytes::Bytes;
 use candle_core::CudaDevice;
 use nets::{Generator, LATENT, device::Pipeline, ops, pixels::IMAGE_SIZE};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ impl Tiles {
     }
 
     /// Waits for the tile that was begun first.
-    pub(super) fn finish(&mut self) -> Result<Vec<u8>, GeneratorError> {
+    pub(super) fn finish(&mut self) -> Result<Bytes, GeneratorError> {
         match &mut self.0 {
             Some((_, pipeline)) => Ok(pipeline.finish()?),
             None => Err("no tile was begun: this is a bug".into()),

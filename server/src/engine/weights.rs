@@ -4,6 +4,7 @@ use super::{GeneratorError, RowGenerator};
 #[cfg(feature = "cuda")]
 use crate::error::device_sentence;
 use crate::telemetry::Telemetry;
+use bytes::Bytes;
 use candle_core::{DType, Device, Tensor};
 use nets::{Encoder, Generator, LATENT, LightCnn, bundle::Bundle, pixels};
 use std::{sync::Arc, time::Instant};
@@ -104,7 +105,7 @@ impl RowGenerator for BundleGenerator {
         self.classes
     }
 
-    fn generate(&mut self, rows: usize, latents: &[f32], labels: &[f32]) -> Result<Vec<u8>, GeneratorError> {
+    fn generate(&mut self, rows: usize, latents: &[f32], labels: &[f32]) -> Result<Bytes, GeneratorError> {
         let z = Tensor::from_slice(latents, (rows, LATENT), &self.device)?;
         let c = Tensor::from_slice(labels, (rows, self.classes), &self.device)?;
         let generating = Instant::now();
@@ -118,7 +119,7 @@ impl RowGenerator for BundleGenerator {
         let copying = Instant::now();
         let bytes = pixels::to_bytes(&images)?;
         self.telemetry.device_copied(copying.elapsed());
-        Ok(bytes)
+        Ok(bytes.into())
     }
 
     #[cfg(feature = "cuda")]
@@ -130,7 +131,7 @@ impl RowGenerator for BundleGenerator {
     }
 
     #[cfg(feature = "cuda")]
-    fn finish(&mut self) -> Result<Vec<u8>, GeneratorError> {
+    fn finish(&mut self) -> Result<Bytes, GeneratorError> {
         let waiting = Instant::now();
         let pixels = self.tiles.finish()?;
         self.telemetry.generated(waiting.elapsed());

@@ -2,6 +2,7 @@
 
 use crate::bundle::tiny_bundle;
 use crate::fixture::in_time;
+use bytes::Bytes;
 use candle_core::Device;
 use nets::bundle::Bundle;
 use server::{
@@ -9,11 +10,14 @@ use server::{
     plan::blending::Parent,
     scheduler::{Face, Scheduler, Turn, Weights},
     telemetry::Telemetry,
-    workers::Workers,
+    workers::{Work, Workers},
 };
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -45,7 +49,7 @@ impl RowGenerator for Painter {
         3
     }
 
-    fn generate(&mut self, rows: usize, latents: &[f32], _labels: &[f32]) -> Result<Vec<u8>, GeneratorError> {
+    fn generate(&mut self, rows: usize, latents: &[f32], _labels: &[f32]) -> Result<Bytes, GeneratorError> {
         let mut tiles = self.meeting.tiles.lock().unwrap();
         tiles.push(self.number);
         self.meeting.came.notify_all();
@@ -69,8 +73,12 @@ impl RowGenerator for Painter {
 }
 
 fn scheduler(engines: usize) -> (Scheduler, Arc<Telemetry>) {
+    worked(engines, &Workers::Threads)
+}
+
+fn worked(engines: usize, workers: &Workers) -> (Scheduler, Arc<Telemetry>) {
     let telemetry = Arc::new(Telemetry::new("", "").unwrap());
-    let start = Scheduler::start(TILE, 1, 3, BTreeMap::new(), telemetry.clone(), &Workers::Threads, engines);
+    let start = Scheduler::start(TILE, 1, 3, BTreeMap::new(), telemetry.clone(), workers, engines);
     (start.unwrap(), telemetry)
 }
 
@@ -103,6 +111,27 @@ async fn devices_compute_at_once_and_everyone_gets_their_own_rows_in_order() {
     let images = in_time(weights.generate(Turn::Stream(0), faces(14))).await.unwrap();
     assert_eq!(shades(&images), (0..14).collect::<Vec<u8>>());
     assert_eq!(meeting.tiles.lock().unwrap().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_is_busy_is_told_no_further_tile() {
+    let begun = AtomicBool::new(false);
+    let workers = Workers::Tasks(Arc::new(move |work| match work {
+        Work::Tile if !begun.swap(true, Relaxed) => Duration::from_secs(10),
+        _ => Duration::from_secs(1),
+    }));
+    let (scheduler, _) = worked(2, &workers);
+    // Both wait for a tile already as the weights take their seats.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let weights = scheduler.seat(painters(2, 0, usize::MAX).0).unwrap();
+    weights.accept();
+    let begin = tokio::time::Instant::now();
+    let taken = async |nth: u64| {
+        weights.generate(Turn::Stream(nth), faces(4)).await.unwrap();
+        begin.elapsed().as_secs()
+    };
+    // A tile each. The first takes ten seconds, and the other device has time for two.
+    assert_eq!(tokio::join!(taken(0), taken(1), taken(2)), (10, 1, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use crate::bundle::tiny_bundle;
 use crate::fixture::in_time;
+use bytes::Bytes;
 use candle_core::Device;
 use nets::bundle::Bundle;
 use server::{
@@ -142,7 +143,7 @@ async fn a_packer_that_panics_ends_everything_with_its_name() {
 
 /// Computes like a GPU: a tile is begun, and waited for later.
 struct Deferred {
-    begun: std::collections::VecDeque<Vec<u8>>,
+    begun: std::collections::VecDeque<Bytes>,
     /// Most tiles that were ever under way.
     most: Arc<AtomicUsize>,
     /// Tiles that it finishes before it fails.
@@ -170,7 +171,7 @@ impl RowGenerator for Deferred {
         3
     }
 
-    fn generate(&mut self, rows: usize, latents: &[f32], _labels: &[f32]) -> Result<Vec<u8>, GeneratorError> {
+    fn generate(&mut self, rows: usize, latents: &[f32], _labels: &[f32]) -> Result<Bytes, GeneratorError> {
         Ok((0..rows).flat_map(|row| vec![(latents[row * 256] * 8.0 + 100.0) as u8; 128 * 128]).collect())
     }
 
@@ -181,7 +182,7 @@ impl RowGenerator for Deferred {
         Ok(true)
     }
 
-    fn finish(&mut self) -> Result<Vec<u8>, GeneratorError> {
+    fn finish(&mut self) -> Result<Bytes, GeneratorError> {
         std::thread::sleep(std::time::Duration::from_millis(2));
         self.good = self.good.checked_sub(1).ok_or("the device is lost")?;
         self.begun.pop_front().ok_or_else(|| "nothing was begun".into())

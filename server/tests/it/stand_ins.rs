@@ -1,6 +1,7 @@
 //! What stands in for a dataset and a bundle: images and a generator that can be written down in a
 //! line each. The client's tests serve the same.
 
+use bytes::Bytes;
 use nets::{FEATURE, LATENT, pixels::IMAGE_SIZE};
 use server::{
     Error,
@@ -180,9 +181,9 @@ impl RowGenerator for Formula {
         self.classes
     }
 
-    fn generate(&mut self, rows: usize, latents: &[f32], labels: &[f32]) -> Result<Vec<u8>, GeneratorError> {
+    fn generate(&mut self, rows: usize, latents: &[f32], labels: &[f32]) -> Result<Bytes, GeneratorError> {
         if let Some(instead) = (self.before_tile)()? {
-            return Ok(instead);
+            return Ok(instead.into());
         }
         let image = IMAGE * self.channels;
         let row = |row: usize| {

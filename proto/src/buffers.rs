@@ -1,4 +1,4 @@
-//! Memory of finished batches that nobody holds any more, for the next ones.
+//! Memory of batches that nobody holds any more, for the next ones.
 //!
 //! A batch's pixels are a megabyte and more, which an allocator gives back to the system and takes from
 //! it again, page by page and each cleared, for every batch.
@@ -10,30 +10,34 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-/// Bytes that are kept for later at most.
-const MAX_KEPT: usize = 64 << 20;
-
-/// Memory to put batches in.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Buffers(Arc<Mutex<Kept>>);
+/// Memory to put batches in; clones share it.
+#[derive(Clone, Debug)]
+pub struct Buffers(Arc<Mutex<Kept>>);
 
 /// What was given back, the latest last: it is the likeliest to lie in a processor's cache.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
     buffers: Vec<Vec<u8>>,
     bytes: usize,
+    /// Bytes that are kept at most.
+    most: usize,
 }
 
 /// A buffer to be filled. It goes back when it, or what [`Buffer::freeze`] made of it, is dropped.
 #[derive(Debug)]
-pub(crate) struct Buffer {
+pub struct Buffer {
     bytes: Vec<u8>,
     home: Weak<Mutex<Kept>>,
 }
 
 impl Buffers {
+    /// Keeps so many bytes for later at most.
+    pub fn keeping(most: usize) -> Self {
+        Self(Arc::new(Mutex::new(Kept { buffers: Vec::new(), bytes: 0, most })))
+    }
+
     /// A buffer of so many bytes, in which anything may stand.
-    pub(crate) fn take(&self, length: usize) -> Buffer {
+    pub fn take(&self, length: usize) -> Buffer {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).take(length);
         Buffer { bytes: kept.unwrap_or_else(|| vec![0; length]), home: Arc::downgrade(&self.0) }
     }
@@ -48,12 +52,12 @@ impl Kept {
 
     /// Makes room by those that were given back first.
     fn put(&mut self, buffer: Vec<u8>) {
-        if buffer.len() > MAX_KEPT {
+        if buffer.len() > self.most {
             return;
         }
         self.bytes += buffer.len();
         self.buffers.push(buffer);
-        let mut excess = self.bytes.saturating_sub(MAX_KEPT);
+        let mut excess = self.bytes.saturating_sub(self.most);
         let leaving = self.buffers.iter().take_while(|buffer| {
             let leaves = excess > 0;
             excess = excess.saturating_sub(buffer.len());
@@ -66,7 +70,7 @@ impl Kept {
 
 impl Buffer {
     /// What was written into it, to be shared.
-    pub(crate) fn freeze(self) -> Bytes {
+    pub fn freeze(self) -> Bytes {
         Bytes::from_owner(self)
     }
 }
@@ -105,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_buffer_that_nobody_holds_is_the_next_one_of_its_length() {
-        let buffers = Buffers::default();
+        let buffers = Buffers::keeping(1000);
         let mut buffer = buffers.take(100);
         assert_eq!(*buffer, [0; 100]);
         buffer[3] = 7;
@@ -123,7 +127,7 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_than_the_bound() {
-        let buffers = Buffers::default();
+        let buffers = Buffers::keeping(64 << 20);
         let bytes = || buffers.0.lock().unwrap().bytes;
         let held: Vec<Buffer> = (1..=9).map(|nth| buffers.take(nth << 20)).collect();
         assert_eq!(bytes(), 0);
@@ -132,15 +136,15 @@ mod tests {
         drop([buffers.take(10 << 20), buffers.take(12 << 20)]);
         // Those of one and two megabytes had to go, as 67 are too many.
         assert_eq!(bytes(), 64 << 20);
-        drop(buffers.take(MAX_KEPT + 1));
+        drop(buffers.take((64 << 20) + 1));
         assert_eq!(bytes(), 64 << 20);
         let kept = buffers.0.lock().unwrap();
         assert_eq!(kept.buffers.iter().map(Vec::len).sum::<usize>(), kept.bytes);
     }
 
     #[test]
-    fn a_batch_may_outlive_the_server() {
-        let batch = Buffers::default().take(10).freeze();
+    fn a_batch_may_outlive_its_server() {
+        let batch = Buffers::keeping(1000).take(10).freeze();
         assert_eq!(batch.len(), 10);
     }
 }
