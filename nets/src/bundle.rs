@@ -5,6 +5,7 @@
 //! digest of its bytes names it everywhere.
 
 use crate::checkpoint::{Checkpoint, CheckpointError, bytes_of};
+use crate::device::Numbers;
 use crate::pixels::IMAGE_SIZE;
 use crate::{Encoder, EncoderConfig, FEATURE, Generator, GeneratorConfig, LightCnn, LightCnnConfig, sentence};
 use candle_core::{DType, Device, Tensor};
@@ -89,6 +90,20 @@ impl Bundle {
 
     /// [`open`](Self::open) for bytes in memory, which errors call `origin`.
     pub fn from_bytes(bytes: &[u8], origin: &str, device: &Device) -> Result<Self, CheckpointError> {
+        Self::from_bytes_in(bytes, origin, device, Numbers::F32)
+    }
+
+    /// [`from_bytes`](Self::from_bytes) with a generator that computes in `numbers`. What judges images stays in
+    /// f32.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_bytes_in(
+        bytes: &[u8],
+        origin: &str,
+        device: &Device,
+        numbers: Numbers,
+    ) -> Result<Self, CheckpointError> {
         // Weights are put on a device beside whatever it computes.
         #[cfg(feature = "cuda")]
         let _beside = crate::device::beside_captures();
@@ -100,12 +115,16 @@ impl Bundle {
         let mut centres = file.take(CENTRES);
         file.nothing_left()?;
         let build = || -> candle_core::Result<Self> {
-            let generator = build("generator", generator, device, |vb| Generator::new(&info.generator, vb))?;
+            let dtype = numbers.dtype();
+            let generator = build("generator", generator, device, dtype, |vb| Generator::new(&info.generator, vb))?;
             let encoder = match encoder {
-                Some((config, encoder)) => Some(build("encoder", encoder, device, |vb| Encoder::new(config, vb))?),
+                Some((config, encoder)) => {
+                    Some(build("encoder", encoder, device, DType::F32, |vb| Encoder::new(config, vb))?)
+                }
                 None => None,
             };
-            let identity = build("identity network", identity, device, |vb| LightCnn::new(&info.identity, vb))?;
+            let identity =
+                build("identity network", identity, device, DType::F32, |vb| LightCnn::new(&info.identity, vb))?;
             let Some(matrix) = centres.remove(CENTRES) else {
                 candle_core::bail!("expected class centres, found none")
             };
@@ -196,6 +215,7 @@ fn build<N>(
     what: &str,
     tensors: BTreeMap<String, Tensor>,
     device: &Device,
+    dtype: DType,
     network: impl FnOnce(VarBuilder) -> candle_core::Result<N>,
 ) -> candle_core::Result<N> {
     for (name, tensor) in &tensors {
@@ -204,7 +224,7 @@ fn build<N>(
     let count = tensors.len();
     let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counter = asked.clone();
-    let vb = VarBuilder::from_tensors(tensors.into_iter().collect(), DType::F32, device);
+    let vb = VarBuilder::from_tensors(tensors.into_iter().collect(), dtype, device);
     let vb = vb.rename_f(move |name| {
         counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         name.to_owned()

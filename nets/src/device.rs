@@ -10,13 +10,61 @@ mod received;
 #[cfg(feature = "cuda")]
 pub use pipeline::{Pipeline, beside_captures};
 
-use candle_core::{Device, Error};
+use candle_core::{DType, Device, Error};
+use serde::{Deserialize, Serialize};
+
+/// What networks compute in. Weights, losses and updates are f32 in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Numbers {
+    /// Single precision; on a GPU convolutions may round their factors to TF32.
+    #[default]
+    F32,
+    /// bfloat16: half the memory, three significant digits.
+    Bf16,
+}
+
+impl Numbers {
+    /// As a tensor has them.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
+
+impl std::fmt::Display for Numbers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
+/// Where networks compute, and in what.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where.
+    pub device: Device,
+    /// In what.
+    pub numbers: Numbers,
+}
 
 /// Checks a name, whether or not the device is there, so that a slip is told with the command line.
 ///
 /// # Errors
 /// When it is not `cpu`, `cuda` or `cuda:N`, the last two with or without `/tf32`.
 pub fn named(name: &str) -> Result<String, String> {
+    in_f32(name).map(|_| name.to_owned())
+}
+
+/// As [`named`], for commands that compute in bf16 too: any name may have `/bf16` behind it.
+///
+/// # Errors
+/// When it is none of these names.
+pub fn named_with_numbers(name: &str) -> Result<String, String> {
     read(name).map(|_| name.to_owned())
 }
 
@@ -27,29 +75,60 @@ pub fn named(name: &str) -> Result<String, String> {
 /// When the name is none of these, or the device is not there.
 pub fn parse(name: &str) -> candle_core::Result<Device> {
     // Plain messages: candle's `bail!` would append a backtrace to a sentence for the user.
-    match read(name).map_err(Error::Msg)? {
-        None => Ok(Device::Cpu),
-        Some(Gpu { ordinal, tf32 }) => open(name, ordinal, tf32),
+    in_f32(name).and_then(|named| named.open(name).map_err(|error| error.to_string())).map_err(Error::Msg)
+}
+
+/// As [`parse`], or any of these with `/bf16` behind it: networks then compute in bf16.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with_numbers(name: &str) -> candle_core::Result<Place> {
+    let named = read(name).map_err(Error::Msg)?;
+    Ok(Place { device: named.open(name)?, numbers: named.numbers })
+}
+
+/// What [`parse_with_numbers`] would compute in, without a look at the device.
+///
+/// # Errors
+/// When the name is none of these.
+pub fn numbers(name: &str) -> candle_core::Result<Numbers> {
+    Ok(read(name).map_err(Error::Msg)?.numbers)
+}
+
+/// A device as it is named.
+struct Named {
+    /// `None` for the processor.
+    gpu: Option<usize>,
+    tf32: bool,
+    numbers: Numbers,
+}
+
+impl Named {
+    fn open(&self, name: &str) -> candle_core::Result<Device> {
+        self.gpu.map_or(Ok(Device::Cpu), |ordinal| open(name, ordinal, self.tf32))
     }
 }
 
-/// A GPU as it is named.
-struct Gpu {
-    ordinal: usize,
-    tf32: bool,
+fn in_f32(name: &str) -> Result<Named, String> {
+    let expected = || format!("expected cpu, cuda or cuda:N, found `{name}`");
+    read(name).ok().filter(|named| named.numbers == Numbers::F32).ok_or_else(expected)
 }
 
-/// `None` for the processor.
-fn read(name: &str) -> Result<Option<Gpu>, String> {
-    let (place, tf32) = name.strip_suffix("/tf32").map_or((name, false), |place| (place, true));
-    let ordinal = match place.split_once(':') {
-        None if name == "cpu" => return Ok(None),
-        None if place == "cuda" => Some(0),
-        Some(("cuda", ordinal)) => ordinal.parse().ok(),
+fn read(name: &str) -> Result<Named, String> {
+    let (place, tf32, numbers) = match name.split_once('/') {
+        None => (name, false, Numbers::F32),
+        Some((place, "tf32")) => (place, true, Numbers::F32),
+        Some((place, "bf16")) => (place, false, Numbers::Bf16),
+        Some(_) => ("", false, Numbers::F32),
+    };
+    let gpu = match place.split_once(':') {
+        None if place == "cpu" && !tf32 => Some(None),
+        None if place == "cuda" => Some(Some(0)),
+        Some(("cuda", ordinal)) => ordinal.parse().ok().map(Some),
         _ => None,
     };
-    let gpu = ordinal.map(|ordinal| Gpu { ordinal, tf32 });
-    gpu.map(Some).ok_or_else(|| format!("expected cpu, cuda or cuda:N, found `{name}`"))
+    let named = gpu.map(|gpu| Named { gpu, tf32, numbers });
+    named.ok_or_else(|| format!("expected cpu, cuda or cuda:N, or one of them with /bf16, found `{name}`"))
 }
 
 #[cfg(feature = "cuda")]
@@ -75,7 +154,14 @@ mod tests {
         for wrong in ["", "tpu", "cuda:", "cuda:x", "cuda:-1", "CPU", "cpu/tf32", "cuda/tf"] {
             assert_eq!(named(wrong), Err(format!("expected cpu, cuda or cuda:N, found `{wrong}`")));
             assert!(parse(wrong).is_err());
+            assert!(named_with_numbers(wrong).is_err_and(|error| error.ends_with(&format!("found `{wrong}`"))));
         }
+        for narrow in ["cpu/bf16", "cuda:3/bf16"] {
+            assert_eq!(named_with_numbers(narrow).as_deref(), Ok(narrow));
+            assert!(named(narrow).is_err());
+        }
+        assert!(parse_with_numbers("cpu/bf16").is_ok_and(|place| place.numbers == Numbers::Bf16));
+        assert!(parse_with_numbers("cpu").is_ok_and(|place| place.numbers == Numbers::F32));
         assert!(parse("cpu").is_ok_and(|device| device.is_cpu()));
     }
 }

@@ -55,8 +55,8 @@ pub struct TrainFlags {
     /// Seed of weights, order, augmentation and dropout
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Training")]
     pub seed: u64,
-    /// What computes: cpu or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = nets::device::named, help_heading = "Training")]
+    /// What computes: cpu or cuda:N, or either with /bf16 behind it for a network in bfloat16; its weights stay in f32
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = nets::device::named_with_numbers, help_heading = "Training")]
     pub device: String,
 
     /// Judge on pairs now and then: a folder or tar with pairs.txt, that file in its folder, or demo:held-out
@@ -101,6 +101,7 @@ impl TrainFlags {
             classifier_rate: self.classifier_rate,
             clip: self.clip,
             dropout: self.dropout,
+            numbers: nets::device::numbers(&self.device)?,
             ..usual
         };
         config.check()?;

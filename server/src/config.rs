@@ -44,8 +44,8 @@ pub struct Config {
     #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Input")]
     pub withhold: Vec<String>,
 
-    /// Where the generator computes: cpu or cuda:N; several of one kind share the work, as in cuda:0,cuda:1
-    #[arg(long, value_name = "DEVICE", value_delimiter = ',', default_value = "cpu", value_parser = nets::device::named, help_heading = "Network")]
+    /// Where the generator computes: cpu or cuda:N, or either with /bf16 behind it for half the digits; several of one kind share the work, as in cuda:0,cuda:1
+    #[arg(long, value_name = "DEVICE", value_delimiter = ',', default_value = "cpu", value_parser = nets::device::named_with_numbers, help_heading = "Network")]
     pub device: Vec<String>,
 
     /// Rows the generator computes at a time [unit: images]

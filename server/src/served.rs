@@ -20,6 +20,7 @@ use dataset::{Dataset, OpenOptions};
 use nets::{
     bundle::{Bundle, BundleInfo},
     checkpoint::CheckpointError,
+    device::Place,
 };
 use proto::{buffers::Buffers, limits};
 use std::{
@@ -247,7 +248,7 @@ struct BundleFile {
     /// `None` for the bundle that is built in.
     path: Option<PathBuf>,
     /// Those that each bundle is opened on, one after the other; at least one.
-    devices: Vec<Device>,
+    devices: Vec<Place>,
 }
 
 impl BundleStore for BundleFile {
@@ -262,8 +263,11 @@ impl BundleStore for BundleFile {
 
     fn open(&self, bytes: &[u8]) -> Result<Candidate> {
         let origin = self.path.as_deref().unwrap_or(Path::new("the built-in bundle")).display().to_string();
-        let open = |device: &Device| Bundle::from_bytes(bytes, &origin, device).map_err(bundle_error);
-        let opened = self.devices.iter().map(|device| Ok((open(device)?, device.clone()))).collect::<Result<_>>()?;
+        let open = |Place { device, numbers }: &Place| {
+            let opened = Bundle::from_bytes_in(bytes, &origin, device, *numbers).map_err(bundle_error)?;
+            Ok((opened, device.clone()))
+        };
+        let opened = self.devices.iter().map(open).collect::<Result<_>>()?;
         candidate(opened, weights::weight_bytes(bytes))
     }
 
@@ -279,16 +283,16 @@ impl BundleStore for BundleFile {
 }
 
 /// The devices of a list of names.
-fn devices(names: &[String]) -> Result<Vec<Device>> {
+fn devices(names: &[String]) -> Result<Vec<Place>> {
     if names.is_empty() {
         return Err(Error::Device("expected the name of at least one device, found none".into()));
     }
-    let parsed = names.iter().map(|name| nets::device::parse(name));
-    parsed.map(|device| device.map_err(|error| Error::Device(device_sentence(&error)))).collect()
+    let parsed = names.iter().map(|name| nets::device::parse_with_numbers(name));
+    parsed.map(|place| place.map_err(|error| Error::Device(device_sentence(&error)))).collect()
 }
 
 /// The numerics class of all of them: which one makes a row must not be seen in it.
-fn one_numerics(names: &[String], devices: &[Device]) -> Result<String> {
+fn one_numerics(names: &[String], devices: &[Place]) -> Result<String> {
     let classes: Vec<String> = devices.iter().map(weights::numerics).collect();
     let [first, others @ ..] = &*classes else { return Err(Error::Bug("there is no device".into())) };
     match others.iter().position(|class| class != first) {

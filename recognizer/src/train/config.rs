@@ -1,6 +1,7 @@
 //! What decides a training, and the learning rate it implies.
 
 use command::WrongSetting;
+use nets::device::Numbers;
 use nets::{LightCnnKind, Width};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,9 @@ pub struct TrainConfig {
     pub clip: f64,
     /// Share of the feature dropped in training.
     pub dropout: f64,
+    /// What the network computes in; weights, losses and updates are f32.
+    #[serde(default)]
+    pub numbers: Numbers,
 }
 
 impl TrainConfig {
@@ -58,6 +62,7 @@ impl TrainConfig {
             // Rarely reached after the warm-up; before, it keeps one odd batch from ruining all.
             clip: 5.0,
             dropout: 0.5,
+            numbers: Numbers::F32,
         }
     }
 

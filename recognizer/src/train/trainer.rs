@@ -76,7 +76,7 @@ impl Trainer {
             device: device.clone(),
             parameters,
             network,
-            compute: DType::F32,
+            compute: config.numbers.dtype(),
             optimizer,
             centres,
             dropout: Chance::new(config.seed, "recognizer/dropout"),

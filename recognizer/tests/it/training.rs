@@ -1,6 +1,7 @@
 use crate::faces;
 use candle_core::Device;
 use command::{Interrupt, RunDirectory};
+use nets::device::Numbers;
 use nets::{LightCnnKind, Width};
 use recognizer::{
     Batch, BatchSource, Error, Loss, Outcome, PairSet, Rhythm, Schedule, Session, Source, SourceError, TrainConfig,
@@ -170,6 +171,33 @@ fn a_training_that_was_stopped_and_resumed_ends_with_the_same_bits() {
         String::from_utf8(file(&whole.join("stats.jsonl")))
     );
     assert!(whole.join("loss.png").is_file() && whole.join("accuracy.png").is_file());
+}
+
+#[test]
+fn a_network_in_bf16_learns_in_other_bits_and_goes_on_to_the_same_ones() {
+    let place = tempfile::tempdir().unwrap();
+    let [whole, parts, wide] = ["whole", "parts", "wide"].map(|name| place.path().join(name));
+    let narrow = TrainConfig { numbers: Numbers::Bf16, ..config(64) };
+    let undisturbed = Run::new(&whole).train(&narrow, Gratings::new(4), false).unwrap();
+
+    let run = Run::new(&parts);
+    let source = Gratings { interrupt_at: Some((5, run.interrupt.clone())), ..Gratings::new(4) };
+    run.train(&narrow, source, false).unwrap();
+    let error = Run::open(&parts).train(&config(64), Gratings::new(4), true).unwrap_err().to_string();
+    assert!(error.contains("expected numbers \"bf16\" as the checkpoint has, found \"f32\""), "{error}");
+    let resumed = Run::open(&parts).train(&narrow, Gratings::new(4), true).unwrap();
+    assert!(file(&resumed.checkpoint) == file(&undisturbed.checkpoint), "the checkpoints differ");
+
+    let in_f32 = Run::new(&wide).train(&config(64), Gratings::new(4), false).unwrap();
+    let features = |path: &Path| {
+        let network = recognizer::load(path, &Device::Cpu).unwrap().network;
+        let image = candle_core::Tensor::ones((1, 128, 128, 1), candle_core::DType::F32, &Device::Cpu).unwrap();
+        network.features(&image).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    let (narrow, wide) = (features(&undisturbed.checkpoint), features(&in_f32.checkpoint));
+    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let cosine = product(&narrow, &wide) / (product(&narrow, &narrow) * product(&wide, &wide)).sqrt();
+    assert!(narrow != wide && cosine > 0.9, "{cosine}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::error::device_sentence;
 use crate::telemetry::Telemetry;
 use bytes::Bytes;
 use candle_core::{DType, Device, Tensor};
+use nets::device::{Numbers, Place};
 use nets::{Encoder, Generator, LATENT, LightCnn, bundle::Bundle, pixels};
 use std::{sync::Arc, time::Instant};
 
@@ -70,7 +71,15 @@ pub(crate) fn weight_bytes(file: &[u8]) -> usize {
 
 /// What the bytes depend on besides weights and build: the kernel path that the processor's
 /// features select at run time, and the number type.
-pub fn numerics(device: &Device) -> String {
+pub fn numerics(place: &Place) -> String {
+    let in_f32 = numerics_in_f32(&place.device);
+    match (place.numbers, in_f32.rsplit_once('/')) {
+        (Numbers::Bf16, Some((kernels, _))) => format!("{kernels}/{}", place.numbers),
+        _ => in_f32,
+    }
+}
+
+fn numerics_in_f32(device: &Device) -> String {
     match device {
         Device::Cpu => format!("cpu-{}/f32", kernel_path()),
         #[cfg(feature = "cuda")]

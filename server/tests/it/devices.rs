@@ -1,11 +1,12 @@
 //! Several devices: an engine for each, and one scheduler that none of them can be told by.
 
-use crate::bundle::tiny_bundle;
+use crate::bundle::{DRAWN, drawn_bundle, tiny_bundle};
 use crate::fixture::in_time;
 use bytes::Bytes;
 use candle_core::Device;
-use nets::bundle::Bundle;
+use nets::{bundle::Bundle, device::Numbers};
 use server::{
+    Config, Served,
     engine::{GeneratorError, RowGenerator, weights::BundleGenerator},
     plan::blending::Parent,
     scheduler::{Face, Scheduler, Turn, Weights},
@@ -147,6 +148,41 @@ async fn a_row_is_the_same_whichever_device_makes_it() {
         in_time(weights.generate(Turn::Stream(0), faces(18))).await.unwrap()
     };
     assert!(images(1).await == images(2).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generator_in_bf16_has_a_numerics_class_of_its_own_and_rows_as_good_in_any_tile() {
+    let place = tempfile::tempdir().unwrap();
+    let weights = place.path().join("bundle.safetensors");
+    std::fs::write(&weights, drawn_bundle()).unwrap();
+    let served = |device: &str| {
+        let config = Config {
+            data: DRAWN.into(),
+            weights: Some(weights.clone()),
+            device: device.split(',').map(str::to_owned).collect(),
+            ..Config::default()
+        };
+        Served::open(&config)
+    };
+    let [narrow, wide] = ["cpu/bf16", "cpu"].map(|device| served(device).unwrap().describe());
+    assert!(narrow.contains("/bf16/tile16") && wide.contains("/f32/tile16"), "{narrow}, {wide}");
+    let mixed = served("cpu,cpu/bf16").err().unwrap().to_string();
+    assert!(mixed.contains("expected devices of one kind") && mixed.contains("/bf16"), "{mixed}");
+
+    let images = async |numbers: Numbers, count: u32| {
+        let (scheduler, telemetry) = scheduler(1);
+        let bundle = Bundle::from_bytes_in(&tiny_bundle(&["a", "b", "c"]), "a test", &Device::Cpu, numbers).unwrap();
+        let generator = BundleGenerator::new(bundle, Device::Cpu, telemetry);
+        let weights: Weights = scheduler.seat(vec![Box::new(generator)]).unwrap();
+        weights.accept();
+        in_time(weights.generate(Turn::Stream(0), faces(count))).await.unwrap()
+    };
+    let (whole, wide) = (images(Numbers::Bf16, 7).await, images(Numbers::F32, 7).await);
+    assert!(images(Numbers::Bf16, 3).await[..] == whole[..3], "a row's bytes depend on its neighbours");
+    let apart = |(a, b): (&u8, &u8)| u32::from(a.abs_diff(*b));
+    let mean = |a: &[u8], b: &[u8]| a.iter().zip(b).map(apart).sum::<u32>() as f32 / a.len() as f32;
+    let difference = mean(&whole.concat(), &wide.concat());
+    assert!(difference > 0.0 && difference < 3.0, "{difference} of 255 apart");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,7 +61,7 @@ pub(crate) fn run(train: &Train, json: bool, context: &Context) -> Result<Ending
         // The server once was there: that it is away now is a restart rather than a wrong address.
         settings.patience = Patience::always(settings.patience.later);
     }
-    let device = nets::device::parse(&flags.device).map_err(recognizer::Error::from)?;
+    let device = nets::device::parse_with_numbers(&flags.device).map_err(recognizer::Error::from)?.device;
     let pairs = flags.pair_set(&context.interrupt)?;
     let source = range::connect(settings, recipe.as_ref(), context)?;
     command::say(format!("{} {}, {} loss, from {}", config.kind, config.width, config.loss, source.describe()));

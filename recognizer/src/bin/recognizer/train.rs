@@ -48,7 +48,7 @@ pub(crate) fn run(train: &Train, json: bool, context: &Context) -> Result<Ending
     let flags = &train.flags;
     let batch_size = train.batch as usize;
     let config = flags.config(batch_size)?;
-    let device = nets::device::parse(&flags.device)?;
+    let device = nets::device::parse_with_numbers(&flags.device)?.device;
     // An image that can't be decoded is set aside now, not met in the middle of the training.
     let data = Dataset::open(&train.data, &OpenOptions { decode_all: true, ..OpenOptions::default() })?;
     for line in data.report().lines() {
