@@ -1,13 +1,17 @@
 //! Memory of batches that nobody holds any more, for the next ones.
 //!
 //! A batch's pixels are a megabyte and more, which an allocator gives back to the system and takes from
-//! it again, page by page and each cleared, for every batch.
+//! it again, page by page and each cleared, for every batch; or doesn't give back at all, when smaller things
+//! lie behind them. Here they come from the system itself, are used again, and are given back when too
+//! many are kept, or nobody has use for them.
 
 use bytes::Bytes;
+use memmap2::MmapMut;
 use std::{
+    alloc::{Layout, handle_alloc_error},
     mem,
     ops::{Deref, DerefMut},
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 /// Memory to put batches in; clones share it.
@@ -17,7 +21,7 @@ pub struct Buffers(Arc<Mutex<Kept>>);
 /// What was given back, the latest last: it is the likeliest to lie in a processor's cache.
 #[derive(Debug)]
 struct Kept {
-    buffers: Vec<Vec<u8>>,
+    buffers: Vec<MmapMut>,
     bytes: usize,
     /// Bytes that are kept at most.
     most: usize,
@@ -26,7 +30,8 @@ struct Kept {
 /// A buffer to be filled. It goes back when it, or what [`Buffer::freeze`] made of it, is dropped.
 #[derive(Debug)]
 pub struct Buffer {
-    bytes: Vec<u8>,
+    /// `None` for no bytes at all, which the system has none of.
+    bytes: Option<MmapMut>,
     home: Weak<Mutex<Kept>>,
 }
 
@@ -36,22 +41,42 @@ impl Buffers {
         Self(Arc::new(Mutex::new(Kept { buffers: Vec::new(), bytes: 0, most })))
     }
 
-    /// A buffer of so many bytes, in which anything may stand.
+    /// A buffer of so many bytes, in which anything may stand. When the system has no memory left the
+    /// process ends, as by any other allocation.
     pub fn take(&self, length: usize) -> Buffer {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).take(length);
-        Buffer { bytes: kept.unwrap_or_else(|| vec![0; length]), home: Arc::downgrade(&self.0) }
+        let kept = self.lock().take(length);
+        let bytes = kept.or_else(|| (length > 0).then(|| from_system(length)));
+        Buffer { bytes, home: Arc::downgrade(&self.0) }
+    }
+
+    /// Gives back to the system what is kept.
+    pub fn give_back(&self) {
+        let mut kept = self.lock();
+        kept.bytes = 0;
+        let given = mem::take(&mut kept.buffers);
+        drop(kept);
+        drop(given);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+fn from_system(length: usize) -> MmapMut {
+    let layout = Layout::array::<u8>(length).unwrap_or(Layout::new::<u8>());
+    MmapMut::map_anon(length).unwrap_or_else(|_| handle_alloc_error(layout))
+}
+
 impl Kept {
-    fn take(&mut self, length: usize) -> Option<Vec<u8>> {
+    fn take(&mut self, length: usize) -> Option<MmapMut> {
         let nth = self.buffers.iter().rposition(|buffer| buffer.len() == length)?;
         self.bytes -= length;
         Some(self.buffers.remove(nth))
     }
 
     /// Makes room by those that were given back first.
-    fn put(&mut self, buffer: Vec<u8>) {
+    fn put(&mut self, buffer: MmapMut) {
         if buffer.len() > self.most {
             return;
         }
@@ -77,8 +102,8 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(home) = self.home.upgrade().filter(|_| !self.bytes.is_empty()) {
-            home.lock().unwrap_or_else(PoisonError::into_inner).put(mem::take(&mut self.bytes));
+        if let (Some(home), Some(bytes)) = (self.home.upgrade(), self.bytes.take()) {
+            home.lock().unwrap_or_else(PoisonError::into_inner).put(bytes);
         }
     }
 }
@@ -87,19 +112,19 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_deref().unwrap_or_default()
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
+        self.bytes.as_deref_mut().unwrap_or_default()
     }
 }
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        self
     }
 }
 
@@ -133,18 +158,22 @@ mod tests {
         assert_eq!(bytes(), 0);
         drop(held);
         assert_eq!(bytes(), 45 << 20);
-        drop([buffers.take(10 << 20), buffers.take(12 << 20)]);
+        drop([10, 12].map(|nth| buffers.take(nth << 20)));
         // Those of one and two megabytes had to go, as 67 are too many.
         assert_eq!(bytes(), 64 << 20);
         drop(buffers.take((64 << 20) + 1));
         assert_eq!(bytes(), 64 << 20);
         let kept = buffers.0.lock().unwrap();
-        assert_eq!(kept.buffers.iter().map(Vec::len).sum::<usize>(), kept.bytes);
+        assert_eq!(kept.buffers.iter().map(|buffer| buffer.len()).sum::<usize>(), kept.bytes);
+        drop(kept);
+        buffers.give_back();
+        assert_eq!(bytes(), 0);
     }
 
     #[test]
     fn a_batch_may_outlive_its_server() {
         let batch = Buffers::keeping(1000).take(10).freeze();
         assert_eq!(batch.len(), 10);
+        assert!(Buffers::keeping(1000).take(0).freeze().is_empty());
     }
 }

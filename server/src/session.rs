@@ -262,6 +262,7 @@ async fn send(
             Err(_) => {
                 drop(sent);
                 queue.iter_mut().for_each(Next::let_go);
+                served.buffers.give_back();
                 if room().await?.is_none() {
                     return Ok(());
                 }
