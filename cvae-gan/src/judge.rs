@@ -5,7 +5,7 @@ mod blended;
 mod swapped;
 
 pub use blended::Blended;
-pub use swapped::Swapped;
+pub use swapped::{Redrawn, Swapped};
 
 use crate::features::{features_of, first_images, go_on};
 use crate::state::names;

@@ -10,7 +10,7 @@
 //!   `generator_step` L_EG;
 //! - [`losses`]: each term; `balance`: how strongly each pulls; `perturb`: copies for the
 //!   recognizer; `class_means`: running means for one reading of feature matching;
-//! - [`trainer`]: the loop; `pictures`: what it looks like; [`state`]: its checkpoints;
+//! - [`start`]: a learner that begins or goes on; [`trainer`]: the loop; `pictures`: what it looks like; [`state`]: its checkpoints;
 //! - [`trained`]: a checkpoint or bundle that samples faces, and what is exported;
 //! - [`judge`]: its faces before a recognizer that took no part (`features`: real images);
 //!   [`estimate`]: what a training will cost.
@@ -37,6 +37,7 @@ mod pictures;
 mod reference;
 pub mod schedule;
 pub mod settings;
+pub mod start;
 pub mod state;
 pub mod trained;
 pub mod trainer;
@@ -45,6 +46,7 @@ pub use error::{Error, Result};
 pub use figures::Figures;
 pub use identity_network::IdentityNetwork;
 pub use learner::Learner;
+pub use pictures::{interpolate, random_latents};
 pub use settings::{Overrides, Preset, Settings};
 pub use trained::{Exportable, Trained};
 pub use trainer::{Session, train};

@@ -131,14 +131,20 @@ impl Gallery {
 }
 
 /// `count` latents on the straight line from `first (1,256)` to `second (1,256)`, both included.
-pub(crate) fn interpolate(first: &Tensor, second: &Tensor, count: usize) -> Result<Tensor> {
+///
+/// # Errors
+/// Latents of other shapes.
+pub fn interpolate(first: &Tensor, second: &Tensor, count: usize) -> Result<Tensor> {
     let step = |nth: usize| nth as f64 / (count - 1).max(1) as f64;
     let latents = (0..count).map(|nth| (first * (1.0 - step(nth)))? + (second * step(nth))?);
     Ok(Tensor::cat(&latents.collect::<candle_core::Result<Vec<_>>>()?, 0)?)
 }
 
 /// Latents `(count, 256)` of the prior, each a function of the seed, the index and its row.
-pub(crate) fn random_latents(count: usize, seed: u64, index: u64, device: &Device) -> Result<Tensor> {
+///
+/// # Errors
+/// Those of the device.
+pub fn random_latents(count: usize, seed: u64, index: u64, device: &Device) -> Result<Tensor> {
     let chance = Chance::new(seed, "cvae-gan/sample");
     let values: Vec<f32> = (0..count)
         .flat_map(|row| {

@@ -10,7 +10,7 @@ use command::WrongSetting;
 use command::run_directory::load;
 use nets::bundle::{Bundle, BundleInfo, BundleTensors, Precision};
 use nets::checkpoint::{CheckpointError, digest_of};
-use nets::{Encoder, Generator};
+use nets::{Encoder, Generator, pixels};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -74,13 +74,20 @@ impl Trained {
         self.draw(&z, &self.label(&[(class, 1.0)])?.repeat((count, 1))?)
     }
 
-    /// Images of latents `z (N,256)` and labels `(N, identities)`, as NHWC bytes.
-    pub(crate) fn draw(&self, z: &Tensor, labels: &Tensor) -> Result<Vec<u8>> {
+    /// Images of latents `z (N,256)` and labels `(N, identities)`, as NHWC bytes. A row's image
+    /// depends on no other row.
+    ///
+    /// # Errors
+    /// Another number of labels, or of identities.
+    pub fn draw(&self, z: &Tensor, labels: &Tensor) -> Result<Vec<u8>> {
         images_of(&self.generator, z, labels)
     }
 
     /// The label `(1, identities)` of a person, or of a mixture of several by weight.
-    pub(crate) fn label(&self, parents: &[(usize, f64)]) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// A class that isn't there.
+    pub fn label(&self, parents: &[(usize, f64)]) -> Result<Tensor> {
         let classes = self.names.len();
         let mut row = vec![0f32; classes];
         for &(class, weight) in parents {
@@ -95,7 +102,18 @@ impl Trained {
         Ok(Tensor::from_vec(row, (1, classes), &self.device)?)
     }
 
-    pub(crate) fn device(&self) -> &Device {
+    /// The mean latent `(1,256)` of an image of NHWC bytes; `None` where there is no encoder.
+    ///
+    /// # Errors
+    /// Bytes that are no image.
+    pub fn encode(&self, image: &[u8]) -> Result<Option<Tensor>> {
+        let Some(encoder) = &self.encoder else { return Ok(None) };
+        let x = pixels::to_signed(image, 1, self.channels, DType::F32, &self.device)?;
+        Ok(Some(encoder.forward(&x)?.mu))
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
         &self.device
     }
 }

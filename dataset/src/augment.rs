@@ -1,5 +1,5 @@
 //! The standard augmentation: a flip and a small shift, the same for every row of a batch,
-//! whether it is real or made.
+//! whether it is real or made; and a change of brightness beside it.
 
 use nets::chance::Draws;
 use nets::pixels::IMAGE_SIZE;
@@ -44,6 +44,16 @@ impl Augmentation {
         let down = draws.below(2 * reach + 1) as isize - reach as isize;
         copy_moved(from, to, channels, flip, right, down);
     }
+}
+
+/// Makes an image brighter or darker in place, by a factor drawn evenly from `1 - reach` to
+/// `1 + reach`, with `reach` in `[0, 1)`. Values are rounded, and cut at white. Takes one draw.
+///
+/// Beside [`Augmentation`], which moves pixels and leaves their values: streams are without it.
+pub fn brighten(pixels: &mut [u8], reach: f64, draws: &mut Draws) {
+    let factor = draws.uniform(1.0 - reach, 1.0 + reach);
+    let table: [u8; 256] = std::array::from_fn(|value| (value as f64 * factor).round().min(255.0) as u8);
+    pixels.iter_mut().for_each(|pixel| *pixel = table[*pixel as usize]);
 }
 
 /// Mirrors first, then shifts: target `(x, y)` shows what is at `(x - right, y - down)`.

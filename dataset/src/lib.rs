@@ -12,6 +12,7 @@
 //!
 //! * [`split`]: training and held-out parts, pure functions of a seed;
 //! * [`pairs`]: verification pairs in the form of Labeled Faces in the Wild;
+//! * [`blended`]: people mixed from several of a set, as generators can show them;
 //! * [`augment`]: the standard augmentation, the same for real and synthetic rows;
 //! * [`drawn`]: faces without data: a procedural person and a procedural moment make an image, so
 //!   identity and circumstances of each are known;
@@ -24,6 +25,7 @@
 
 pub mod align;
 pub mod augment;
+pub mod blended;
 pub mod demo;
 pub mod drawn;
 pub mod pairs;

@@ -161,7 +161,7 @@ impl PairSet {
     /// # Errors
     /// As [`PairSet::judge`].
     pub fn compare(&self, first: &Features, second: &Features, seed: u64) -> Result<Comparison> {
-        let judged = self.judged(first, second)?;
+        let judged = self.judged(first, second, Similarity::Cosine)?;
         let calls = |who: fn(&JudgedPair) -> bool| judged.iter().map(who).collect::<Vec<bool>>();
         let mcnemar = paired::mcnemar(&calls(|pair| pair.first), &calls(|pair| pair.second))?;
         Ok(Comparison { difference: paired::bootstrap(&[judged], ROUNDS, seed)?, mcnemar })
@@ -175,14 +175,23 @@ impl PairSet {
     /// As [`PairSet::judge`].
     pub fn gain(&self, repetitions: &[(&Features, &Features)], seed: u64) -> Result<Difference> {
         let judged: Result<Vec<_>> =
-            repetitions.iter().map(|(first, second)| Ok(self.judged(first, second)?)).collect();
+            repetitions.iter().map(|(first, second)| Ok(self.judged(first, second, Similarity::Cosine)?)).collect();
         Ok(paired::bootstrap(&judged?, ROUNDS, seed)?)
     }
 
-    /// Both recognizers' calls by cosine, each at thresholds of its own.
-    fn judged(&self, first: &Features, second: &Features) -> Result<Vec<JudgedPair>, MetricError> {
+    /// Both recognizers' calls by one similarity, each at thresholds of its own, pair by pair: what
+    /// [`paired`] compares.
+    ///
+    /// # Errors
+    /// As [`PairSet::judge`].
+    pub fn judged(
+        &self,
+        first: &Features,
+        second: &Features,
+        similarity: Similarity,
+    ) -> Result<Vec<JudgedPair>, MetricError> {
         let calls = |features| {
-            let scored = self.scored(features, Similarity::Cosine)?;
+            let scored = self.scored(features, similarity)?;
             let verification = verify(&scored)?;
             calls(&scored, &verification)
         };

@@ -7,6 +7,7 @@ use nets::chance::Chance;
 use nets::pixels::IMAGE_SIZE;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 /// Decoded images are kept in memory when all of them fit into this many bytes.
@@ -66,11 +67,15 @@ impl FolderSource {
 
     /// Images of batch `index`, in row order.
     pub fn rows(&self, index: u64) -> Vec<usize> {
-        let images = self.dataset.len() as u64;
         let rows = self.settings.batch_size as u64;
-        let first = index * rows;
+        self.images(index * rows..(index + 1) * rows)
+    }
+
+    /// Images at positions of the endless sequence that batches are cut from.
+    pub fn images(&self, positions: Range<u64>) -> Vec<usize> {
+        let images = self.dataset.len() as u64;
         let mut order = None;
-        (first..first + rows)
+        positions
             .map(|position| {
                 // A batch may lie across the end of a pass.
                 let pass = position / images;
@@ -85,7 +90,10 @@ impl FolderSource {
     }
 
     /// The bytes of one image as stored, 128 * 128 * channels.
-    fn read_into(&self, image: usize, pixels: &mut [u8]) -> dataset::Result<()> {
+    ///
+    /// # Errors
+    /// An image that can't be read.
+    pub fn read_into(&self, image: usize, pixels: &mut [u8]) -> dataset::Result<()> {
         match self.kept.get(image) {
             Some(slot) => {
                 let kept = match slot.get() {

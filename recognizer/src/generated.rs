@@ -132,8 +132,11 @@ impl Labelled {
         Ok((self.pick(|row| turns[row])?, self.pick(|row| !turns[row])?))
     }
 
-    /// `count` rows spread evenly over the set.
-    fn thinned(&self, count: usize) -> Result<Self, MetricError> {
+    /// `count` rows spread evenly over the set, or all where there are fewer.
+    ///
+    /// # Errors
+    /// None for a set that is whole.
+    pub fn thinned(&self, count: usize) -> Result<Self, MetricError> {
         let len = self.labels.len();
         self.pick(|row| (row + 1) * count / len != row * count / len)
     }

@@ -14,18 +14,34 @@ const SPREAD: f64 = 0.5;
 pub struct Intervals {
     title: String,
     y_label: String,
-    columns: Vec<(String, Vec<(f64, f64)>)>,
+    columns: Vec<(String, Vec<Point>)>,
+    /// A value that all others are measured from.
+    level: Option<f64>,
 }
+
+/// A value, and the lower and upper end of its bar.
+type Point = (f64, (f64, f64));
 
 impl Intervals {
     /// An empty plot; the label carries the unit.
     pub fn new(title: impl Into<String>, y_label: impl Into<String>) -> Self {
-        Self { title: title.into(), y_label: y_label.into(), columns: Vec::new() }
+        Self { title: title.into(), y_label: y_label.into(), columns: Vec::new(), level: None }
     }
 
     /// Adds a column of points: a value and what lies between it and either end of its bar.
     pub fn column(&mut self, name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> &mut Self {
+        self.spans(name, points.into_iter().map(|(value, half)| (value, (value - half, value + half))))
+    }
+
+    /// Adds a column of points: a value, and the lower and upper end of its bar.
+    pub fn spans(&mut self, name: impl Into<String>, points: impl IntoIterator<Item = Point>) -> &mut Self {
         self.columns.push((name.into(), points.into_iter().collect()));
+        self
+    }
+
+    /// Draws a line across at a value that all others are measured from, such as no difference.
+    pub fn level(&mut self, value: f64) -> &mut Self {
+        self.level = Some(value);
         self
     }
 
@@ -37,11 +53,12 @@ impl Intervals {
     fn paint(&self, area: &DrawingArea<BitMapBackend<'_>, Shift>) -> Result<(), Box<dyn std::error::Error + '_>> {
         let scale = SCALE as i32;
         let font = |size: u32, color: RGBColor| (text::FONT, f64::from(size * SCALE)).into_font().color(&color);
-        let finite = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
-            points.iter().copied().filter(|(value, half)| value.is_finite() && half.is_finite()).collect()
+        let finite = |points: &[Point]| -> Vec<Point> {
+            let whole = |(value, (low, high)): &Point| value.is_finite() && low.is_finite() && high.is_finite();
+            points.iter().copied().filter(whole).collect()
         };
-        let columns: Vec<Vec<(f64, f64)>> = self.columns.iter().map(|(_, points)| finite(points)).collect();
-        let ends = columns.iter().flatten().flat_map(|(value, half)| [value - half, value + half]);
+        let columns: Vec<Vec<Point>> = self.columns.iter().map(|(_, points)| finite(points)).collect();
+        let ends = columns.iter().flatten().flat_map(|&(_, (low, high))| [low, high]).chain(self.level);
         let (low, high) = range(ends, 0.1);
         let count = columns.len().max(1);
         let name = |nth: usize| self.columns.get(nth).map_or(String::new(), |(name, _)| name.clone());
@@ -71,17 +88,20 @@ impl Intervals {
             })
             .y_label_formatter(&|y| tick(*y, high - low))
             .draw()?;
+        if let Some(level) = self.level {
+            let line = [(0.0, level), (count as f64, level)];
+            chart.draw_secondary_series([PathElement::new(line, RGBColor(120, 125, 132).stroke_width(SCALE))])?;
+        }
         for ((nth, points), color) in columns.iter().enumerate().zip(COLORS.iter().cycle()) {
             let step = SPREAD / points.len().max(1) as f64;
             let place = |point: usize| nth as f64 + 0.5 + step * (point as f64 - (points.len() as f64 - 1.0) / 2.0);
             let stroke = color.stroke_width(2 * SCALE);
-            let bar = |(point, (value, half)): (usize, &(f64, f64))| {
-                PathElement::new([(place(point), value - half), (place(point), value + half)], stroke)
+            let bar = |(point, &(_, (low, high))): (usize, &Point)| {
+                PathElement::new([(place(point), low), (place(point), high)], stroke)
             };
             chart.draw_secondary_series(points.iter().enumerate().map(bar))?;
-            let dot = |(point, (value, _)): (usize, &(f64, f64))| {
-                Circle::new((place(point), *value), 5 * scale, color.filled())
-            };
+            let dot =
+                |(point, (value, _)): (usize, &Point)| Circle::new((place(point), *value), 5 * scale, color.filled());
             chart.draw_secondary_series(points.iter().enumerate().map(dot))?;
             if points.len() > 1 {
                 let mean = points.iter().map(|(value, _)| value).sum::<f64>() / points.len() as f64;

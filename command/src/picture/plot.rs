@@ -41,17 +41,40 @@ pub struct Plot {
     x_label: String,
     y_label: String,
     series: Vec<(String, Vec<(f64, f64)>)>,
+    /// For each series, from where to where its points may lie: x, low, high. Mostly none.
+    bands: Vec<Vec<(f64, f64, f64)>>,
 }
 
 impl Plot {
     /// An empty plot; the labels carry the units.
     pub fn new(title: impl Into<String>, x_label: impl Into<String>, y_label: impl Into<String>) -> Self {
-        Self { title: title.into(), x_label: x_label.into(), y_label: y_label.into(), series: Vec::new() }
+        Self {
+            title: title.into(),
+            x_label: x_label.into(),
+            y_label: y_label.into(),
+            series: Vec::new(),
+            bands: Vec::new(),
+        }
     }
 
     /// Adds a curve. Points that are not finite break the line.
     pub fn line(&mut self, name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> &mut Self {
         self.series.push((name.into(), points.into_iter().collect()));
+        self.bands.push(Vec::new());
+        self
+    }
+
+    /// Adds a curve with a band around it: x, value, and the lower and upper end of its uncertainty.
+    /// Points that are not finite are left out of the band.
+    pub fn band(
+        &mut self,
+        name: impl Into<String>,
+        points: impl IntoIterator<Item = (f64, f64, (f64, f64))>,
+    ) -> &mut Self {
+        let points: Vec<_> = points.into_iter().collect();
+        self.series.push((name.into(), points.iter().map(|&(x, value, _)| (x, value)).collect()));
+        let ends = points.iter().map(|&(x, _, (low, high))| (x, low, high));
+        self.bands.push(ends.filter(|(x, low, high)| x.is_finite() && low.is_finite() && high.is_finite()).collect());
         self
     }
 
@@ -66,7 +89,8 @@ impl Plot {
         let points =
             || self.series.iter().flat_map(|(_, points)| points).filter(|(x, y)| x.is_finite() && y.is_finite());
         let (x_low, x_high) = range(points().map(|point| point.0), 0.0);
-        let (y_low, y_high) = range(points().map(|point| point.1), 0.05);
+        let ends = self.bands.iter().flatten().flat_map(|&(_, low, high)| [low, high]);
+        let (y_low, y_high) = range(points().map(|point| point.1).chain(ends), 0.05);
         let mut chart = ChartBuilder::on(area)
             .margin(16 * scale)
             .margin_right((16 + label_width(x_low, x_high) / 2) * scale)
@@ -90,6 +114,11 @@ impl Plot {
             .x_label_formatter(&|x| tick(*x, x_high - x_low))
             .y_label_formatter(&|y| tick(*y, y_high - y_low))
             .draw()?;
+        for (band, color) in self.bands.iter().zip(COLORS.iter().cycle()) {
+            let back = band.iter().rev().map(|&(x, low, _)| (x, low));
+            let outline: Vec<(f64, f64)> = band.iter().map(|&(x, _, high)| (x, high)).chain(back).collect();
+            chart.draw_series([Polygon::new(outline, color.mix(0.15))])?;
+        }
         for ((name, points), color) in self.series.iter().zip(COLORS.iter().cycle()) {
             let style = color.stroke_width(2 * SCALE);
             let mut legend = Some(name);

@@ -28,6 +28,17 @@ pub struct Swapped {
     pub as_encoded: f64,
 }
 
+/// A real image drawn again under another's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redrawn {
+    /// Class of the person in the image that the latent came from.
+    pub encoded: usize,
+    /// Class of the person asked for.
+    pub asked: usize,
+    /// Class of the person whose real images lie nearest.
+    pub nearest: usize,
+}
+
 impl Trial<'_> {
     /// How many images [`Trial::swapped`] makes.
     pub(super) fn swapped_images(&self) -> u64 {
@@ -36,8 +47,7 @@ impl Trial<'_> {
         if encoder { self.dataset.identities().iter().map(of).sum() } else { 0 }
     }
 
-    /// Takes the mean latent of each image, and another identity for it by chance. `centres` are
-    /// those of real images.
+    /// How often which of the two people is found.
     pub(super) fn swapped(
         &self,
         encoder: &Encoder,
@@ -45,11 +55,31 @@ impl Trial<'_> {
         progress: &Progress,
         interrupt: &Interrupt,
     ) -> Result<Swapped> {
+        let redrawn = self.redrawn(encoder, centres, progress, interrupt)?;
+        let images = redrawn.len();
+        let share =
+            |found: fn(&Redrawn) -> bool| redrawn.iter().filter(|image| found(image)).count() as f64 / images as f64;
+        let as_asked = share(|image| image.nearest == image.asked);
+        Ok(Swapped { images, as_asked, as_encoded: share(|image| image.nearest == image.encoded) })
+    }
+
+    /// Takes the mean latent of each image, and another identity for it by chance. `centres` are
+    /// those of real images. `progress` counts images.
+    ///
+    /// # Errors
+    /// An image that can't be read, Ctrl-C.
+    pub fn redrawn(
+        &self,
+        encoder: &Encoder,
+        centres: &Features,
+        progress: &Progress,
+        interrupt: &Interrupt,
+    ) -> Result<Vec<Redrawn>> {
         let Self { trained, judge, dataset, .. } = *self;
         let classes = shown(dataset);
         let centre_rows: Vec<&[f32]> = centres.rows().collect();
         let chance = Chance::new(self.seed, "cvae-gan/swapped label");
-        let (mut images, mut as_asked, mut as_encoded) = (0, 0, 0);
+        let mut redrawn = Vec::new();
         for (position, &class) in classes.iter().enumerate() {
             go_on(interrupt)?;
             let chosen = first_images_of(&dataset.identities()[class], self.per_identity);
@@ -70,13 +100,12 @@ impl Trial<'_> {
             for (feature, &asked) in Features::from_values(features, nets::FEATURE)?.rows().zip(&asked) {
                 let closeness = |class: &usize| Similarity::Cosine.score(feature, centre_rows[*class]);
                 let nearest = classes.iter().copied().max_by(|a, b| closeness(a).total_cmp(&closeness(b)));
-                images += 1;
-                as_asked += usize::from(nearest == Some(asked));
-                as_encoded += usize::from(nearest == Some(class));
+                if let Some(nearest) = nearest {
+                    redrawn.push(Redrawn { encoded: class, asked, nearest });
+                }
             }
             progress.advance(asked.len() as u64);
         }
-        let share = |count: usize| count as f64 / images as f64;
-        Ok(Swapped { images, as_asked: share(as_asked), as_encoded: share(as_encoded) })
+        Ok(redrawn)
     }
 }

@@ -84,3 +84,25 @@ fn switching_a_part_off_takes_the_same_draws() {
     NONE.apply(&mut row, 1, &mut Chance::new(1, "augment").at(0, 0));
     assert_eq!(row, smooth(1, 4).into_pixels());
 }
+
+#[test]
+fn brightness_is_one_factor_for_the_whole_image_within_its_reach() {
+    let original = [0u8, 10, 100, 200, 250];
+    for row in 0..50 {
+        let mut pixels = original;
+        dataset::augment::brighten(&mut pixels, 0.2, &mut Chance::new(3, "brightness").at(0, row));
+        let factor = f64::from(pixels[2]) / 100.0;
+        assert!((0.795..=1.205).contains(&factor), "{factor}");
+        for (&before, &after) in original.iter().zip(&pixels) {
+            let expected = (f64::from(before) * factor).min(255.0);
+            assert!((f64::from(after) - expected).abs() <= 2.0, "{before} became {after}, not {expected}");
+        }
+    }
+}
+
+#[test]
+fn no_reach_leaves_brightness_alone() {
+    let mut pixels: Vec<u8> = (0..=255).collect();
+    dataset::augment::brighten(&mut pixels, 0.0, &mut Chance::new(3, "brightness").at(0, 0));
+    assert_eq!(pixels, (0..=255).collect::<Vec<u8>>());
+}

@@ -13,12 +13,11 @@ use super::{
     identities::BatchShares,
     spec::{BlendingSpec, Spec},
 };
-use nets::chance::{Chance, Draws, Permutation};
+use dataset::blended::{Blended, Rule, order};
+use nets::chance::{Chance, Permutation};
 use std::sync::Arc;
 
-/// Draws of weights before the last is pulled under the cap instead. An accepted draw is all but
-/// certain long before, unless alpha is tiny and every draw is nearly one parent alone.
-const WEIGHT_DRAWS: usize = 256;
+pub use dataset::blended::Parent;
 
 /// Blended identities looked at to see whether enough of them can be shown.
 const INSPECTED: u32 = 4096;
@@ -29,15 +28,6 @@ const LEAST_SHOWN: usize = 100;
 /// As [`INSPECTED`] and [`LEAST_SHOWN`] where a guard judges: each look takes a millisecond.
 const GUARDED: (u32, usize) = (128, 10);
 
-/// An identity's part in a generated row.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Parent {
-    /// Which identity.
-    pub identity: u32,
-    /// Its weight; those of a row sum to 1.
-    pub weight: f32,
-}
-
 /// The blended identities of one stream.
 #[derive(Clone, Debug)]
 pub struct Blending {
@@ -46,19 +36,21 @@ pub struct Blending {
     /// P and K, where a batch has so many people with so many rows each.
     per_batch: Option<(u32, u32)>,
     catalogue: Arc<Catalogue>,
-    people: Chance,
+    people: Blended,
     guard: Option<Guard>,
 }
 
 impl Blending {
     /// For a spec that fits the catalogue, and the centres that it names, if any.
     pub fn new(spec: &Spec, catalogue: Arc<Catalogue>, centres: Option<Arc<Centres>>) -> Self {
+        let BlendingSpec { parents, alpha, max_weight, seed, .. } = spec.blending;
+        let people = Blended::new(Rule { parents, alpha, max_weight, seed }, catalogue.identities());
         Self {
             spec: spec.blending,
             stream_seed: spec.seed,
             per_batch: spec.sampling.per_batch(),
             catalogue,
-            people: Chance::new(spec.blending.seed, "blended identities"),
+            people,
             // Where nobody blended is shown the blending is checked for nothing, not even for how many.
             guard: centres
                 .filter(|_| spec.has_blended() && spec.blending.max_similarity > 0.0)
@@ -68,37 +60,7 @@ impl Blending {
 
     /// Who blended identity `j` is: different parents, the heaviest first, none above the cap.
     pub fn parents(&self, j: u32) -> Vec<Parent> {
-        let (identities, mut draws) = self.identities(j);
-        let count = identities.len();
-        let cap = self.spec.max_weight;
-        let largest = |weights: &[f64]| weights.iter().fold(0.0f64, |largest, &weight| largest.max(weight));
-        let mut weights = draws.dirichlet(self.spec.alpha, count);
-        for _ in 1..WEIGHT_DRAWS {
-            if largest(&weights) <= cap {
-                break;
-            }
-            weights = draws.dirichlet(self.spec.alpha, count);
-        }
-        let (top, even) = (largest(&weights), 1.0 / count as f64);
-        if top > cap {
-            // Along the line to equal weights, just as far as the cap asks for.
-            let kept = (cap - even) / (top - even);
-            weights.iter_mut().for_each(|weight| *weight = even + kept * (*weight - even));
-        }
-        let mut parents: Vec<Parent> = identities
-            .into_iter()
-            .zip(weights)
-            .map(|(identity, weight)| Parent { identity: identity as u32, weight: weight as f32 })
-            .collect();
-        parents.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.identity.cmp(&b.identity)));
-        parents
-    }
-
-    /// Who is mixed into `j`, and the draws that its weights come from.
-    fn identities(&self, j: u32) -> (Vec<u64>, Draws) {
-        let mut draws = self.people.at(j.into(), 0);
-        let identities = draws.distinct(self.spec.parents as usize, self.catalogue.identities().into());
-        (identities, draws)
+        self.people.parents(j)
     }
 
     /// Whether all parents of `j` have images, and nobody real is too near.
@@ -109,7 +71,7 @@ impl Blending {
     /// Whether all parents of `j` have images.
     fn has_images(&self, j: u32) -> bool {
         let present = |&identity: &u64| !self.catalogue.images_of(identity as u32).is_empty();
-        self.catalogue.is_complete() || self.identities(j).0.iter().all(present)
+        self.catalogue.is_complete() || self.people.identities(j).iter().all(present)
     }
 
     fn is_near(&self, j: u32) -> bool {
@@ -180,8 +142,7 @@ impl BatchBlended<'_> {
         }
         let count = u64::from(self.all.spec.count);
         let ordinal = self.batch.shares.before[2].wrapping_add(nth.into());
-        let purpose = format!("blended order, round {}", ordinal / count);
-        let order = Chance::new(self.all.stream_seed, &purpose).permutation(count);
+        let order = order(self.all.stream_seed, ordinal / count, count);
         self.all.shown(&order, ordinal % count).next()
     }
 }

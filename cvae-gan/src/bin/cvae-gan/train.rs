@@ -1,17 +1,14 @@
 //! `cvae-gan train`: E, G and D from the images of a data set, against a frozen recognizer.
 
-use candle_core::{DType, Device};
+use candle_core::Device;
 use clap::Args;
-use command::human::count;
-use command::run_directory::Checkpoints;
 use command::training::{Rhythm, RunFlags};
-use command::{Context, Ending, Interrupt, RunDirectory};
+use command::{Context, Ending, Interrupt};
 use cvae_gan::identity_network;
-use cvae_gan::{Error, Figures, IdentityNetwork, Learner, Overrides, Preset, Session, Settings, estimate, state};
-use dataset::augment::Augmentation;
+use cvae_gan::{Error, Figures, Learner, Overrides, Preset, Session, Settings, estimate, start};
 use dataset::{Dataset, OpenOptions};
 use nets::Width;
-use recognizer::{FolderSettings, FolderSource, Recognizer};
+use recognizer::{FolderSource, Recognizer};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -66,7 +63,7 @@ pub(crate) fn run(train: &Train, dry_run: bool, json: bool, context: &Context) -
     for line in data.report().lines() {
         command::say(format!("{}: {line}", train.data.display()));
     }
-    let mut source = source(&settings, data)?;
+    let mut source = start::source(&settings, Arc::new(data))?;
 
     if dry_run {
         let estimate =
@@ -82,7 +79,13 @@ pub(crate) fn run(train: &Train, dry_run: bool, json: bool, context: &Context) -
 
     let (run, mut learner, gathered) = if train.run.resume.is_some() {
         let run = train.run.directory("", &resolved)?;
-        let (learner, gathered) = train.resumed(&run, &settings, &mut source, &device, &context.interrupt)?;
+        let (learner, gathered) = match start::go_on(&run, &settings, &mut source, &device)? {
+            Some(found) => found,
+            None => {
+                command::say("no checkpoint yet; starting from the beginning");
+                (train.started(&settings, &source, &device, &context.interrupt)?, Figures::default())
+            }
+        };
         (run, learner, gathered)
     } else {
         let learner = train.started(&settings, &source, &device, &context.interrupt)?;
@@ -155,46 +158,6 @@ impl Train {
         device: &Device,
         interrupt: &Interrupt,
     ) -> Result<Learner, Error> {
-        let dataset = source.dataset();
-        let identity = match self.recognizer(settings, source, device)? {
-            Some(recognizer) => Some(IdentityNetwork::of_dataset(recognizer, dataset, interrupt)?),
-            None => None,
-        };
-        Learner::new(settings, dataset.identities().len(), identity, DType::F32, device)
+        start::begin(settings, self.recognizer(settings, source, device)?, source, device, interrupt)
     }
-
-    fn resumed(
-        &self,
-        run: &RunDirectory,
-        settings: &Settings,
-        source: &mut FolderSource,
-        device: &Device,
-        interrupt: &Interrupt,
-    ) -> Result<(Learner, Figures), Error> {
-        let checkpoints: &Checkpoints = run.checkpoints();
-        if checkpoints.list()?.is_empty() {
-            command::say("no checkpoint yet; starting from the beginning");
-            return Ok((self.started(settings, source, device, interrupt)?, Figures::default()));
-        }
-        let (_, checkpoint) = checkpoints.newest(|found| state::read(&found.path, device))?;
-        let before = checkpoint.0.settings.clone();
-        let (learner, gathered) = state::restore(settings, checkpoint, source, device)?;
-        let seen = learner.images_seen();
-        run.resume_at(seen)?;
-        let rates = [
-            ("learning-rate", before.learning_rate, settings.learning_rate),
-            ("critic-learning-rate", before.critic_learning_rate, settings.critic_learning_rate),
-        ];
-        for (name, before, asked) in rates.into_iter().filter(|(_, before, asked)| before != asked) {
-            command::say(format!("from {} images on with {name} {asked}, {before} before", count(seen)));
-            run.change_setting(name, &asked.to_string(), &format!("{before} up to {seen} images seen"))?;
-        }
-        Ok((learner, gathered))
-    }
-}
-
-fn source(settings: &Settings, data: Dataset) -> Result<FolderSource, Error> {
-    let augmentation = Augmentation { flip: settings.flip, shift: 0 };
-    let folder = FolderSettings { batch_size: settings.batch, seed: settings.seed, augmentation };
-    Ok(FolderSource::new(Arc::new(data), folder)?)
 }

@@ -1,0 +1,60 @@
+//! `experiments verification|ratio|generation|figures|gan-train|all`.
+
+use clap::{Parser, Subcommand};
+use command::{CommonArgs, Context, Ending};
+use experiments::conduct::Conduct;
+use experiments::{Error, Experiment, Settings};
+use std::process::ExitCode;
+
+/// Find out whether generated faces help: train what it takes, judge it, write a report
+///
+/// All take the same settings, so that one settings file and one folder serve all of them and what two
+/// experiments need is trained once. The same command goes on where it was stopped or killed.
+/// --dry-run shows the plan, and how long it will take.
+#[derive(Parser)]
+#[command(name = "experiments", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Do generated faces help to tell strangers apart? (table 2 of the paper)
+    Verification(Box<Settings>),
+    /// How many of them, and how few real images?
+    Ratio(Box<Settings>),
+    /// How good are the faces, beside other models? (table 1)
+    Generation(Box<Settings>),
+    /// What do they look like? (figures 1, 5 and 6)
+    Figures(Box<Settings>),
+    /// What do they teach a classifier, and does identity hide in the latent?
+    GanTrain(Box<Settings>),
+    /// All five, with a page that lists them
+    All(Box<Settings>),
+}
+
+fn main() -> ExitCode {
+    command::main(run)
+}
+
+fn run(cli: Cli, context: Context) -> Result<Ending, Error> {
+    let (experiments, settings): (&[Experiment], &Settings) = match &cli.verb {
+        Verb::Verification(settings) => (&[Experiment::Verification], settings),
+        Verb::Ratio(settings) => (&[Experiment::Ratio], settings),
+        Verb::Generation(settings) => (&[Experiment::Generation], settings),
+        Verb::Figures(settings) => (&[Experiment::Figures], settings),
+        Verb::GanTrain(settings) => (&[Experiment::GanTrain], settings),
+        Verb::All(settings) => (&Experiment::ALL, settings),
+    };
+    let conduct = Conduct { experiments, settings, resolved: &context.settings, interrupt: &context.interrupt };
+    let conducted = if cli.common.dry_run { conduct.foretell()? } else { conduct.run()? };
+    if cli.common.json {
+        println!("{}", conducted.json);
+    } else {
+        println!("{}", conducted.text);
+    }
+    Ok(Ending::Done)
+}

@@ -1,0 +1,169 @@
+//! A report: what was found, in tables and figures, and all that it takes to find it again.
+
+mod bench;
+mod provenance;
+
+pub use bench::Bench;
+pub use provenance::Provenance;
+
+use crate::error::Result;
+use command::atomic_file::write_atomically;
+use command::picture::Picture;
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Names of a report's files beside its figures.
+pub const MARKDOWN: &str = "report.md";
+const JSON: &str = "report.json";
+
+/// What an experiment found.
+pub struct Report {
+    title: String,
+    /// Sentences, the most important first, without full stops.
+    findings: Vec<String>,
+    parts: Vec<Part>,
+    /// What keeps the findings from saying more.
+    caveats: Vec<String>,
+    /// All figures.
+    figures: Value,
+}
+
+enum Part {
+    Heading(String),
+    Text(String),
+    Table { header: Vec<String>, rows: Vec<Vec<String>> },
+    Picture { name: String, caption: String, picture: Picture },
+}
+
+impl Report {
+    /// A report of `figures`, any plain struct, with nothing said about them yet.
+    pub fn new(title: impl Into<String>, figures: &impl Serialize) -> Self {
+        // Plain structs of numbers and names always have a JSON form.
+        let figures = serde_json::to_value(figures).unwrap_or_default();
+        Self { title: title.into(), findings: Vec::new(), parts: Vec::new(), caveats: Vec::new(), figures }
+    }
+
+    /// Its title.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// What was found.
+    pub fn findings(&self) -> &[String] {
+        &self.findings
+    }
+
+    /// Adds a sentence to what was found, without its full stop.
+    pub fn find(&mut self, sentence: impl Into<String>) {
+        let mut sentence = sentence.into();
+        // A sentence begins with a capital, also where it begins with an arm's name.
+        if let Some(first) = sentence.get(..1).map(str::to_uppercase) {
+            sentence.replace_range(..1, &first);
+        }
+        self.findings.push(sentence);
+    }
+
+    /// Adds a sentence on what the findings don't say, without its full stop.
+    pub fn caution(&mut self, sentence: impl Into<String>) {
+        self.caveats.push(sentence.into());
+    }
+
+    /// Begins a section.
+    pub fn heading(&mut self, text: impl Into<String>) {
+        self.parts.push(Part::Heading(text.into()));
+    }
+
+    /// Adds a paragraph.
+    pub fn text(&mut self, text: impl Into<String>) {
+        self.parts.push(Part::Text(text.into()));
+    }
+
+    /// Adds a table.
+    pub fn table<const N: usize>(&mut self, header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
+        let header = header.map(str::to_owned).to_vec();
+        self.parts.push(Part::Table { header, rows: rows.into_iter().map(|row| row.to_vec()).collect() });
+    }
+
+    /// Adds a picture; `name` is its file's, without ending.
+    pub fn picture(&mut self, name: &str, caption: impl Into<String>, picture: Picture) {
+        self.parts.push(Part::Picture { name: format!("{name}.png"), caption: caption.into(), picture });
+    }
+
+    /// Writes `report.md`, `report.json` and the pictures into a folder; gives the Markdown's place.
+    ///
+    /// # Errors
+    /// A disk that is full.
+    pub fn save(&self, folder: &Path, provenance: &Provenance) -> Result<PathBuf> {
+        std::fs::create_dir_all(folder).map_err(command::Error::writing(folder))?;
+        for part in &self.parts {
+            if let Part::Picture { name, picture, .. } = part {
+                picture.save(folder.join(name))?;
+            }
+        }
+        let json = serde_json::to_string_pretty(&self.to_json(provenance)).unwrap_or_default();
+        write_atomically(folder.join(JSON), |file| writeln!(file, "{json}"))?;
+        let markdown = folder.join(MARKDOWN);
+        let text = self.to_markdown(provenance);
+        write_atomically(&markdown, |file| file.write_all(text.as_bytes()))?;
+        Ok(markdown)
+    }
+
+    /// All of it for programs.
+    pub fn to_json(&self, provenance: &Provenance) -> Value {
+        serde_json::json!({
+            "title": self.title,
+            "findings": self.findings,
+            "caveats": self.caveats,
+            "figures": self.figures,
+            "provenance": provenance,
+        })
+    }
+
+    /// All of it for people.
+    pub fn to_markdown(&self, provenance: &Provenance) -> String {
+        let mut text = format!("# {}\n\n", self.title);
+        // Writing to a string can't fail.
+        for finding in &self.findings {
+            let _ = writeln!(text, "- {finding}.");
+        }
+        for part in &self.parts {
+            let _ = match part {
+                Part::Heading(heading) => writeln!(text, "\n## {heading}"),
+                Part::Text(words) => writeln!(text, "\n{words}"),
+                Part::Table { header, rows } => writeln!(text, "\n{}", markdown_table(header, rows)),
+                Part::Picture { name, caption, .. } => writeln!(text, "\n![{caption}]({name})\n\n*{caption}*"),
+            };
+        }
+        if !self.caveats.is_empty() {
+            let _ = writeln!(text, "\n## What this doesn't say\n");
+            for caveat in &self.caveats {
+                let _ = writeln!(text, "- {caveat}.");
+            }
+        }
+        let _ = writeln!(text, "\n{}", provenance.to_markdown());
+        text
+    }
+}
+
+/// Rows that are also aligned where they are read as plain text.
+pub(crate) fn markdown_table(header: &[String], rows: &[Vec<String>]) -> String {
+    let widths: Vec<usize> = (0..header.len())
+        .map(|column| {
+            let cells = std::iter::once(header).chain(rows.iter().map(Vec::as_slice));
+            cells.filter_map(|cells| cells.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0).max(3)
+        })
+        .collect();
+    let line = |cells: &[String]| {
+        let padded = widths.iter().enumerate().map(|(column, width)| {
+            let cell = cells.get(column).map_or("", String::as_str).replace('|', "/");
+            format!("{cell:width$}")
+        });
+        format!("| {} |", padded.collect::<Vec<_>>().join(" | "))
+    };
+    let rule = widths.iter().map(|&width| "-".repeat(width)).collect::<Vec<_>>();
+    let lines = std::iter::once(line(header)).chain([line(&rule)]).chain(rows.iter().map(|row| line(row)));
+    lines.collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,142 @@
+//! The commands as a user types them.
+
+use crate::world::TINY;
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn experiments(verb: &str, out: &Path, more: &[&str]) -> Output {
+    let out = ["--out", out.to_str().unwrap()];
+    Command::new(env!("CARGO_BIN_EXE_experiments")).arg(verb).args(TINY).args(out).args(more).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn refusal(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    text.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("no error in {text}")).to_owned()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn all_of_it_is_run_reported_and_not_run_twice() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("out");
+    let more = ["--shares", "0.5", "--real-images", "2"];
+
+    // The plan, and nothing left behind.
+    let plan = stdout(&experiments("all", &out, &[&more[..], &["--dry-run"]].concat()));
+    assert!(plan.contains("# judge: LightCNN-9") || plan.contains("# judge: lightcnn-9"), "{plan}");
+    assert!(plan.contains("recognizer-images = 16 # flag") && plan.contains(" trainings; "), "{plan}");
+    assert!(!out.exists());
+
+    let told = stdout(&experiments("all", &out, &more));
+    for (experiment, pictures) in [
+        (
+            "verification",
+            &["accuracy-cosine.png", "accuracy-euclidean.png", "gain-cosine.png", "gain-euclidean.png"][..],
+        ),
+        ("ratio", &["by-share.png", "by-real-images.png"]),
+        ("generation", &["top-1.png"]),
+        ("figures", &["samples.png", "blended.png", "models.png", "latents.png", "identities.png"]),
+        ("gan-train", &["gan-train.png"]),
+    ] {
+        let folder = out.join(experiment);
+        let text = read(folder.join("report.md"));
+        for picture in pictures {
+            assert!(
+                text.contains(&format!("]({picture})")) && folder.join(picture).is_file(),
+                "{experiment}: {picture}"
+            );
+        }
+        assert!(text.contains("## How it was found") && text.contains("recognizer-images = 16"), "{text}");
+        let report: Value = serde_json::from_str(&read(folder.join("report.json"))).unwrap();
+        let title = report["title"].as_str().unwrap();
+        assert!(told.contains(title) && text.starts_with(&format!("# {title}\n")), "{told}");
+        let provenance = &report["provenance"];
+        assert_eq!(provenance["data"][0]["digest"].as_str().unwrap().len(), 64);
+        let digests = provenance["trainings"].as_array().unwrap();
+        assert!(!digests.is_empty() && digests.iter().all(|training| training["digest"].as_str().unwrap().len() == 64));
+        // Findings are the same for people and programs.
+        for finding in report["findings"].as_array().unwrap() {
+            assert!(text.contains(finding.as_str().unwrap()));
+        }
+    }
+    let verification: Value = serde_json::from_str(&read(out.join("verification/report.json"))).unwrap();
+    let losses = verification["figures"]["losses"].as_array().unwrap();
+    assert_eq!(losses.len(), 2);
+    assert!(losses.iter().all(|loss| loss["arms"].as_array().unwrap().len() == 5));
+    assert!(losses.iter().all(|loss| loss["comparisons"].as_array().unwrap().len() == 6));
+    assert!(read(out.join("index.md")).contains("](gan-train/report.md)"));
+    assert!(read(out.join("plan.toml")).contains("[trainings]"));
+
+    // Everything is trained: the same again trains nothing, and finds the same.
+    let checkpoints = || -> Vec<_> {
+        let runs = std::fs::read_dir(out.join("trainings")).unwrap().map(|run| run.unwrap().path());
+        let mut times: Vec<_> = runs.map(|run| (read(run.join("time.json")), run)).collect();
+        times.sort();
+        times
+    };
+    let before = checkpoints();
+    let again = experiments("verification", &out, &[&more[..], &["--json"]].concat());
+    let again: Value = serde_json::from_str(&stdout(&again)).unwrap();
+    assert_eq!(again["verification"]["figures"], verification["figures"]);
+    assert_eq!(again["verification"]["provenance"]["trainings"], verification["provenance"]["trainings"]);
+    assert_eq!(checkpoints(), before);
+    let plan = stdout(&experiments("all", &out, &[&more[..], &["--dry-run"]].concat()));
+    assert!(plan.contains(" trainings; 0 ms for those that aren't done"), "{plan}");
+
+    // Another plan takes another folder.
+    let other = refusal(&experiments("verification", &out, &[&more[..], &["--brightness", "0.1"]].concat()));
+    let expected = "was begun with another plan: expected settings.brightness = 0.2, found 0.1; leave it as it was or take \
+                    another --out";
+    assert!(other.ends_with(expected), "{other}");
+}
+
+#[test]
+fn what_can_not_work_is_refused_before_anything_is_trained() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("out");
+    let refused = |verb: &str, more: &[&str]| refusal(&experiments(verb, &out, more));
+    let told = refused("verification", &["--synthetic-share", "1"]);
+    assert_eq!(told, "error: expected a share between 0 and 1 as synthetic-share, found 1");
+    // People who are trained on are nobody to judge by.
+    let told = refused("figures", &["--inception-data", "demo:identities=3,images=2"]);
+    assert!(
+        told.contains("expected other people in --inception-data") && told.contains("found 3 of the same names"),
+        "{told}"
+    );
+    assert!(!out.exists());
+
+    let data = ["--data", "demo:identities=4,images=6", "--out", out.to_str().unwrap()];
+    let output = Command::new(env!("CARGO_BIN_EXE_experiments")).arg("ratio").args(data).output().unwrap();
+    assert!(refusal(&output).contains("expected --pairs"), "{output:?}");
+
+    // A folder with files of another kind is left alone.
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("mine"), "").unwrap();
+    let output = experiments("figures", &out, &[]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && told.contains("already holds files"), "{told}");
+}
+
+#[test]
+fn committed_settings_are_understood() {
+    for file in ["smoke.toml", "drawn.toml", "faces.toml"] {
+        let text = read(Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
+        let place = tempfile::tempdir().unwrap();
+        let config = place.path().join(file);
+        // Of a template, whose folder isn't there, the settings are read all the same: they fail on it alone.
+        std::fs::write(&config, text).unwrap();
+        let given = ["--config", config.to_str().unwrap(), "--out", "nowhere", "--synthetic-share", "1"];
+        let output = Command::new(env!("CARGO_BIN_EXE_experiments")).arg("figures").args(given).output().unwrap();
+        assert_eq!(refusal(&output), "error: expected a share between 0 and 1 as synthetic-share, found 1", "{file}");
+    }
+}

@@ -1,0 +1,103 @@
+//! The batches of arms, and trainings that stop on their way.
+
+use crate::world;
+use command::Interrupt;
+use experiments::Error;
+use experiments::jobs::{Arm, Variant};
+use experiments::rows::{Maker, Recipe, Rows, Supply, Whom};
+use experiments::world::{Part, World};
+use recognizer::flags::LossName;
+use recognizer::{Batch, BatchSource, Source};
+use std::collections::BTreeMap;
+
+/// A generator of the world's people that has hardly learned anything.
+fn maker(world: &World, settings: &experiments::Settings) -> Maker {
+    let interrupt = Interrupt::new();
+    let job = settings.generator_job(Variant::Cvae, Part::Training).unwrap();
+    world::trainings(settings, world, &interrupt).generator(&job).unwrap()
+}
+
+fn recipe(share: f64, whom: Whom, supply: Supply) -> Recipe {
+    Recipe { batch: 8, seed: 3, share, whom, supply, brightness: 0.2 }
+}
+
+fn batches(rows: &mut Rows, count: usize) -> Vec<Batch> {
+    (0..count)
+        .map(|_| {
+            let batch = rows.next().unwrap();
+            batch.check(rows.classes()).unwrap();
+            batch
+        })
+        .collect()
+}
+
+#[test]
+fn batches_are_what_their_recipe_says() {
+    let place = tempfile::tempdir().unwrap();
+    let settings = world::settings(place.path(), &[]);
+    let world = world::open(&settings);
+    let maker = maker(&world, &settings);
+    let rows = |share, whom, supply| {
+        Rows::new(world.training.clone(), Some(maker.clone()), recipe(share, whom, supply)).unwrap()
+    };
+
+    // The share is kept exactly over all batches, also where it is no whole row of each.
+    let blended = Whom::Blended { people: 5 };
+    let mut stream = rows(0.3, blended, Supply::Online);
+    assert_eq!(stream.classes(), 4 + 5);
+    let made = batches(&mut stream, 10);
+    let sources: Vec<Source> = made.iter().flat_map(|batch| batch.sources.clone()).collect();
+    assert_eq!(sources.iter().filter(|source| **source == Source::Blended).count(), 24);
+    // Blended people stand behind the data's, take turns, and real rows show the data's.
+    let mut turns = BTreeMap::<u32, usize>::new();
+    for (batch, row) in made.iter().flat_map(|batch| (0..8).map(move |row| (batch, row))) {
+        let label = batch.labels[row];
+        assert_eq!(batch.sources[row] == Source::Blended, label >= 4);
+        *turns.entry(label).or_default() += usize::from(label >= 4);
+    }
+    let blended_turns: Vec<usize> = (4..9).map(|label| turns[&label]).collect();
+    assert_eq!((blended_turns.iter().sum::<usize>(), blended_turns.iter().max()), (24, Some(&5)));
+    // Blended people have no names.
+    assert_eq!(stream.class_names().len(), 4);
+
+    // Resumed anywhere, it gives the same bytes.
+    let mut again = rows(0.3, blended, Supply::Online);
+    batches(&mut again, 4);
+    let place = again.place();
+    let mut resumed = rows(0.3, blended, Supply::Online);
+    resumed.resume(&place).unwrap();
+    assert_eq!(batches(&mut resumed, 6), made[4..]);
+    let refused = rows(0.4, blended, Supply::Online).resume(&place).unwrap_err().to_string();
+    assert!(refused.starts_with("can't go on in this stream: expected a place in the stream"), "{refused}");
+
+    let Err(refused) = Rows::new(world.training.clone(), None, recipe(0.5, Whom::Existing, Supply::Online)) else {
+        panic!("generated rows of nobody");
+    };
+    assert!(refused.to_string().contains("expected a generator of the data's people"), "{refused}");
+}
+
+#[test]
+fn a_training_that_was_stopped_ends_as_one_that_was_not() {
+    let (stopped, undisturbed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let digest = |place: &std::path::Path, stop: bool| {
+        let settings = world::settings(place, &[]);
+        let world = world::open(&settings);
+        let arm = Arm { share: 0.5, whom: Whom::Existing, supply: Supply::Online };
+        let job = settings.arm_job(arm, LossName::Softmax, 1, Part::Training).unwrap();
+        if stop {
+            let interrupt = Interrupt::new();
+            interrupt.request();
+            let error = world::trainings(&settings, &world, &interrupt).recognizer(&job).err().unwrap();
+            assert!(matches!(error, Error::Interrupted(_) | Error::Gan(_)), "{error}");
+            // As a kill leaves a training that had just begun.
+            std::fs::create_dir_all(place.join("trainings").join(&job.name).join("samples")).unwrap();
+        }
+        let interrupt = Interrupt::new();
+        let trainings = world::trainings(&settings, &world, &interrupt);
+        trainings.recognizer(&job).unwrap();
+        let names: Vec<String> = trainings.records().into_iter().map(|record| record.name).collect();
+        assert_eq!(names, ["identity-network", "generator-ours", job.name.as_str()]);
+        trainings.digest(&job.name)
+    };
+    assert_eq!(digest(stopped.path(), true), digest(undisturbed.path(), false));
+}
