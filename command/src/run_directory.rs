@@ -14,7 +14,7 @@
 //!   a crash leaves nothing to clean up.
 //! - `stats.jsonl` and `checkpoints/` are functions of the settings alone: no times or machine names
 //!   are in them. A run that was stopped and resumed ends with the same bytes as one that wasn't.
-//! - A checkpoint is whole or absent.
+//! - A checkpoint is whole or absent, be it in one file or in several.
 
 mod checkpoints;
 mod stats;

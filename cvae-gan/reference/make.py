@@ -1,9 +1,9 @@
 """Whole losses of the CVAE-GAN and their gradients, by PyTorch in float64.
 
-Writes expected.json: for two readings of the recipe the value of every term, and for every weight
-the norm of its gradient and its product with a fixed probe. Weights, images and latents come from
-an integer formula, so that nothing but results is kept. The gradient penalty is differentiated
-twice by autograd, which the Rust side does not do.
+Writes expected.json: for four recipes the value of every term, and for every weight the norm of its
+gradient and its product with a fixed probe. Weights, images and latents come from an integer
+formula, so that nothing but results is kept. The gradient penalty and R1 are differentiated twice by
+autograd, which the Rust side does not do.
 
     python make.py > expected.json        (PyTorch 2)
 """
@@ -55,6 +55,22 @@ class Weights:
         return self.made[name]
 
 
+class DividedWeights(Weights):
+    """Those of a critic's values divided by their largest singular value, after a round of power iteration
+    from a fixed start."""
+
+    def __call__(self, name, *dims):
+        weight = super().__call__(name, *dims)
+        if not name.endswith("weight") or name == "cls.weight":
+            return weight
+        matrix = weight.flatten(1)
+        with torch.no_grad():
+            right = F.normalize(uniform(f"{self.prefix}{name}.right", matrix.shape[1:]), dim=0)
+            left = F.normalize(matrix @ right, dim=0)
+            right = F.normalize(left @ matrix, dim=0)
+        return weight / (left @ matrix @ right)
+
+
 def conv(x, w, stride, padding):
     return F.conv2d(x, w.permute(0, 3, 1, 2), stride=stride, padding=padding)
 
@@ -82,20 +98,27 @@ def encoder(w, x):
     return moments[:, :LATENT], moments[:, LATENT:]
 
 
-def generator(w, z, c):
+def generator(w, z, c, every_layer):
     h = F.linear(torch.cat([z, c], 1), w("start.weight", 256, LATENT + CLASSES), w("start.bias", 256))
     h = F.relu(h).reshape(-1, 2, 2, 64).permute(0, 3, 1, 2)
     widths = [64, 64, 64, 32, 16, 8]
     for nth in range(5):
         weight = w(f"deconv{nth + 1}.weight", widths[nth], 4, 4, widths[nth + 1])
         h = F.conv_transpose2d(h, weight.permute(0, 3, 1, 2), stride=2, padding=1)
-        h = F.relu(norm(h, w, f"deconv{nth + 1}.norm"))
+        if every_layer:
+            n, name = widths[nth + 1], f"deconv{nth + 1}.norm"
+            both = torch.cat([z, c], 1) @ w(name + ".weight", 2 * n, LATENT + CLASSES).T
+            scale, shift = w(name + ".scale", n) + both[:, :n], w(name + ".shift", n) + both[:, n:]
+            h = F.relu(F.instance_norm(h, eps=1e-5) * scale[:, :, None, None] + shift[:, :, None, None])
+        else:
+            h = F.relu(norm(h, w, f"deconv{nth + 1}.norm"))
     weight = w("deconv6.weight", 8, 4, 4, 1).permute(0, 3, 1, 2)
     return torch.tanh(F.conv_transpose2d(h, weight, w("deconv6.bias", 1), stride=2, padding=1))
 
 
-def critic(w, x):
-    """Values, logits and the features of the last three layers, of D^1 or, on half images, D^2."""
+def critic(w, x, projection):
+    """Values, logits and the features of the last three layers, of D^1 or, on half images, D^2. Images are
+    of the batch's people."""
     layers, inputs = [], 1
     for nth, n in enumerate([8, 16, 32, 64, 64, 64]):
         x = conv(x, w(f"conv{nth + 1}.weight", n, 4, 4, inputs), 2, 1)
@@ -104,6 +127,8 @@ def critic(w, x):
         inputs = n
     size = x.shape[-1]
     value = conv(x, w("src.weight", 1, 3, 3, 64), 1, 1).mean((1, 2, 3))
+    if projection:
+        value = value + (x.mean((2, 3)) * w("projection.weight", CLASSES, 64)[LABELS]).sum(1)
     return value, conv(x, w("cls.weight", CLASSES, size, size, 64), 1, 0).flatten(1), layers[-3:]
 
 
@@ -145,6 +170,33 @@ def perturbed(grey):
     return 0.8 * (grey - 0.5) + 0.5 + 0.05
 
 
+# Brightness, contrast, pixels down and to the right, the middle of a square cut out.
+CHANGES = [(0.3, 0.6, 5, -7, None), (-0.2, 1.4, -16, 3, (20, 100))]
+
+
+def augmented(x, changes):
+    size, copies = x.shape[-1], []
+    for image, (brightness, contrast, down, right, cut) in zip(x, changes):
+        image = image + brightness
+        image = (image - image.mean()) * contrast + image.mean()
+        moved = F.pad(image, (max(right, 0), max(-right, 0), max(down, 0), max(-down, 0)))
+        image = moved[:, max(-down, 0) :, max(-right, 0) :][:, :size, :size]
+        if cut is not None:
+            kept = torch.ones(size, size)
+            rows, columns = (slice(max(middle - size // 4, 0), middle + size // 4) for middle in cut)
+            kept[rows, columns] = 0
+            image = image * kept
+        copies.append(image)
+    return torch.stack(copies)
+
+
+GAMES = {
+    "wasserstein": (lambda s: -s, lambda s: s),
+    "hinge": (lambda s: F.relu(1 - s), lambda s: F.relu(1 + s)),
+    "logistic": (lambda s: F.softplus(-s), F.softplus),
+}
+
+
 def mean_abs(a, b):
     return (a - b).abs().mean()
 
@@ -155,7 +207,8 @@ def cosine(a, b):
 
 def run(case):
     e, g = Weights("encoder.", True), Weights("generator.", True)
-    d = [Weights("d1.", True), Weights("d2.", True)]
+    kind = DividedWeights if case["spectral"] else Weights
+    d = [kind("d1.", True), kind("d2.", True)]
     fr = Weights("recognizer.", False)
     x = uniform("x", (BATCH, 128, 128, 1)).permute(0, 3, 1, 2)
     c = case["label_length"] * F.one_hot(LABELS, CLASSES).double()
@@ -167,36 +220,53 @@ def run(case):
     if case["swap"]:
         borrowed = torch.tensor([[1.0], [0.0]])
         z_r = (1 - borrowed) * z_r + borrowed * z_e.roll(-1, 0)
-    x_e, x_r = generator(g, z_e, c), generator(g, z_r, c)
+    x_e, x_r = (generator(g, z, c, case["every_layer"]) for z in (z_e, z_r))
+    criticise = lambda k, x: critic(d[k], x, case["projection"])
+    seen = (lambda x: augmented(x, CHANGES)) if case["augment"] else (lambda x: x)
+    seen_later = (lambda x: augmented(x, CHANGES[::-1])) if case["augment"] else (lambda x: x)
+    of_real, of_fake = GAMES[case["game"]]
 
     # L_D.
     loss_d = 0
     share = (uniform("real share", (BATCH, 1, 1, 1)) + 1) / 2
     chosen = torch.tensor([1.0, 0.0]).reshape(2, 1, 1, 1)
     mixed_fake = (1 - chosen) * x_e.detach() + chosen * x_r.detach()
-    for k, view in enumerate([lambda x: x, down]):
-        value, logits, _ = critic(d[k], view(x))
-        value_e, value_r = (critic(d[k], view(fake.detach()))[0] for fake in (x_e, x_r))
+    for k, view in enumerate([seen, lambda x: down(seen(x))]):
+        value, logits, _ = criticise(k, view(x))
+        value_e, value_r = (criticise(k, view(fake.detach()))[0] for fake in (x_e, x_r))
         weight = 1 if case["as_printed"] else 0.5
         gain = value.mean() - weight * (value_e.mean() + value_r.mean())
-        between = (share * view(x) + (1 - share) * view(mixed_fake)).requires_grad_()
-        slope = torch.autograd.grad(critic(d[k], between)[0].sum(), between, create_graph=True)[0]
-        penalty = ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+        game = of_real(value).mean() + weight * (of_fake(value_e).mean() + of_fake(value_r).mean())
         of_class = F.cross_entropy(logits, LABELS)
-        loss_d = loss_d - gain + case["lambda_gp"] * penalty + of_class
+        loss_d = loss_d + game + of_class
+        if case["lambda_gp"] > 0:
+            between = (share * view(x) + (1 - share) * view(mixed_fake)).requires_grad_()
+            slope = torch.autograd.grad(criticise(k, between)[0].sum(), between, create_graph=True)[0]
+            penalty = ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+            loss_d = loss_d + case["lambda_gp"] * penalty
+            terms[f"penalty{k}"] = penalty
+        if case["r1_gamma"] > 0:
+            real = view(x).detach().requires_grad_()
+            slope = torch.autograd.grad(criticise(k, real)[0].sum(), real, create_graph=True)[0]
+            r1 = 0.5 * (slope.flatten(1) ** 2).sum(1).mean()
+            # One step of sixteen has it, for all of them.
+            loss_d = loss_d + 16 * case["r1_gamma"] * r1
+            terms[f"r1{k}"] = r1
         if case["as_printed"]:
             loss_d = loss_d + 1e-3 * (value**2).mean()
-        terms[f"gain{k}"], terms[f"penalty{k}"], terms[f"critic_class{k}"] = gain, penalty, of_class
+        terms[f"gain{k}"], terms[f"critic_class{k}"] = gain, of_class
     critics = d[0].made | d[1].made
     gradients_d = torch.autograd.grad(loss_d, list(critics.values()), allow_unused=True)
     terms["loss_d"] = loss_d
 
     # L_EG.
     adversarial = classification = matching = 0
-    for k, view in enumerate([lambda x: x, down]):
-        real = [f.detach() for f in critic(d[k], view(x))[2]]
-        (value_e, logits_e, made_e), (value_r, logits_r, made_r) = (critic(d[k], view(f)) for f in (x_e, x_r))
-        adversarial = adversarial - (1 if case["as_printed"] else 0.5) * (value_e.mean() + value_r.mean())
+    for k, view in enumerate([seen_later, lambda x: down(seen_later(x))]):
+        real = [f.detach() for f in criticise(k, view(x))[2]]
+        (value_e, logits_e, made_e), (value_r, logits_r, made_r) = (criticise(k, view(f)) for f in (x_e, x_r))
+        answer = F.softplus if case["game"] == "logistic" else (lambda s: s)
+        weight = 1 if case["as_printed"] else 0.5
+        adversarial = adversarial + weight * (answer(-value_e).mean() + answer(-value_r).mean())
         classification = classification + F.cross_entropy(logits_e, LABELS) + F.cross_entropy(logits_r, LABELS)
         matching = matching + sum(mean_abs(a, b) for a, b in zip(made_e, real))
         if case["prior_mean"]:
@@ -242,10 +312,14 @@ def run(case):
 PAPER = dict(
     label_length=1.0, swap=False, as_printed=False, lambda_gp=1.0, prior_mean=False, perturb=False, cosine=False,
     verdict=0.0, maps=0.0, weights=[1.0, 1.0, 1.0, 10.0, 0.01, 1.0],
+    game="wasserstein", augment=False, every_layer=False, spectral=False, projection=False, r1_gamma=0.0,
 )
-OTHER = dict(
+OTHER = PAPER | dict(
     label_length=4.0, swap=True, as_printed=True, lambda_gp=10.0, prior_mean=True, perturb=True, cosine=True,
     verdict=0.3, maps=0.7, weights=[0.5, 0.2, 0.3, 10.0, 0.02, 0.4],
 )
+MODERN = PAPER | dict(game="hinge", lambda_gp=0.0, augment=True, every_layer=True, spectral=True, projection=True)
+LOGISTIC = PAPER | dict(game="logistic", lambda_gp=0.0, projection=True, r1_gamma=0.3)
 if __name__ == "__main__":
-    print(json.dumps({"paper": run(PAPER), "other": run(OTHER)}, indent=1))
+    cases = dict(paper=PAPER, other=OTHER, modern=MODERN, logistic=LOGISTIC)
+    print(json.dumps({name: run(case) for name, case in cases.items()}, indent=1))

@@ -1,18 +1,22 @@
 //! L_D: what the critics minimise.
 
 use crate::Result;
+use crate::augment::augmented;
+use crate::critics::Critic;
 use crate::draws::StepDraws;
 use crate::figures::Figures;
+use crate::label_code::one_hots;
 use crate::learner::{Branch, Faces, Gradients, Learner, Made, finite, scalar};
-use crate::losses::adversarial::{DRIFT_WEIGHT, critic_gain, drift};
+use crate::losses::adversarial::{DRIFT_WEIGHT, critic_gain, critic_loss, drift};
 use crate::losses::classification::classification;
 use crate::losses::gradient_penalty::{between, gradient_norms, gradient_penalty};
+use crate::losses::r1::r1;
 use crate::losses::reading::CriticReading;
 use candle_core::Tensor;
 
 impl Learner {
     /// Gradients of `L_D = sum over scales of -(gain - lambda_gp GP) + L_cls(x)` for the critics'
-    /// weights.
+    /// weights, or of what the settings put in the place of gain and penalty.
     pub(crate) fn critic_gradients(
         &self,
         faces: &Faces,
@@ -22,13 +26,17 @@ impl Learner {
     ) -> Result<Gradients> {
         let settings = &self.settings;
         let fakes = made.images.detach();
+        let augmentation = draws.critic_augmentation.as_ref();
+        let (images, fakes) = (augmented(&faces.images, augmentation)?, augmented(&fakes, augmentation)?);
         let penalised = penalised_fakes(made, &fakes, draws)?;
+        let labels = one_hots(&faces.labels, self.classes, 1.0, self.dtype)?;
+        let all_labels = Tensor::cat(&vec![&labels; 1 + made.branches.len()], 0)?;
         let mut losses = Vec::new();
         for critic in self.critics.iter().flat_map(|critics| &critics.scales) {
             // Real images and fakes in one pass.
-            let real = critic.view(&faces.images)?;
+            let real = critic.view(&images)?;
             let critique = critic.live.forward(&Tensor::cat(&[&real, &critic.view(&fakes)?], 0)?)?;
-            let values = critique.value()?;
+            let values = critique.value_for(&all_labels)?;
             let of_real = values.narrow(0, 0, made.rows)?;
             let of_fakes: Vec<Tensor> = made
                 .parts(&values.narrow(0, made.rows, fakes.dim(0)?)?)?
@@ -37,14 +45,16 @@ impl Learner {
                 .collect();
 
             let gain = critic_gain(&of_real, &of_fakes, settings.critic_reading)?;
-            let norms = {
-                let mixed = between(&real, &critic.view(&penalised)?, &draws.real_share)?;
-                gradient_norms(&critic.sloped.input_gradient(&mixed)?)?
-            };
-            let penalty = gradient_penalty(&norms)?;
-            let mut loss = (penalty.affine(settings.lambda_gp, 0.0)? - &gain)?;
+            figures.add("critic/gain", self.finite("critic gain", &gain)?);
+            let mut loss = critic_loss(&of_real, &of_fakes, settings.critic_loss, settings.critic_reading)?;
             if settings.critic_reading == CriticReading::AsPrinted {
                 loss = (loss + drift(&of_real)?.affine(DRIFT_WEIGHT, 0.0)?)?;
+            }
+            if let Some(penalty) = self.gradient_penalty(critic, &real, &penalised, &labels, draws, figures)? {
+                loss = (loss + penalty)?;
+            }
+            if let Some(penalty) = self.r1(critic, &real, &labels, figures)? {
+                loss = (loss + penalty)?;
             }
             if settings.lambda_cls > 0.0 {
                 let logits = critique.cls.narrow(0, 0, made.rows)?;
@@ -53,12 +63,41 @@ impl Learner {
                 figures.add("critic/accuracy", accuracy(&logits, &faces.labels)?);
                 loss = (loss + of_class)?;
             }
-            figures.add("critic/gain", self.finite("critic gain", &gain)?);
-            figures.add("critic/penalty", self.finite("gradient penalty", &penalty)?);
-            figures.add("critic/slope", scalar(&norms.mean_all()?)?);
             losses.push(loss);
         }
         Ok(Tensor::stack(&losses, 0)?.sum_all()?.backward()?)
+    }
+
+    /// Between `real` images and `fakes`, with its weight.
+    fn gradient_penalty(
+        &self,
+        critic: &Critic,
+        real: &Tensor,
+        fakes: &Tensor,
+        labels: &Tensor,
+        draws: &StepDraws,
+        figures: &mut Figures,
+    ) -> Result<Option<Tensor>> {
+        if self.settings.lambda_gp == 0.0 {
+            return Ok(None);
+        }
+        let mixed = between(real, &critic.view(fakes)?, &draws.real_share)?;
+        let norms = gradient_norms(&critic.sloped.input_gradient_for(&mixed, labels)?)?;
+        let penalty = gradient_penalty(&norms)?;
+        figures.add("critic/penalty", self.finite("gradient penalty", &penalty)?);
+        figures.add("critic/slope", scalar(&norms.mean_all()?)?);
+        Ok(Some(penalty.affine(self.settings.lambda_gp, 0.0)?))
+    }
+
+    /// At `real` images, with its weight for all the steps without it.
+    fn r1(&self, critic: &Critic, real: &Tensor, labels: &Tensor, figures: &mut Figures) -> Result<Option<Tensor>> {
+        let (gamma, interval) = (self.settings.r1_gamma, self.settings.r1_interval);
+        if gamma == 0.0 || !self.steps.is_multiple_of(interval) {
+            return Ok(None);
+        }
+        let penalty = r1(&critic.sloped.input_gradient_for(&real.detach(), labels)?)?;
+        figures.add("critic/r1", self.finite("R1", &penalty)?);
+        Ok(Some(penalty.affine(gamma * interval as f64, 0.0)?))
     }
 
     pub(crate) fn finite(&self, term: &str, value: &Tensor) -> Result<f64> {

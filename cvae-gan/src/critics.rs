@@ -4,11 +4,16 @@ use crate::Result;
 use crate::frozen::frozen;
 use crate::settings::Settings;
 use candle_core::{DType, Device, Tensor};
-use nets::{Discriminator, DiscriminatorConfig, Parameters, Scale, ops};
+use candle_nn::VarBuilder;
+use nets::discriminator::makes_the_value;
+use nets::{Discriminator, DiscriminatorConfig, Parameters, Scale, SpectralNorm, ops};
+use std::collections::BTreeMap;
 
 /// Both critics, with their weights.
 pub(crate) struct Critics {
     pub(crate) parameters: Parameters,
+    /// Where the weights that make values are divided by their spectral norm.
+    pub(crate) spectral_norm: Option<SpectralNorm>,
     /// Largest scale first.
     pub(crate) scales: [Critic; 2],
 }
@@ -35,15 +40,32 @@ impl Critics {
             Ok(Critic { scale, live, sloped, frozen })
         };
         let scales = [build(Scale::Full128)?, build(Scale::Half64)?];
-        Ok(Self { parameters, scales })
+        let spectral_norm = || SpectralNorm::new(&parameters, settings.seed, makes_the_value);
+        let spectral_norm = settings.spectral_norm.then(spectral_norm).transpose()?;
+        Ok(Self { parameters, spectral_norm, scales })
     }
 
-    /// Casts the weights, as they are now, for networks that compute in another number type.
-    pub(crate) fn cast(&mut self, settings: &Settings, classes: usize, dtype: DType) -> Result<()> {
+    /// Builds the networks of the weights as they are now, where they are more than the weights themselves:
+    /// divided by their spectral norm, or cast for networks that `compute` in another number type.
+    pub(crate) fn refresh(&mut self, settings: &Settings, classes: usize, compute: DType) -> Result<()> {
+        let Some((_, any)) = self.parameters.vars().into_iter().next() else { return Ok(()) };
+        let (dtype, device) = (any.dtype(), any.device().clone());
+        if self.spectral_norm.is_none() && compute == dtype {
+            return Ok(());
+        }
+        let weights: BTreeMap<String, Tensor> = match &self.spectral_norm {
+            Some(norm) => norm.divided(&self.parameters)?,
+            None => self.parameters.vars().into_iter().map(|(name, var)| (name, var.as_tensor().clone())).collect(),
+        };
+        let builder = |of: fn(&Tensor) -> Tensor, dtype| {
+            let tensors = weights.iter().map(|(name, tensor)| (name.clone(), of(tensor))).collect();
+            VarBuilder::from_tensors(tensors, dtype, &device)
+        };
         for critic in &mut self.scales {
             let (config, name) = (config(settings, classes, critic.scale), name(critic.scale));
-            critic.live = Discriminator::new(&config, self.parameters.cast(dtype).pp(name))?;
-            critic.frozen = Discriminator::new(&config, frozen(&self.parameters, dtype).pp(name))?;
+            critic.live = Discriminator::new(&config, builder(Tensor::clone, compute).pp(name))?;
+            critic.sloped = Discriminator::new(&config, builder(Tensor::clone, dtype).pp(name))?;
+            critic.frozen = Discriminator::new(&config, builder(Tensor::detach, compute).pp(name))?;
         }
         Ok(())
     }
@@ -57,6 +79,7 @@ fn config(settings: &Settings, classes: usize, scale: Scale) -> DiscriminatorCon
         capacity: settings.capacity,
         scale,
         initialization: settings.initialization,
+        projection: settings.projection,
     }
 }
 

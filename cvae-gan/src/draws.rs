@@ -1,6 +1,8 @@
 //! The random numbers of a step: each a function of the seed, the step and the row.
 
 use crate::Result;
+use crate::augment::Augmentation;
+use crate::settings::Settings;
 use candle_core::{DType, Device, Tensor};
 use nets::LATENT;
 use nets::chance::{Chance, Draws};
@@ -19,6 +21,10 @@ pub(crate) struct StepDraws {
     pub(crate) penalty_branch: Tensor,
     /// How the recognizer's copies are changed.
     pub(crate) perturbation: Perturbation,
+    /// How the critics' copies are changed in their own step.
+    pub(crate) critic_augmentation: Option<Augmentation>,
+    /// The same in that of E and G: critics have just seen the others.
+    pub(crate) generator_augmentation: Option<Augmentation>,
 }
 
 /// One change of all images of a step.
@@ -58,7 +64,8 @@ impl StepDraws {
     ///
     /// # Errors
     /// Only when memory runs out.
-    pub(crate) fn new(seed: u64, step: u64, rows: usize, swap: f64, dtype: DType, device: &Device) -> Result<Self> {
+    pub(crate) fn new(settings: &Settings, step: u64, rows: usize, dtype: DType, device: &Device) -> Result<Self> {
+        let Settings { seed, swap, augment, .. } = *settings;
         let per_row = |purpose: &str, count: usize, draw: &dyn Fn(&mut Draws) -> f64| -> Result<Tensor> {
             let chance = Chance::new(seed, purpose);
             let values: Vec<f64> = (0..rows)
@@ -70,6 +77,8 @@ impl StepDraws {
             Ok(Tensor::from_vec(values, (rows, count), device)?.to_dtype(dtype)?)
         };
         let as_images = |values: Tensor| values.reshape((rows, 1, 1, 1));
+        let augmentation =
+            |purpose: &str| Augmentation::draw(augment, (&Chance::new(seed, purpose), step), rows, dtype, device);
         let coin = |share: f64| move |draws: &mut Draws| f64::from(draws.chance(share));
         Ok(Self {
             encoding: per_row("cvae-gan/encoding", LATENT, &Draws::normal)?,
@@ -78,6 +87,8 @@ impl StepDraws {
             real_share: as_images(per_row("cvae-gan/real share", 1, &Draws::unit)?)?,
             penalty_branch: as_images(per_row("cvae-gan/penalty branch", 1, &coin(0.5))?)?,
             perturbation: Perturbation::draw(&mut Chance::new(seed, "cvae-gan/perturbation").at(step, 0)),
+            critic_augmentation: augmentation("cvae-gan/critic augmentation")?,
+            generator_augmentation: augmentation("cvae-gan/generator augmentation")?,
         })
     }
 }
@@ -85,15 +96,30 @@ impl StepDraws {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::{Augment, Preset};
+    use nets::Width;
+    use nets::pixels::IMAGE_SIZE;
 
     #[test]
     fn a_rows_draws_depend_on_seed_step_and_row_alone() -> Result<()> {
-        let draws = |step, rows| StepDraws::new(3, step, rows, 0.5, DType::F64, &Device::Cpu);
+        let augment = Augment::ColourTranslation;
+        let settings = Settings { seed: 3, swap: 0.5, augment, ..Preset::Paper.settings(Width::Tiny, 1000) };
+        let draws = |step, rows| StepDraws::new(&settings, step, rows, DType::F64, &Device::Cpu);
         let (few, many) = (draws(7, 2)?, draws(7, 5)?);
         let latents = |draws: &StepDraws, rows: usize| draws.prior.narrow(0, 0, rows)?.to_vec2::<f64>();
         assert_eq!(latents(&few, 2)?, latents(&many, 2)?);
         assert_ne!(latents(&few, 2)?, latents(&draws(8, 2)?, 2)?);
         assert_eq!(few.perturbation, many.perturbation);
+        let copies = |draws: &StepDraws, in_critics: bool| {
+            let (critics, generator) = (&draws.critic_augmentation, &draws.generator_augmentation);
+            let augmentation = if in_critics { critics } else { generator }.as_ref().expect("asked for");
+            let rows = draws.prior.dim(0)?;
+            let images = Tensor::full(0.5, (rows, IMAGE_SIZE, IMAGE_SIZE, 1), &Device::Cpu)?;
+            Ok::<_, crate::Error>(augmentation.apply(&images)?.narrow(0, 0, 2)?.flatten_all()?.to_vec1::<f64>()?)
+        };
+        assert_eq!(copies(&few, true)?, copies(&many, true)?);
+        assert_ne!(copies(&few, true)?, copies(&few, false)?);
+        assert_ne!(copies(&few, true)?, copies(&draws(8, 2)?, true)?);
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 //! term's own pull can be measured.
 
 use crate::Result;
+use crate::augment::augmented;
 use crate::balance::Term;
 use crate::critic_step::accuracy;
 use crate::critics::Critic;
@@ -20,6 +21,7 @@ use crate::losses::kl::kl;
 use crate::losses::pixel::pixel;
 use crate::losses::reading::{IdentityDistance, PriorMatch};
 use crate::perturb::perturb;
+use crate::settings::Settings;
 use candle_core::{Tensor, Var};
 use nets::pixels;
 
@@ -86,9 +88,12 @@ impl Learner {
     ) -> Result<Vec<(Term, Tensor)>> {
         let mut terms = Vec::new();
         if self.critics_active() {
+            let augmentation = draws.generator_augmentation.as_ref();
+            let faces = &Faces { images: augmented(&faces.images, augmentation)?, labels: faces.labels.clone() };
+            let images = augmented(images, augmentation)?;
             let critics = self.critics.take();
             let scales = critics.iter().flat_map(|critics| &critics.scales).enumerate();
-            let by_scale = scales.map(|(nth, critic)| self.critic_terms(nth, critic, faces, made, images, figures));
+            let by_scale = scales.map(|(nth, critic)| self.critic_terms(nth, critic, faces, made, &images, figures));
             let by_scale: Result<Vec<_>> = by_scale.collect();
             self.critics = critics;
             for term in [Term::Adversarial, Term::Classification, Term::FeatureMatching] {
@@ -110,7 +115,8 @@ impl Learner {
         Ok(terms)
     }
 
-    /// What one critic says of the images made: adversarial, classification, feature matching.
+    /// What one critic says of the images made: adversarial, classification, feature matching. `faces` and
+    /// `images` are what critics see.
     fn critic_terms(
         &mut self,
         nth: usize,
@@ -121,8 +127,11 @@ impl Learner {
         figures: &mut Figures,
     ) -> Result<Vec<(Term, Tensor)>> {
         let critique = critic.frozen.forward(&critic.view(images)?)?;
-        let values: Vec<Tensor> = made.parts(&critique.value()?)?.into_iter().map(|(_, values)| values).collect();
-        let mut terms = vec![(Term::Adversarial, generator_loss(&values, self.settings.critic_reading)?)];
+        let labels = one_hots(&faces.labels, self.classes, 1.0, self.dtype)?;
+        let values = critique.value_for(&Tensor::cat(&vec![&labels; made.branches.len()], 0)?)?;
+        let values: Vec<Tensor> = made.parts(&values)?.into_iter().map(|(_, values)| values).collect();
+        let Settings { critic_loss, critic_reading, .. } = self.settings;
+        let mut terms = vec![(Term::Adversarial, generator_loss(&values, critic_loss, critic_reading)?)];
 
         if self.settings.lambda_cls > 0.0 {
             let mut losses = Vec::new();
@@ -147,9 +156,8 @@ impl Learner {
                     PriorMatch::AsPrinted => feature_matching(&real, &prior)?,
                     PriorMatch::BatchMean => mean_feature_matching(&real, &prior)?,
                     PriorMatch::ClassMean => {
-                        let one_hots = one_hots(&faces.labels, self.classes, 1.0, self.dtype)?;
                         let means = real.iter().enumerate().map(|(layer, features)| {
-                            self.class_means.update(&format!("scale{nth}.layer{layer}"), features, &one_hots)
+                            self.class_means.update(&format!("scale{nth}.layer{layer}"), features, &labels)
                         });
                         feature_matching(&means.collect::<Result<Vec<_>>>()?, &prior)?
                     }

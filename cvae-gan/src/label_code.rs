@@ -1,8 +1,8 @@
 //! What G is fed in place of a plain one-hot while it trains, and how that is undone for serving.
 //!
-//! G's first layer is linear in the label. So it may train on any fixed code of the identities, one
-//! row each, and still be served on plain one-hots: the code is multiplied into the layer's weights
-//! ([`LabelCode::fold`]). Mixtures of labels stay mixtures.
+//! G's first layer is linear in the label, and so are its norms where they read it. So it may train on any
+//! fixed code of the identities, one row each, and still be served on plain one-hots: the code is
+//! multiplied into the weights ([`LabelCode::fold`]). Mixtures of labels stay mixtures.
 //!
 //! Two things are worth coding. *Length*: a one-hot has length 1 beside a latent of length 16, so
 //! at the start identity is a whisper, and its weights move slowest of all. *Features*: the centre
@@ -11,6 +11,7 @@
 
 use crate::Result;
 use candle_core::{DType, Device, Tensor};
+use nets::generator::reads_the_label;
 use nets::{LATENT, ops};
 use std::collections::BTreeMap;
 
@@ -25,9 +26,6 @@ pub struct LabelCode {
     dtype: DType,
     device: Device,
 }
-
-/// Name of G's layer that reads the label.
-const LAYER: &str = "start.weight";
 
 impl LabelCode {
     /// One-hots of the given length (1 is the paper's), behind the features where there are any,
@@ -81,7 +79,7 @@ impl LabelCode {
     /// # Errors
     /// Tensors of another generator.
     pub fn fold(&self, mut generator: BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>> {
-        if let Some(weight) = generator.get_mut(LAYER) {
+        for (_, weight) in generator.iter_mut().filter(|(name, _)| reads_the_label(name)) {
             let latent = weight.narrow(1, 0, LATENT)?;
             let own = weight.narrow(1, LATENT + self.features_length(), self.classes)?;
             let mut label = own.affine(self.one_hot_length, 0.0)?;
@@ -122,21 +120,25 @@ mod tests {
     use super::*;
     use candle_nn::VarBuilder;
     use nets::gradient_check::random;
-    use nets::{Generator, GeneratorConfig, Initialization, Parameters, Width};
+    use nets::{Conditioning, Generator, GeneratorConfig, Initialization, Parameters, Width};
 
     #[test]
     fn a_folded_generator_draws_the_same_faces() -> Result<()> {
-        same_faces(&LabelCode::with_features(&random(&[3, 256], 1)?, 4.0)?, 259)?;
-        same_faces(&LabelCode::new(None, 3, 4.0, DType::F64, &Device::Cpu), 3)
+        for conditioning in [Conditioning::Start, Conditioning::EveryLayer] {
+            same_faces(&LabelCode::with_features(&random(&[3, 256], 1)?, 4.0)?, 259, conditioning)?;
+            same_faces(&LabelCode::new(None, 3, 4.0, DType::F64, &Device::Cpu), 3, conditioning)?;
+        }
+        Ok(())
     }
 
-    fn same_faces(code: &LabelCode, length: usize) -> Result<()> {
+    fn same_faces(code: &LabelCode, length: usize, conditioning: Conditioning) -> Result<()> {
         assert_eq!(code.length(), length);
         let config = |classes| GeneratorConfig {
             channels: 1,
             width: Width::Tiny,
             classes,
             initialization: Initialization::FanIn,
+            conditioning,
         };
         let parameters = Parameters::new(1, DType::F64, &Device::Cpu);
         let coded = Generator::new(&config(code.length()), parameters.var_builder())?;

@@ -17,6 +17,7 @@ use crate::{Error, Result};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
+use nets::device::Numbers;
 use nets::optim::{Adam, AdamConfig, MovingAverage, gradient_norm};
 use nets::{Encoder, EncoderConfig, Generator, GeneratorConfig, Parameters, Posterior, pixels};
 use recognizer::Batch;
@@ -108,7 +109,7 @@ impl Learner {
         let frozen = Networks::new(settings, code.length(), frozen(&parameters, dtype))?;
         let critics = settings.has_critics().then(|| Critics::new(settings, classes, dtype, device)).transpose()?;
         let betas = AdamConfig { beta1: settings.beta1, beta2: settings.beta2, ..AdamConfig::default() };
-        Ok(Self {
+        let mut learner = Self {
             settings: settings.clone(),
             classes,
             dtype,
@@ -127,7 +128,11 @@ impl Learner {
             class_means: ClassMeans::default(),
             steps: 0,
             images_seen: 0,
-        })
+        };
+        if settings.numbers != Numbers::F32 {
+            learner.compute_in(settings.numbers.dtype())?;
+        }
+        Ok(learner)
     }
 
     /// From now on, the networks compute in this number type, as in bf16 on a GPU.
@@ -149,11 +154,11 @@ impl Learner {
         Ok(())
     }
 
-    /// The same for the critics.
-    fn cast_critics(&mut self) -> Result<()> {
+    /// Brings the critics' networks to their weights as they are now.
+    pub(crate) fn refresh_critics(&mut self) -> Result<()> {
         match &mut self.critics {
-            Some(critics) if self.compute != self.dtype => critics.cast(&self.settings, self.classes, self.compute),
-            _ => Ok(()),
+            Some(critics) => critics.refresh(&self.settings, self.classes, self.compute),
+            None => Ok(()),
         }
     }
 
@@ -168,7 +173,6 @@ impl Learner {
         let draws = self.draws(batch.rows)?;
 
         self.cast_generator()?;
-        self.cast_critics()?;
         // Make images, once for both steps. Between steps of E and G no graph is needed.
         let both = (self.steps + 1).is_multiple_of(self.settings.critic_steps) || !self.critics_active();
         let made = self.make(&faces, &draws, if both { &self.live } else { &self.frozen })?;
@@ -177,8 +181,6 @@ impl Learner {
             self.critic_step(&faces, &made, &draws, &mut figures)?;
         }
         if both {
-            // The critics have moved.
-            self.cast_critics()?;
             self.generator_step(&faces, &made, &draws, &mut figures)?;
         }
         self.steps += 1;
@@ -188,6 +190,12 @@ impl Learner {
 
     /// Moves the critics. E, G and FR stay as they are.
     fn critic_step(&mut self, faces: &Faces, made: &Made, draws: &StepDraws, figures: &mut Figures) -> Result<()> {
+        if let Some(critics) = &mut self.critics
+            && let Some(norm) = &mut critics.spectral_norm
+        {
+            norm.turn(&critics.parameters)?;
+        }
+        self.refresh_critics()?;
         let gradients = self.critic_gradients(faces, made, draws, figures)?;
         if let (Some(adam), Some(critics)) = (&mut self.critic_adam, &self.critics) {
             let norm = gradient_norm(&critics.parameters, &gradients)?;
@@ -200,6 +208,10 @@ impl Learner {
 
     /// Moves E and G, and their average. D and FR stay as they are.
     fn generator_step(&mut self, faces: &Faces, made: &Made, draws: &StepDraws, figures: &mut Figures) -> Result<()> {
+        if self.critics_active() {
+            // They have moved.
+            self.refresh_critics()?;
+        }
         let gradients = self.generator_gradients(faces, made, draws, figures)?;
         let norm = gradient_norm(&self.parameters, &gradients)?;
         figures.add("gradient_norm", finite("gradient norm", norm, self.images_seen)?);
@@ -239,7 +251,7 @@ impl Learner {
     }
 
     pub(crate) fn draws(&self, rows: usize) -> Result<StepDraws> {
-        StepDraws::new(self.settings.seed, self.steps, rows, self.settings.swap, self.dtype, &self.device)
+        StepDraws::new(&self.settings, self.steps, rows, self.dtype, &self.device)
     }
 
     /// `x_e` and `x_r`, those of them that some term looks at.
@@ -310,7 +322,8 @@ impl Settings {
 
     /// Shape of G for labels of `classes` numbers.
     pub fn generator_config(&self, classes: usize) -> GeneratorConfig {
-        GeneratorConfig { channels: self.channels, width: self.width, classes, initialization: self.initialization }
+        let Self { channels, width, initialization, conditioning, .. } = *self;
+        GeneratorConfig { channels, width, classes, initialization, conditioning }
     }
 }
 

@@ -3,19 +3,22 @@
 //!
 //! In the order in which a training passes through the files:
 //!
-//! - [`settings`]: every number of the recipe, in two presets; [`schedule`]: what changes with the
-//!   images seen;
+//! - [`settings`]: every number of the recipe, in three presets; [`budget`]: how much it may cost;
+//!   [`schedule`]: what changes with the images seen;
 //! - [`identity_network`]: the frozen recognizer; [`label_code`]: what G is told of an identity;
 //! - [`learner`]: the state and one step of it: `draws` the step's chances, `critic_step` L_D,
 //!   `generator_step` L_EG;
-//! - [`losses`]: each term; `balance`: how strongly each pulls; `perturb`: copies for the
-//!   recognizer; `class_means`: running means for one reading of feature matching;
-//! - [`start`]: a learner that begins or goes on; [`trainer`]: the loop; `pictures`: what it looks like; [`state`]: its checkpoints;
+//! - [`losses`]: each term; `balance`: how strongly each pulls; `augment`: copies for the critics,
+//!   `perturb` for the recognizer; `class_means`: running means for one reading of feature matching;
+//! - [`start`]: a learner that begins or goes on; [`trainer`]: the loop; `pictures`: what it looks like;
+//!   [`state`]: its checkpoints;
 //! - [`trained`]: a checkpoint or bundle that samples faces, and what is exported;
 //! - [`judge`]: its faces before a recognizer that took no part (`features`: real images);
 //!   [`estimate`]: what a training will cost.
 
+mod augment;
 mod balance;
+pub mod budget;
 mod class_means;
 mod critic_step;
 mod critics;
@@ -42,6 +45,7 @@ pub mod state;
 pub mod trained;
 pub mod trainer;
 
+pub use budget::Budget;
 pub use error::{Error, Result};
 pub use figures::Figures;
 pub use identity_network::IdentityNetwork;

@@ -4,14 +4,16 @@
 //! integer formula on both sides. PyTorch differentiates the gradient penalty twice, this side
 //! writes it as a forward graph.
 
+use crate::augment::{Augmentation, Change};
 use crate::draws::{Perturbation, StepDraws};
 use crate::figures::Figures;
 use crate::learner::{Faces, Gradients, Learner};
-use crate::losses::reading::{CriticReading, IdentityDistance, PriorMatch};
-use crate::settings::{Balance, LabelCode, Preset, Settings};
+use crate::losses::reading::{CriticLoss, CriticReading, IdentityDistance, PriorMatch};
+use crate::settings::{Augment, Balance, LabelCode, Preset, Settings};
 use crate::{IdentityNetwork, Result};
 use candle_core::{DType, Device, Tensor};
-use nets::{FEATURE, LATENT, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Width};
+use nets::pixels::IMAGE_SIZE;
+use nets::{Conditioning, FEATURE, LATENT, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Width};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -67,9 +69,20 @@ fn learner(settings: &Settings) -> Result<Learner> {
     let centres = uniform("centres", &[CLASSES, FEATURE])?;
     let names = vec!["a".to_owned(), "b".to_owned(), "c".to_owned()];
     let identity = IdentityNetwork::new(config, names, parameters.tensors()?, centres, DType::F64, &Device::Cpu)?;
-    let learner = Learner::new(settings, CLASSES, Some(identity), DType::F64, &Device::Cpu)?;
+    let mut learner = Learner::new(settings, CLASSES, Some(identity), DType::F64, &Device::Cpu)?;
     weights(&learner.parameters, "")?;
-    weights(&learner.critics.as_ref().expect("this model has critics").parameters, "")?;
+    let critics = learner.critics.as_mut().expect("this model has critics");
+    weights(&critics.parameters, "")?;
+    if let Some(norm) = &mut critics.spectral_norm {
+        let start = norm.tensors().into_iter().map(|(name, vector)| {
+            let values = uniform(&name, vector.dims())?;
+            let length = values.sqr()?.sum_all()?.sqrt()?;
+            Ok((name, values.broadcast_div(&length)?))
+        });
+        norm.load(&start.collect::<Result<_>>()?)?;
+        norm.turn(&critics.parameters)?;
+    }
+    learner.refresh_critics()?;
     Ok(learner)
 }
 
@@ -78,7 +91,15 @@ fn faces() -> Result<Faces> {
     Ok(Faces { images, labels: Tensor::new(&LABELS, &Device::Cpu)? })
 }
 
-fn draws(borrowed: f64) -> Result<StepDraws> {
+fn draws(borrowed: f64, augment: Augment) -> Result<StepDraws> {
+    let changes = [
+        Change { brightness: 0.3, contrast: 0.6, down: 5, right: -7, cut: None },
+        Change { brightness: -0.2, contrast: 1.4, down: -16, right: 3, cut: Some([20, 100]) },
+    ];
+    let augmentation = |changes: [Change; BATCH]| {
+        let asked = augment != Augment::None;
+        asked.then(|| Augmentation::new(&changes, IMAGE_SIZE, DType::F64, &Device::Cpu)).transpose()
+    };
     let column = |values: [f64; 2]| Tensor::new(&values, &Device::Cpu);
     Ok(StepDraws {
         encoding: uniform("encoding", &[BATCH, LATENT])?,
@@ -87,6 +108,8 @@ fn draws(borrowed: f64) -> Result<StepDraws> {
         real_share: uniform("real share", &[BATCH, 1, 1, 1])?.affine(0.5, 0.5)?,
         penalty_branch: column([1.0, 0.0])?.reshape((BATCH, 1, 1, 1))?,
         perturbation: Perturbation { right: 2, down: -3, blur: true, contrast: 0.8, brightness: 0.05 },
+        critic_augmentation: augmentation(changes)?,
+        generator_augmentation: augmentation([changes[1], changes[0]])?,
     })
 }
 
@@ -114,16 +137,20 @@ fn assert_gradients(parameters: &Parameters, found: &Gradients, expected: &BTree
 fn compare(settings: &Settings, case: &str, borrowed: f64) -> Result<()> {
     let expected = expected(case);
     let mut learner = learner(settings)?;
-    let (faces, draws) = (faces()?, draws(borrowed)?);
+    let (faces, draws) = (faces()?, draws(borrowed, settings.augment)?);
     let made = learner.make_live(&faces, &draws)?;
 
     let mut figures = Figures::default();
     let gradients = learner.critic_gradients(&faces, &made, &draws, &mut figures)?;
     let term = |name: &str| expected.terms[name];
     // Figures of the critics are means over both scales.
-    for (figure, stem) in [("gain", "gain"), ("penalty", "penalty"), ("classification", "critic_class")] {
-        let wanted = (term(&format!("{stem}0")) + term(&format!("{stem}1"))) / 2.0;
-        assert_near(stem, figures.mean(&format!("critic/{figure}")).expect("measured"), wanted, wanted);
+    for (figure, stem) in [("gain", "gain"), ("penalty", "penalty"), ("r1", "r1"), ("classification", "critic_class")] {
+        let scales = [0, 1].map(|scale| expected.terms.get(&format!("{stem}{scale}")));
+        let wanted = scales[0].zip(scales[1]).map(|(first, second)| (first + second) / 2.0);
+        let found = figures.mean(&format!("critic/{figure}"));
+        assert_eq!(found.is_some(), wanted.is_some(), "{stem}");
+        let Some((found, wanted)) = found.zip(wanted) else { continue };
+        assert_near(stem, found, wanted, wanted);
     }
     let critics = learner.critics.as_ref().expect("this model has critics").parameters.clone();
     assert_gradients(&critics, &gradients, &expected.critic_gradients)?;
@@ -160,6 +187,26 @@ fn the_other_readings_equal_pytorch() -> Result<()> {
         ..paper()
     };
     compare(&settings, "other", 1.0)
+}
+
+#[test]
+fn every_addition_at_once_equals_pytorch() -> Result<()> {
+    let settings = Settings {
+        augment: Augment::ColourTranslationCutout,
+        conditioning: Conditioning::EveryLayer,
+        critic_loss: CriticLoss::Hinge,
+        spectral_norm: true,
+        lambda_gp: 0.0,
+        projection: true,
+        ..paper()
+    };
+    compare(&settings, "modern", 0.0)
+}
+
+#[test]
+fn the_logistic_game_equals_pytorch() -> Result<()> {
+    let critic_loss = CriticLoss::Logistic;
+    compare(&Settings { critic_loss, lambda_gp: 0.0, projection: true, r1_gamma: 0.3, ..paper() }, "logistic", 0.0)
 }
 
 fn paper() -> Settings {

@@ -1,14 +1,18 @@
-//! What a training is: one table of settings, each with its value in either preset.
+//! What a training is: one table of settings, each with its value in every preset.
 //!
 //! `paper` is the published recipe, repaired only where it cannot work as printed. `small-budget`
 //! is for a few cores and some ten thousand images, where the published weights fail: untrained
-//! critics outweigh the pixel term a hundredfold, and one-hot identity is learned too slowly.
+//! critics outweigh the pixel term a hundredfold, and one-hot identity is learned too slowly. `modern` adds
+//! what was found since 2018, each by a setting of its own: copies for the critics, identity in every
+//! layer of G, hinge and spectral norm, projection.
 
 use crate::Result;
-use crate::losses::reading::{CriticReading, IdentityDistance, PriorMatch, kebab_case_names};
+use crate::losses::reading::{CriticLoss, CriticReading, IdentityDistance, PriorMatch, kebab_case_names};
 use clap::Args;
 use command::WrongSetting;
-use nets::{Capacity, Downsampling, Initialization, Width};
+use nets::device::Numbers;
+use nets::pixels::IMAGE_SIZE;
+use nets::{Capacity, Conditioning, Downsampling, Initialization, Width};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 
@@ -32,6 +36,8 @@ pub enum Preset {
     Paper,
     /// For a few cores and some ten thousand images.
     SmallBudget,
+    /// What was found since, on top of the small budget's.
+    Modern,
 }
 
 /// What G is told of an identity.
@@ -42,6 +48,19 @@ pub enum LabelCode {
     OneHot,
     /// Also what it looks like to the identity network, so that identities learn from each other.
     IdentityFeatures,
+}
+
+/// How the images that critics see are changed, real ones and fakes alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Augment {
+    /// Not at all.
+    #[default]
+    None,
+    /// In brightness, in contrast, and by up to an eighth of their side in any direction.
+    ColourTranslation,
+    /// Also by a grey square of half their side.
+    ColourTranslationCutout,
 }
 
 /// In what unit the weights of terms are given.
@@ -56,13 +75,18 @@ pub enum Balance {
 }
 
 kebab_case_names!(Model { CvaeGan => "cvae-gan", Cvae => "cvae", Cgan => "cgan" });
-kebab_case_names!(Preset { Paper => "paper", SmallBudget => "small-budget" });
+kebab_case_names!(Preset { Paper => "paper", SmallBudget => "small-budget", Modern => "modern" });
 kebab_case_names!(LabelCode { OneHot => "one-hot", IdentityFeatures => "identity-features" });
+kebab_case_names!(Augment {
+    None => "none",
+    ColourTranslation => "colour-translation",
+    ColourTranslationCutout => "colour-translation-cutout",
+});
 kebab_case_names!(Balance { Weights => "weights", Gradients => "gradients" });
 
 /// Writes the table three times: as the settings, as flags that overrule them, and as presets.
 macro_rules! settings {
-    ($images:ident: $($heading:literal $name:ident: $kind:ty, $doc:literal, $paper:expr, $small:expr;)+) => {
+    ($images:ident: $($(#[$attribute:meta])* $heading:literal $name:ident: $kind:ty, $doc:literal, $paper:expr, $small:expr, $modern:expr;)+) => {
         /// Everything that a training depends on beside its data. Kept in every checkpoint.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -73,7 +97,10 @@ macro_rules! settings {
             pub width: Width,
             /// Length of the training in images seen.
             pub images: u64,
-            $(#[doc = $doc] pub $name: $kind,)+
+            /// What the networks compute in; weights, losses, penalty and updates are f32.
+            #[serde(default)]
+            pub numbers: Numbers,
+            $(#[doc = $doc] $(#[$attribute])* pub $name: $kind,)+
         }
 
         /// Flags that overrule the preset.
@@ -82,9 +109,10 @@ macro_rules! settings {
             $(
                 #[doc = $doc]
                 #[arg(long, value_name = "VALUE", help_heading = $heading, help = format!(
-                    concat!($doc, " [paper: {}; small-budget: {}]"),
+                    concat!($doc, " [paper: {}; small-budget: {}; modern: {}]"),
                     shown(|$images: u64| -> $kind { let _ = $images; $paper }, stringify!($paper)),
                     shown(|$images: u64| -> $kind { let _ = $images; $small }, stringify!($small)),
+                    shown(|$images: u64| -> $kind { let _ = $images; $modern }, stringify!($modern)),
                 ))]
                 pub $name: Option<$kind>,
             )+
@@ -94,8 +122,9 @@ macro_rules! settings {
             /// The preset's settings at this width and length.
             pub fn settings(self, width: Width, $images: u64) -> Settings {
                 match self {
-                    Self::Paper => Settings { preset: self, width, images: $images, $($name: $paper,)+ },
-                    Self::SmallBudget => Settings { preset: self, width, images: $images, $($name: $small,)+ },
+                    Self::Paper => Settings { preset: self, width, images: $images, numbers: Numbers::F32, $($name: $paper,)+ },
+                    Self::SmallBudget => Settings { preset: self, width, images: $images, numbers: Numbers::F32, $($name: $small,)+ },
+                    Self::Modern => Settings { preset: self, width, images: $images, numbers: Numbers::F32, $($name: $modern,)+ },
                 }
             }
         }
@@ -109,71 +138,103 @@ macro_rules! settings {
 }
 
 settings! { images:
-    // name, what it is, the paper's value, the small budget's. Reasons stand above.
+    // name, what it is, the paper's value, the small budget's, the modern one's. Reasons stand above. What older checkpoints
+    // don't have takes its default when they are read, which changes nothing.
 
-    "Network" model: Model, "Which model: cvae-gan, cvae or cgan", Model::CvaeGan, Model::CvaeGan;
-    "Network" channels: usize, "Image channels: 1 (grey) or 3 (RGB)", 1, 1;
+    "Network" model: Model, "Which model: cvae-gan, cvae or cgan", Model::CvaeGan, Model::CvaeGan, Model::CvaeGan;
+    "Network" channels: usize, "Image channels: 1 (grey) or 3 (RGB)", 1, 1, 1;
     // The paper does not say; a quarter of the work for the same parameters.
     "Network" downsampling: Downsampling, "Where the encoder's blocks halve: strided or pooled",
-        Downsampling::Strided, Downsampling::Strided;
+        Downsampling::Strided, Downsampling::Strided, Downsampling::Strided;
     // 45 million parameters a critic would learn a few thousand images by heart.
     "Network" capacity: Capacity, "Width of the critics' last layers: full or compact",
-        Capacity::Full, Capacity::Compact;
+        Capacity::Full, Capacity::Compact, Capacity::Compact;
     // N(0, 0.02) suits the paper's channels only.
     "Network" initialization: Initialization, "How weights start: paper, N(0, 0.02), or fan-in",
-        Initialization::Paper, Initialization::FanIn;
+        Initialization::Paper, Initialization::FanIn, Initialization::FanIn;
     // In 60,000 images an identity is seen 300 times: too rarely to learn an embedding from nothing.
     "Network" label_code: LabelCode, "What G is told of an identity: one-hot or identity-features",
-        LabelCode::OneHot, LabelCode::IdentityFeatures;
+        LabelCode::OneHot, LabelCode::IdentityFeatures, LabelCode::IdentityFeatures;
+    // Norms take away what the start said of the whole image.
+    #[serde(default)]
+    "Network" conditioning: Conditioning, "Where latent and identity enter G: start, or every-layer (also scales and \
+        shifts of its norms)",
+        Conditioning::Start, Conditioning::Start, Conditioning::EveryLayer;
     // Of length 1 beside a latent of length 16, a one-hot is a whisper.
-    "Network" label_length: f64, "Length of the one-hot beside the latent's 16", 1.0, 4.0;
+    "Network" label_length: f64, "Length of the one-hot beside the latent's 16", 1.0, 4.0, 4.0;
 
-    "Training" batch: usize, "Images of a step", 32, 16;
-    "Training" seed: u64, "Of weights, order and latents", 1, 1;
-    // BicycleGAN's rates; autoencoding alone bears a larger one.
-    "Training" learning_rate: f64, "Adam's rate for E and G, to zero over the second half", 2e-4, 1e-3;
-    "Training" critic_learning_rate: f64, "Adam's rate for the critics, likewise", 2e-4, 2e-4;
-    "Training" beta1: f64, "Adam's decay of mean gradients", 0.5, 0.5;
-    "Training" beta2: f64, "Adam's decay of mean squared gradients", 0.999, 0.999;
-    "Training" critic_steps: u64, "Critic steps for each step of E and G", 1, 1;
-    // Critics that know nothing yet only spoil what pixels teach.
-    "Training" warm_up: u64, "First images without critics", 0, images / 4;
-    "Training" ramp: u64, "Images over which the critics' terms then grow to their weights", 0, images / 8;
-    "Training" flip: bool, "Mirror images with probability 1/2", true, true;
+    "Training" batch: usize, "Images of a step", 32, 16, if images < 200_000 { 16 } else { 64 };
+    "Training" seed: u64, "Of weights, order and latents", 1, 1, 1;
+    // BicycleGAN's rates; autoencoding alone bears a larger one, and a short training wants it.
+    "Training" learning_rate: f64, "Adam's rate for E and G, to zero over the second half",
+        2e-4, 1e-3, if images < 200_000 { 1e-3 } else { 2e-4 };
+    "Training" critic_learning_rate: f64, "Adam's rate for the critics, likewise", 2e-4, 2e-4, 2e-4;
+    "Training" beta1: f64, "Adam's decay of mean gradients", 0.5, 0.5, 0.5;
+    "Training" beta2: f64, "Adam's decay of mean squared gradients", 0.999, 0.999, 0.999;
+    "Training" critic_steps: u64, "Critic steps for each step of E and G", 1, 1, 1;
+    // Critics that know nothing yet only spoil what pixels teach; those of bounded slope less so.
+    "Training" warm_up: u64, "First images without critics", 0, images / 4, images / 8;
+    "Training" ramp: u64, "Images over which the critics' terms then grow to their weights", 0, images / 8, images / 8;
+    "Training" flip: bool, "Mirror images with probability 1/2", true, true, true;
+    // Critics learn a few thousand images by heart, but not all their copies.
+    #[serde(default)]
+    "Training" augment: Augment, "Copies that critics see of all images: none, colour-translation \
+        (other brightness, contrast and place) or colour-translation-cutout (also a grey square)",
+        Augment::None, Augment::None, Augment::ColourTranslation;
     // The served weights: an average over this many images, at most that share of those seen.
-    "Training" average_half_life: u64, "Half-life of the average of E and G, in images", 20_000, 20_000;
-    "Training" average_share: f64, "Half-life at most this share of the images seen", 0.05, 0.05;
+    "Training" average_half_life: u64, "Half-life of the average of E and G, in images", 20_000, 20_000, 20_000;
+    "Training" average_share: f64, "Half-life at most this share of the images seen", 0.05, 0.05, 0.05;
 
     "Losses" balance: Balance, "Unit of weights: weights, or gradients (shares of the pixel term's pull)",
-        Balance::Weights, Balance::Gradients;
-    "Losses" lambda_adv: f64, "Weight of the adversarial term", 1.0, 0.3;
-    "Losses" lambda_cls: f64, "Weight of the critics' classification in what E and G minimise; critics weigh their own as 1, or not at all where this is 0", 1.0, 0.2;
-    "Losses" lambda_fm: f64, "Weight of feature matching", 1.0, 0.5;
-    "Losses" lambda_pixel: f64, "Weight of the pixel term", 10.0, 10.0;
+        Balance::Weights, Balance::Gradients, Balance::Gradients;
+    "Losses" lambda_adv: f64, "Weight of the adversarial term", 1.0, 0.3, 0.3;
+    "Losses" lambda_cls: f64, "Weight of the critics' classification in what E and G minimise; critics weigh their own as 1, or not at all where this is 0", 1.0, 0.2, 0.2;
+    "Losses" lambda_fm: f64, "Weight of feature matching", 1.0, 0.5, 0.5;
+    "Losses" lambda_pixel: f64, "Weight of the pixel term", 10.0, 10.0, 10.0;
     // Beside a mean over pixels 0.01 is dear: a short training gives the latent up, and all images of
     // a person look the same.
-    "Losses" lambda_kl: f64, "Weight of the divergence; always a factor", 0.01, 0.003;
+    "Losses" lambda_kl: f64, "Weight of the divergence; always a factor", 0.01, 0.003, 0.003;
     // Half the pixel term's pull already draws caricatures, in dots where the recognizer looks.
-    "Losses" lambda_id: f64, "Weight of the identity term; 0 does without identity network", 1.0, 0.2;
+    "Losses" lambda_id: f64, "Weight of the identity term; 0 does without identity network", 1.0, 0.2, 0.2;
+    // WGAN-GP's game as printed. The others do without its penalty, each with a restraint of its own.
+    #[serde(default)]
+    "Losses" critic_loss: CriticLoss, "Game of critics against E and G: wasserstein, hinge (brings spectral norm) or \
+        logistic (brings R1); the latter two do without gradient penalty",
+        CriticLoss::Wasserstein, CriticLoss::Wasserstein, CriticLoss::Hinge;
+    #[serde(default)]
+    "Losses" spectral_norm: bool, "Divide the critics' weights by their largest singular values", false, false, true;
     // 1 as printed; 10 is WGAN-GP's own.
-    "Losses" lambda_gp: f64, "Weight of the gradient penalty", 1.0, 10.0;
+    "Losses" lambda_gp: f64, "Weight of the gradient penalty", 1.0, 10.0, 0.0;
+    #[serde(default)]
+    "Losses" r1_gamma: f64, "Weight of R1, the squared slope at real images [logistic: 0.0002 * 128^2 / batch]",
+        0.0, 0.0, 0.0;
+    #[serde(default = "r1_interval")]
+    "Losses" r1_interval: u64, "Critic steps from one with R1 to the next, which weighs for all", 16, 16, 16;
+    // The classifier alone rewards what is typical of a person.
+    #[serde(default)]
+    "Losses" projection: bool, "Critics also judge how real an image is as one of its person", false, false, true;
     // The printed eq. (2) rewards a critic for moving all its values.
     "Losses" critic_reading: CriticReading, "Eq. (2): balanced or as-printed",
-        CriticReading::Balanced, CriticReading::Balanced;
+        CriticReading::Balanced, CriticReading::Balanced, CriticReading::Balanced;
     // As printed, images from random latents are drawn to one and the same median image.
     "Losses" prior_match: PriorMatch, "What feature matching, eq. (4), holds images of random latents against: as-printed \
         (the batch's image of that person), batch-mean (the mean features of the batch) or class-mean (the person's \
         mean features in the critics so far; wants many images of each)",
-        PriorMatch::AsPrinted, PriorMatch::BatchMean;
+        PriorMatch::AsPrinted, PriorMatch::BatchMean, PriorMatch::BatchMean;
     "Losses" identity_distance: IdentityDistance, "Eq. (7): as-printed or cosine",
-        IdentityDistance::AsPrinted, IdentityDistance::Cosine;
+        IdentityDistance::AsPrinted, IdentityDistance::Cosine, IdentityDistance::Cosine;
     // The recognizer was trained to tell these very people apart: its verdict is the shortest way.
-    "Losses" identity_verdict: f64, "Within the identity term: weight of the recognizer's classification", 0.0, 0.1;
-    "Losses" identity_maps: f64, "Within the identity term: weight of the recognizer's inner layers", 0.0, 1.0;
+    "Losses" identity_verdict: f64, "Within the identity term: weight of the recognizer's classification", 0.0, 0.1, 0.1;
+    "Losses" identity_maps: f64, "Within the identity term: weight of the recognizer's inner layers", 0.0, 1.0, 1.0;
     // One small network is soon fooled by speckle where it looks; moved and blurred copies aren't.
-    "Losses" perturb: bool, "Show the recognizer shifted, blurred and brightened copies", false, true;
+    "Losses" perturb: bool, "Show the recognizer shifted, blurred and brightened copies", false, true, true;
     // So that identity is not hidden in the latent, where a reconstruction would find it.
-    "Losses" swap: f64, "Share of random latents borrowed from another image of the batch", 0.0, 0.5;
+    "Losses" swap: f64, "Share of random latents borrowed from another image of the batch", 0.0, 0.5, 0.5;
+}
+
+/// Of older checkpoints, without effect there.
+fn r1_interval() -> u64 {
+    16
 }
 
 /// A preset's value for `--help`: as it is typed, or as a formula where it follows the length of
@@ -205,6 +266,7 @@ impl Settings {
                 let without = ["adv", "cls", "fm", "id"].into_iter().zip(settings.critic_weights_and_identity());
                 without.for_each(|(_, weight)| *weight = 0.0);
                 (settings.warm_up, settings.ramp, settings.swap) = (0, 0, 0.0);
+                (settings.augment, settings.spectral_norm, settings.projection) = (Augment::None, false, false);
                 settings.label_code = LabelCode::OneHot;
             }
             Model::Cgan => {
@@ -218,6 +280,7 @@ impl Settings {
         if overrides.lambda_id == Some(0.0) {
             settings.label_code = LabelCode::OneHot;
         }
+        settings.take_game(overrides.critic_loss.unwrap_or(settings.critic_loss), overrides);
         overrides.apply(&mut settings);
         settings.check()?;
         Ok(settings)
@@ -238,6 +301,21 @@ impl Settings {
         self.lambda_id > 0.0 || self.label_code == LabelCode::IdentityFeatures
     }
 
+    /// Changes the critics' game, and gives it the restraint that belongs to it.
+    fn take_game(&mut self, game: CriticLoss, overrides: &Overrides) {
+        if game == self.critic_loss {
+            return;
+        }
+        // StyleGAN2's rule of thumb; a tenth and ten times of it are worth trying.
+        let batch = overrides.batch.unwrap_or(self.batch).max(1);
+        let r1_gamma = 0.0002 * (IMAGE_SIZE * IMAGE_SIZE) as f64 / batch as f64;
+        (self.lambda_gp, self.spectral_norm, self.r1_gamma) = match game {
+            CriticLoss::Wasserstein => (10.0, false, 0.0),
+            CriticLoss::Hinge => (0.0, true, 0.0),
+            CriticLoss::Logistic => (0.0, false, r1_gamma),
+        };
+    }
+
     fn critic_weights_and_identity(&mut self) -> [&mut f64; 4] {
         [&mut self.lambda_adv, &mut self.lambda_cls, &mut self.lambda_fm, &mut self.lambda_id]
     }
@@ -247,9 +325,6 @@ impl Settings {
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting).
     pub fn check(&self) -> Result<()> {
-        let refuse = |setting, expected: &str, found: &dyn std::fmt::Display| {
-            Err(WrongSetting { setting, expected: expected.to_owned(), found: found.to_string() }.into())
-        };
         if self.images == 0 {
             return refuse("images", "at least 1", &self.images);
         }
@@ -259,8 +334,10 @@ impl Settings {
         if !matches!(self.channels, 1 | 3) {
             return refuse("channels", "1 (grey) or 3 (RGB)", &self.channels);
         }
-        if self.critic_steps == 0 {
-            return refuse("critic-steps", "at least 1", &self.critic_steps);
+        for (name, steps) in [("critic-steps", self.critic_steps), ("r1-interval", self.r1_interval)] {
+            if steps == 0 {
+                return refuse(name, "at least 1", &steps);
+            }
         }
         for (name, rate) in [("learning-rate", self.learning_rate), ("critic-learning-rate", self.critic_learning_rate)]
         {
@@ -289,6 +366,7 @@ impl Settings {
             ("lambda-kl", self.lambda_kl),
             ("lambda-id", self.lambda_id),
             ("lambda-gp", self.lambda_gp),
+            ("r1-gamma", self.r1_gamma),
             ("identity-verdict", self.identity_verdict),
             ("identity-maps", self.identity_maps),
         ];
@@ -308,11 +386,48 @@ impl Settings {
         if self.model == Model::Cgan && self.swap > 0.0 {
             return refuse("swap", "0 for the model cgan, which has no encoder", &self.swap);
         }
+        self.check_critics()?;
         if self.balance == Balance::Gradients && self.lambda_pixel == 0.0 {
             return refuse("balance", "weights where there is no pixel term to measure by", &self.balance);
         }
         Ok(())
     }
+
+    /// What contradicts the critics' game, or there being none.
+    fn check_critics(&self) -> Result<()> {
+        if !self.has_critics() {
+            const NO_CRITICS: &str = "where there are no critics";
+            if self.augment != Augment::None {
+                return refuse("augment", &format!("none {NO_CRITICS}"), &self.augment);
+            }
+            for (name, on) in [("spectral-norm", self.spectral_norm), ("projection", self.projection)] {
+                if on {
+                    return refuse(name, &format!("false {NO_CRITICS}"), &on);
+                }
+            }
+            return Ok(());
+        }
+        let game = self.critic_loss;
+        if game == CriticLoss::Wasserstein {
+            if self.r1_gamma > 0.0 {
+                return refuse("r1-gamma", "0 with the critic loss wasserstein, which wants a slope", &self.r1_gamma);
+            }
+        } else {
+            if self.lambda_gp > 0.0 {
+                let expected = format!("0 with the critic loss {game}, which wants no slope of 1");
+                return refuse("lambda-gp", &expected, &self.lambda_gp);
+            }
+            if self.critic_reading != CriticReading::Balanced {
+                let expected = format!("balanced with the critic loss {game}, which the paper does not print");
+                return refuse("critic-reading", &expected, &self.critic_reading);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refuse(setting: &'static str, expected: &str, found: &dyn Display) -> Result<()> {
+    Err(WrongSetting { setting, expected: expected.to_owned(), found: found.to_string() }.into())
 }
 
 #[cfg(test)]
@@ -351,6 +466,70 @@ mod tests {
     fn without_identity_term_no_recognizer_is_needed() -> Result<()> {
         let settings = resolved(Overrides { lambda_id: Some(0.0), ..Overrides::default() })?;
         assert!(!settings.needs_identity());
+        Ok(())
+    }
+
+    #[test]
+    fn each_game_of_the_critics_brings_its_restraint() -> Result<()> {
+        let game = |game| Overrides { critic_loss: Some(game), ..Overrides::default() };
+        let restraint = |overrides| {
+            let settings = resolved(overrides)?;
+            Ok::<_, crate::Error>((settings.lambda_gp, settings.spectral_norm, settings.r1_gamma))
+        };
+        assert_eq!(restraint(game(CriticLoss::Wasserstein))?, (10.0, false, 0.0));
+        assert_eq!(restraint(game(CriticLoss::Hinge))?, (0.0, true, 0.0));
+        // The small budget's batch is 16.
+        assert_eq!(restraint(game(CriticLoss::Logistic))?, (0.0, false, 0.2048));
+        let batch = Overrides { batch: Some(64), ..game(CriticLoss::Logistic) };
+        assert_eq!(restraint(batch)?, (0.0, false, 0.0512));
+        let own = Overrides { spectral_norm: Some(true), r1_gamma: Some(0.0), ..game(CriticLoss::Logistic) };
+        assert_eq!(restraint(own)?, (0.0, true, 0.0));
+        Ok(())
+    }
+
+    #[test]
+    fn what_contradicts_the_game_is_refused_in_one_sentence() {
+        let hinge = || Overrides { critic_loss: Some(CriticLoss::Hinge), ..Overrides::default() };
+        let cvae = || Overrides { model: Some(Model::Cvae), ..Overrides::default() };
+        let cases = [
+            (
+                Overrides { lambda_gp: Some(1.0), ..hinge() },
+                "expected 0 with the critic loss hinge, which wants no slope of 1 as lambda-gp, found 1",
+            ),
+            (
+                Overrides { critic_reading: Some(CriticReading::AsPrinted), ..hinge() },
+                "expected balanced with the critic loss hinge, which the paper does not print as critic-reading, found as-printed",
+            ),
+            (
+                Overrides { r1_gamma: Some(1.0), ..Overrides::default() },
+                "expected 0 with the critic loss wasserstein, which wants a slope as r1-gamma, found 1",
+            ),
+            (Overrides { r1_interval: Some(0), ..Overrides::default() }, "expected at least 1 as r1-interval, found 0"),
+            (
+                Overrides { augment: Some(Augment::ColourTranslation), ..cvae() },
+                "expected none where there are no critics as augment, found colour-translation",
+            ),
+            (
+                Overrides { projection: Some(true), ..cvae() },
+                "expected false where there are no critics as projection, found true",
+            ),
+        ];
+        for (overrides, expected) in cases {
+            let error = resolved(overrides).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn settings_of_older_checkpoints_are_the_recipe_they_were_trained_by() -> serde_json::Result<()> {
+        let settings = Preset::SmallBudget.settings(Width::Tiny, 1000);
+        let mut table = serde_json::to_value(&settings)?;
+        let fields = table.as_object_mut().expect("a table");
+        for new in ["augment", "conditioning", "critic-loss", "spectral-norm", "r1-gamma", "r1-interval", "projection"]
+        {
+            assert!(fields.remove(new).is_some(), "{new}");
+        }
+        assert_eq!(serde_json::from_value::<Settings>(table)?, settings);
         Ok(())
     }
 

@@ -13,13 +13,15 @@ use crate::settings::{LabelCode as CodeChoice, Settings};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use command::RunDirectory;
+use command::run_directory::Checkpoints;
 use dataset::Dataset;
 use nets::checkpoint::Checkpoint;
-use nets::{FEATURE, LightCnnConfig, sentence};
+use nets::{FEATURE, LightCnnConfig, sentence, shards};
 use recognizer::{BatchSource, FolderSource};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 /// The kind of a training's checkpoints.
@@ -33,6 +35,7 @@ const PARAMETERS: &str = "parameters";
 const ADAM: &str = "adam";
 const CRITICS: &str = "critics";
 const CRITIC_ADAM: &str = "critic_adam";
+const SPECTRAL_NORM: &str = "spectral_norm";
 const PULLS: &str = "pulls";
 const CLASS_MEANS: &str = "class_means";
 const GATHERED: &str = "gathered";
@@ -58,7 +61,8 @@ pub struct Training {
     pub identity: Option<(LightCnnConfig, Vec<String>)>,
 }
 
-/// Writes a checkpoint, reads it back, then gives up all but the newest `keep`.
+/// Writes a checkpoint, reads it back, then gives up all but the newest `keep`. It is in several files where
+/// one would have more than `shard_bytes`.
 ///
 /// # Errors
 /// A full disk, most of all; older checkpoints are untouched then.
@@ -68,11 +72,21 @@ pub fn save(
     source: &FolderSource,
     run: &RunDirectory,
     keep: usize,
+    shard_bytes: Option<NonZeroUsize>,
 ) -> Result<PathBuf> {
     let checkpoint = to_checkpoint(learner, gathered, source)?;
     let bytes = checkpoint.to_bytes()?;
-    let path = run.checkpoints().write_verified(learner.images_seen, &bytes)?;
-    run.checkpoints().prune(learner.images_seen, keep)?;
+    let (checkpoints, seen) = (run.checkpoints(), learner.images_seen);
+    let path = match shard_bytes.map(NonZeroUsize::get) {
+        Some(most) if bytes.len() > most => {
+            let count = bytes.len().div_ceil(most);
+            let name = |(nth, part)| (Checkpoints::shard_name(seen, nth, count), part);
+            let parts: Vec<(String, &[u8])> = bytes.chunks(most).enumerate().map(name).collect();
+            checkpoints.write_in_shards(seen, &parts, &shards::index(&parts))?
+        }
+        _ => checkpoints.write_verified(seen, &bytes)?,
+    };
+    checkpoints.prune(seen, keep)?;
     Ok(path)
 }
 
@@ -98,6 +112,9 @@ pub(crate) fn to_checkpoint(learner: &Learner, gathered: &Figures, source: &Fold
     if let (Some(critics), Some(adam)) = (&learner.critics, &learner.critic_adam) {
         checkpoint.put(CRITICS, critics.parameters.tensors()?);
         checkpoint.put(CRITIC_ADAM, adam.state()?);
+        if let Some(norm) = &critics.spectral_norm {
+            checkpoint.put(SPECTRAL_NORM, norm.tensors());
+        }
     }
     checkpoint.put(PULLS, learner.pulls.to_tensors()?);
     checkpoint.put(CLASS_MEANS, learner.class_means.tensors());
@@ -147,9 +164,12 @@ pub fn restore(
         learner.parameters.load(&checkpoint.take(PARAMETERS))?;
         learner.average.load(&checkpoint.take(AVERAGE))?;
         learner.adam.load_state(&checkpoint.take(ADAM))?;
-        if let (Some(critics), Some(adam)) = (&learner.critics, &mut learner.critic_adam) {
+        if let (Some(critics), Some(adam)) = (&mut learner.critics, &mut learner.critic_adam) {
             critics.parameters.load(&checkpoint.take(CRITICS))?;
             adam.load_state(&checkpoint.take(CRITIC_ADAM))?;
+            if let Some(norm) = &mut critics.spectral_norm {
+                norm.load(&checkpoint.take(SPECTRAL_NORM))?;
+            }
         }
         Ok(())
     };

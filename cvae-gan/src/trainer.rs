@@ -17,6 +17,7 @@ use crate::{Error, Result};
 use command::training::{Outcome, Rhythm, Stride};
 use command::{Interrupt, Progress, RunDirectory};
 use recognizer::{BatchSource, FolderSource};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Where a training happens and how often it reports.
@@ -27,6 +28,8 @@ pub struct Session<'a> {
     pub interrupt: &'a Interrupt,
     /// How often. Its evaluations are pictures of samples, reconstructions and an interpolation.
     pub rhythm: Rhythm,
+    /// Most bytes of one file of a checkpoint; one file where there is no bound.
+    pub shard_bytes: Option<NonZeroUsize>,
 }
 
 /// Trains until the settings' number of images is seen or the session is interrupted. `gathered`
@@ -41,7 +44,7 @@ pub fn train(
     mut gathered: Figures,
     session: &Session<'_>,
 ) -> Result<Outcome> {
-    let Session { run, rhythm, .. } = session;
+    let Session { run, rhythm, shard_bytes, .. } = session;
     let images = learner.settings().images;
     let progress = Progress::new("training", images, "images");
     progress.start_at(learner.images_seen());
@@ -52,7 +55,7 @@ pub fn train(
     if let Err(error) = ended {
         let new = learner.steps() > began_at && saved.is_none();
         if new && !matches!(error, Error::NotFinite { .. }) {
-            command::say(match state::save(learner, &gathered, source, run, rhythm.keep) {
+            command::say(match state::save(learner, &gathered, source, run, rhythm.keep, *shard_bytes) {
                 Ok(checkpoint) => format!("what was learned until here is in {}", checkpoint.display()),
                 Err(second) => format!("what was learned since the last checkpoint is lost: {second}"),
             });
@@ -63,7 +66,7 @@ pub fn train(
     let checkpoint = match saved {
         Some(checkpoint) => checkpoint,
         // Interrupted between two checkpoints, or resumed at its end.
-        None => state::save(learner, &gathered, source, run, rhythm.keep)?,
+        None => state::save(learner, &gathered, source, run, rhythm.keep, *shard_bytes)?,
     };
     let images_seen = learner.images_seen();
     Ok(Outcome { images_seen, interrupted: images_seen < images, checkpoint, evaluation: () })
@@ -78,7 +81,7 @@ fn learn(
     progress: &Progress,
     session: &Session<'_>,
 ) -> Result<()> {
-    let Session { run, interrupt, rhythm } = session;
+    let Session { run, interrupt, rhythm, shard_bytes } = session;
     let images = learner.settings().images;
     let gallery = Gallery::new(source.dataset(), learner.settings())?;
     while learner.images_seen() < images && !interrupt.requested() {
@@ -108,7 +111,7 @@ fn learn(
 
         // Checkpoint.
         if stride.passes(rhythm.checkpoint) {
-            *saved = Some(state::save(learner, gathered, source, run, rhythm.keep)?);
+            *saved = Some(state::save(learner, gathered, source, run, rhythm.keep, *shard_bytes)?);
         }
     }
     Ok(())

@@ -179,7 +179,7 @@ impl<'a> Trainings<'a> {
             // A picture at each tenth; checkpoints as usual.
             let usual = Rhythm::over(settings.images);
             let rhythm = Rhythm { evaluate: usual.checkpoint, ..usual };
-            let session = cvae_gan::Session { run, interrupt: self.interrupt, rhythm };
+            let session = cvae_gan::Session { run, interrupt: self.interrupt, rhythm, shard_bytes: None };
             let outcome = cvae_gan::train(&mut learner, &mut source, gathered, &session)?;
             run.checkpoints().prune(outcome.images_seen, 1)?;
             Ok(outcome.interrupted)

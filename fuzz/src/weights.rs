@@ -9,8 +9,8 @@ use candle_core::{DType, Device, Tensor};
 use nets::bundle::{BundleTensors, Precision};
 use nets::checkpoint::Checkpoint;
 use nets::{
-    Bundle, BundleInfo, Downsampling, Encoder, EncoderConfig, FEATURE, Generator, GeneratorConfig, Initialization,
-    LightCnn, LightCnnConfig, LightCnnKind, Parameters, Width,
+    Bundle, BundleInfo, Conditioning, Downsampling, Encoder, EncoderConfig, FEATURE, Generator, GeneratorConfig,
+    Initialization, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Width,
 };
 use recognizer::{Card, Recognizer};
 
@@ -84,7 +84,7 @@ fn described_bundle(channels: usize, with_encoder: bool) -> Vec<u8> {
     let encoder = EncoderConfig { channels, width, downsampling: Downsampling::Strided, initialization };
     let info = BundleInfo {
         image_size: 128,
-        generator: GeneratorConfig { channels, width, classes: 2, initialization },
+        generator: GeneratorConfig { channels, width, classes: 2, initialization, conditioning: Conditioning::Start },
         encoder: with_encoder.then_some(encoder),
         identity: LightCnnConfig { classes: 2, ..card().config },
         identity_digest: "0".into(),

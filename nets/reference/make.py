@@ -162,8 +162,8 @@ def encoder(w, x, divisor, pooled):
     return {"mu": moments[:, :LATENT], "logvar": moments[:, LATENT:]}
 
 
-def generator(w, z, c, divisor, channels):
-    """A 2x2 start, six deconvolutions that double."""
+def generator(w, z, c, divisor, channels, every_layer):
+    """A 2x2 start, six deconvolutions that double; scales and shifts affine in latent and label, or not."""
     widths = [width // divisor for width in (512, 512, 512, 256, 128, 64)]
     weight = w.to_map("start.weight", widths[0], 2, LATENT + c.shape[1])
     bias = w.to_map("start.bias", widths[0], 2)
@@ -172,7 +172,12 @@ def generator(w, z, c, divisor, channels):
         i, o = widths[nth - 1], widths[nth]
         h = F.conv_transpose2d(h, w.deconvolution(f"deconv{nth}.weight", i, o, 4), stride=2, padding=1)
         scale, shift = w.vector(f"deconv{nth}.norm.scale", o), w.vector(f"deconv{nth}.norm.shift", o)
-        h = F.relu(F.instance_norm(h, weight=scale, bias=shift, eps=1e-5))
+        if every_layer:
+            condition = torch.cat([z, c], 1) @ w.matrix(f"deconv{nth}.norm.weight", 2 * o, LATENT + c.shape[1]).T
+            scale, shift = (part[:, :, None, None] for part in (scale + condition[:, :o], shift + condition[:, o:]))
+            h = F.relu(F.instance_norm(h, eps=1e-5) * scale + shift)
+        else:
+            h = F.relu(F.instance_norm(h, weight=scale, bias=shift, eps=1e-5))
     last = w.deconvolution("deconv6.weight", widths[5], channels, 4)
     x = F.conv_transpose2d(h, last, w.vector("deconv6.bias", channels), stride=2, padding=1)
     return {"image": torch.tanh(x)}
@@ -298,12 +303,14 @@ def make_networks():
                 case = f"encoder-{downsampling}-{colour}-{width}"
                 w, x = Weights(case), image(case, batch, 128, channels)
                 store_case(stored, case, w, encoder(w, x, divisor, downsampling == "pooled"), tiny)
-            case = f"generator-{colour}-{width}"
-            w, z = Weights(case), rounded(1.7 * unit(f"{case}/z", batch * LATENT)).reshape(batch, LATENT)
-            c = torch.zeros(batch, CLASSES)
-            for row in range(batch):
-                c[row, row], c[row, row + 2] = 0.75, 0.25
-            store_case(stored, case, w, generator(w, z, c, divisor, channels), tiny)
+            for conditioning in ("start", "every-layer"):
+                case = f"generator-{conditioning}-{colour}-{width}"
+                w, z = Weights(case), rounded(1.7 * unit(f"{case}/z", batch * LATENT)).reshape(batch, LATENT)
+                c = torch.zeros(batch, CLASSES)
+                for row in range(batch):
+                    c[row, row], c[row, row + 2] = 0.75, 0.25
+                made = generator(w, z, c, divisor, channels, conditioning == "every-layer")
+                store_case(stored, case, w, made, tiny)
             for capacity, cap in (("full", 2048), ("compact", 512)):
                 for scale, size in (("full128", 128), ("half64", 64)):
                     case = f"discriminator-{capacity}-{scale}-{colour}-{width}"

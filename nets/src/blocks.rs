@@ -88,6 +88,39 @@ impl InstanceNorm {
     }
 }
 
+/// An instance norm whose scale and shift may also follow a condition: `scale + W_1 condition` and
+/// `shift + W_2 condition`.
+pub(crate) struct ConditionalNorm {
+    norm: InstanceNorm,
+    /// `W_1` above `W_2`, `(2 channels, inputs)`.
+    weight: Option<Tensor>,
+}
+
+impl ConditionalNorm {
+    /// `condition`: values in one, and how the weights that read them start.
+    pub(crate) fn new(channels: usize, condition: Option<(usize, Init)>, vb: VarBuilder) -> Result<Self> {
+        let weight = |(inputs, init): (usize, Init)| vb.get_with_hints((2 * channels, inputs), "weight", init);
+        Ok(Self { weight: condition.map(weight).transpose()?, norm: InstanceNorm::new(channels, vb)? })
+    }
+
+    /// `x (B,H,W,C)` and conditions `(B, inputs)` to `(B,H,W,C)`.
+    pub(crate) fn forward(&self, x: &Tensor, condition: &Tensor, activation: ops::Activation) -> Result<Tensor> {
+        match self.modulation(condition)? {
+            Some([scale, shift]) => ops::instance_norm(x, &scale, &shift, activation),
+            None => self.norm.forward(x, activation),
+        }
+    }
+
+    /// Scale and shift of each image, `(B,C)`, where they follow the condition.
+    pub(crate) fn modulation(&self, condition: &Tensor) -> Result<Option<[Tensor; 2]>> {
+        let Some(weight) = &self.weight else { return Ok(None) };
+        let both = ops::linear(condition, weight)?; // (B, 2 C)
+        let channels = both.dim(1)? / 2;
+        let part = |nth: usize, base: &Tensor| ops::bias(&both.narrow(1, nth * channels, channels)?, base);
+        Ok(Some([part(0, &self.norm.scale)?, part(1, &self.norm.shift)?]))
+    }
+}
+
 /// A fully connected layer with bias: `(B, inputs)` to `(B, outputs)`.
 pub(crate) struct Linear {
     weight: Tensor,

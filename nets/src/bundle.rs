@@ -240,13 +240,17 @@ fn build<N>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Downsampling, Initialization, LightCnnKind, Parameters, Width};
+    use crate::{Conditioning, Downsampling, Initialization, LightCnnKind, Parameters, Width};
 
     fn tiny() -> candle_core::Result<(BundleInfo, BundleTensors)> {
+        conditioned(Conditioning::Start)
+    }
+
+    fn conditioned(conditioning: Conditioning) -> candle_core::Result<(BundleInfo, BundleTensors)> {
         let (width, initialization) = (Width::Tiny, Initialization::FanIn);
         let info = BundleInfo {
             image_size: IMAGE_SIZE,
-            generator: GeneratorConfig { channels: 1, width, classes: 3, initialization },
+            generator: GeneratorConfig { channels: 1, width, classes: 3, initialization, conditioning },
             encoder: Some(EncoderConfig { channels: 1, width, downsampling: Downsampling::Strided, initialization }),
             identity: LightCnnConfig { kind: LightCnnKind::Nine, width, classes: 3 },
             identity_digest: "0".into(),
@@ -270,17 +274,32 @@ mod tests {
 
     #[test]
     fn a_bundle_computes_what_was_exported() -> anyhow::Result<()> {
+        for conditioning in [Conditioning::Start, Conditioning::EveryLayer] {
+            let (info, tensors) = conditioned(conditioning)?;
+            let bytes = Bundle::to_bytes(&info, tensors.clone(), Precision::Full)?;
+            let bundle = Bundle::from_bytes(&bytes, "here", &Device::Cpu)?;
+            assert_eq!(bundle.info, info);
+            let parameters = Parameters::new(9, DType::F32, &Device::Cpu);
+            let original = Generator::new(&info.generator, parameters.var_builder())?;
+            parameters.load(&tensors.generator)?;
+            let z = Tensor::ones((1, crate::LATENT), DType::F32, &Device::Cpu)?;
+            let c = Tensor::new(&[[0.2f32, 0.3, 0.5]], &Device::Cpu)?;
+            let images = |generator: &Generator| generator.forward(&z, &c)?.flatten_all()?.to_vec1::<f32>();
+            assert_eq!(images(&bundle.generator)?, images(&original)?);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn bundles_from_before_conditional_norms_are_what_they_were() -> anyhow::Result<()> {
+        let description = r#"{"channels":1,"width":"tiny","classes":3,"initialization":"fan-in"}"#;
         let (info, tensors) = tiny()?;
-        let bytes = Bundle::to_bytes(&info, tensors.clone(), Precision::Full)?;
-        let bundle = Bundle::from_bytes(&bytes, "here", &Device::Cpu)?;
-        assert_eq!(bundle.info, info);
-        let parameters = Parameters::new(9, DType::F32, &Device::Cpu);
-        let original = Generator::new(&info.generator, parameters.var_builder())?;
-        parameters.load(&tensors.generator)?;
-        let z = Tensor::ones((1, crate::LATENT), DType::F32, &Device::Cpu)?;
-        let c = Tensor::new(&[[0.2f32, 0.3, 0.5]], &Device::Cpu)?;
-        let images = |generator: &Generator| generator.forward(&z, &c)?.flatten_all()?.to_vec1::<f32>();
-        assert_eq!(images(&bundle.generator)?, images(&original)?);
+        assert_eq!(serde_json::to_string(&info.generator)?, description);
+        assert_eq!(serde_json::from_str::<GeneratorConfig>(description)?, info.generator);
+        // Whoever takes one kind of generator for the other is told.
+        let (other, _) = conditioned(Conditioning::EveryLayer)?;
+        let error = Bundle::to_bytes(&other, tensors, Precision::Full).err().expect("tensors are missing");
+        assert!(error.to_string().contains("deconv1.norm.weight"), "{error}");
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 //! give equal bytes, so a file's own BLAKE3 digest can name it everywhere.
 
 use crate::file::read_file;
+use crate::shards::joined;
 use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
 use serde::{Serialize, de::DeserializeOwned};
@@ -42,6 +43,18 @@ pub enum CheckpointError {
         origin: String,
         /// What is off.
         reason: String,
+    },
+    /// A checkpoint in several files that are not all there, or not all its own.
+    #[error(
+        "{origin}: expected shard {shard}, found {found}; bring all files of one checkpoint together, or take an older one"
+    )]
+    Shard {
+        /// The index.
+        origin: String,
+        /// Which shard.
+        shard: String,
+        /// What is off.
+        found: String,
     },
     /// A checkpoint of another version of this program.
     #[error(
@@ -228,9 +241,11 @@ impl Checkpoint {
     }
 }
 
-/// A checkpoint file's bytes, unread.
+/// A checkpoint file's bytes, unread; of an index of [`shards`](crate::shards), theirs together.
 pub fn bytes_of(path: &Path) -> Result<Vec<u8>, CheckpointError> {
-    read_file(path, MAX_BYTES).map_err(|reason| CheckpointError::Read { path: path.to_owned(), reason })
+    let bytes = read_file(path, MAX_BYTES);
+    let bytes = bytes.map_err(|reason| CheckpointError::Read { path: path.to_owned(), reason })?;
+    joined(bytes, path, MAX_BYTES, read_file)
 }
 
 impl Description {

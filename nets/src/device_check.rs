@@ -5,8 +5,8 @@ use crate::gradient_check::random;
 use crate::ops::{self, Activation};
 use crate::optim::{Adam, AdamConfig, MovingAverage, Multipliers, Sgd, SgdConfig};
 use crate::{
-    Capacity, Discriminator, DiscriminatorConfig, Downsampling, Encoder, EncoderConfig, Generator, GeneratorConfig,
-    Initialization, LATENT, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Scale, Width, pixels,
+    Capacity, Conditioning, Discriminator, DiscriminatorConfig, Downsampling, Encoder, EncoderConfig, Generator,
+    GeneratorConfig, Initialization, LATENT, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Scale, Width, pixels,
 };
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
 use candle_nn::{Init, VarBuilder};
@@ -108,13 +108,15 @@ impl Check {
         let (width, classes, initialization) = (Width::Small, 19, Initialization::FanIn);
         let x = random(&[2, 128, 128, 1], 1)?.affine(0.3, 0.0)?;
         let latents = [random(&[2, LATENT], 2)?, Tensor::full(1.0 / 19.0, (2, 19), &Device::Cpu)?];
-        let generator = GeneratorConfig { channels: 1, width, classes, initialization };
+        let generator =
+            GeneratorConfig { channels: 1, width, classes, initialization, conditioning: Conditioning::Start };
         self.network(all, "generator", &latents, |vb| Generator::new(&generator, vb), |g, v| g.forward(&v[0], &v[1]))?;
         let encoder = EncoderConfig { channels: 1, width, downsampling: Downsampling::Strided, initialization };
         let images = std::slice::from_ref(&x);
         self.network(all, "encoder", images, |vb| Encoder::new(&encoder, vb), |e, v| Ok(e.forward(&v[0])?.mu))?;
         let (capacity, scale) = (Capacity::Compact, Scale::Full128);
-        let critic = DiscriminatorConfig { channels: 1, width, classes, capacity, scale, initialization };
+        let critic =
+            DiscriminatorConfig { channels: 1, width, classes, capacity, scale, initialization, projection: false };
         let build = |vb: VarBuilder| Discriminator::new(&critic, vb);
         self.network(all, "critic", images, build, |d, v| Ok(d.forward(&v[0])?.cls))?;
         self.network(all, "critic's input gradient", images, build, |d, v| d.input_gradient(&v[0]))?;
@@ -140,8 +142,13 @@ impl Check {
     /// As [`ops`](Self::ops).
     pub fn rows(&self) -> Result<Vec<Finding>> {
         let (rows, classes) = (16, 19);
-        let config =
-            GeneratorConfig { channels: 1, width: Width::Small, classes, initialization: Initialization::FanIn };
+        let config = GeneratorConfig {
+            channels: 1,
+            width: Width::Small,
+            classes,
+            initialization: Initialization::FanIn,
+            conditioning: Conditioning::Start,
+        };
         let parameters = Parameters::new(5, self.dtype, &self.device);
         let generator = Generator::new(&config, parameters.var_builder())?;
         let z = self.there(&random(&[rows, LATENT], 1)?)?;

@@ -1,9 +1,11 @@
 //! D: two critics of one structure and separate weights, D^1 on 128 and D^2 on 64 pixels, each
-//! with a realness map and identity logits (StarGAN's discriminator at pix2pixHD's two scales).
+//! with a realness map and identity logits (StarGAN's discriminator at pix2pixHD's two scales). Beside
+//! them a critic may judge how real an image is as one of its person (Miyato and Koyama, "cGANs with
+//! Projection Discriminator", ICLR 2018).
 
 use crate::blocks::{Initialization, Width, filters, zeros};
 use crate::names::kebab_case_names;
-use crate::ops::{conv_transpose2d, conv2d, leaky_relu, leaky_relu_mask};
+use crate::ops::{conv_transpose2d, conv2d, leaky_relu, leaky_relu_mask, linear};
 use crate::{parameters::expect_dims, pixels::IMAGE_SIZE};
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -47,6 +49,13 @@ pub struct DiscriminatorConfig {
     pub scale: Scale,
     /// How weights start; without effect on loaded ones.
     pub initialization: Initialization,
+    /// Whether an image's value also depends on whose it should be.
+    pub projection: bool,
+}
+
+/// Whether a tensor of D is a weight that its value is made by; the others are biases and the classifier.
+pub fn makes_the_value(tensor: &str) -> bool {
+    tensor.ends_with("weight") && !tensor.ends_with("cls.weight")
 }
 
 /// One critic.
@@ -56,6 +65,8 @@ pub struct Discriminator {
     layers: Vec<(Tensor, Tensor)>,
     src: Tensor,
     cls: Tensor,
+    /// `(classes, channels of the last layer)`.
+    projection: Option<Tensor>,
 }
 
 /// What a critic says of a batch.
@@ -66,12 +77,22 @@ pub struct Critique {
     pub cls: Tensor,
     /// Activations of the last three layers, for feature matching.
     pub features: Vec<Tensor>,
+    /// What being of each identity adds to an image's value, `(B, classes)`, where the critic judges that.
+    pub projections: Option<Tensor>,
 }
 
 impl Critique {
     /// The critic's value of each image: the mean of its map, `(B)`.
     pub fn value(&self) -> Result<Tensor> {
         self.src.flatten_from(1)?.mean(D::Minus1)
+    }
+
+    /// The critic's value of each image as one of `labels (B, classes)`: without projections the same.
+    pub fn value_for(&self, labels: &Tensor) -> Result<Tensor> {
+        match &self.projections {
+            Some(projections) => self.value()? + (projections * labels)?.sum(D::Minus1)?,
+            None => self.value(),
+        }
     }
 }
 
@@ -101,7 +122,9 @@ impl Discriminator {
         // Of the 3x3 window over a map of 2 or 1 pixels, only the map itself is ever summed.
         let src = filters(&vb.pp("src"), [1, 3, 3, inputs], weights(map * map * inputs))?;
         let cls = filters(&vb.pp("cls"), [config.classes, map, map, inputs], weights(map * map * inputs))?;
-        Ok(Self { image: [side, config.channels], layers, src, cls })
+        let projection = || vb.pp("projection").get_with_hints((config.classes, inputs), "weight", weights(inputs));
+        let projection = config.projection.then(projection).transpose()?;
+        Ok(Self { image: [side, config.channels], layers, src, cls, projection })
     }
 
     /// `x (B,S,S,channels)` in `[-1, 1]`, `S` 128 for D^1 and 64 for D^2.
@@ -115,7 +138,10 @@ impl Discriminator {
         let src = conv2d(top, &self.src, 1, 1)?.to_dtype(x.dtype())?;
         let cls = conv2d(top, &self.cls, 1, 0)?.flatten_from(1)?.to_dtype(x.dtype())?;
         let features = activations[activations.len() - 3..].iter().map(|layer| layer.to_dtype(x.dtype()));
-        Ok(Critique { src, cls, features: features.collect::<Result<_>>()? })
+        let features = features.collect::<Result<_>>()?;
+        let project = |embeddings: &Tensor| linear(&top.mean((1, 2))?, embeddings)?.to_dtype(x.dtype());
+        let projections = self.projection.as_ref().map(project).transpose()?;
+        Ok(Critique { src, cls, features, projections })
     }
 
     /// The gradient of each image's value with respect to that image, `(B,S,S,channels)`, written
@@ -125,13 +151,27 @@ impl Discriminator {
     ///
     /// No gradient reaches `x`.
     pub fn input_gradient(&self, x: &Tensor) -> Result<Tensor> {
+        self.gradient(x, None)
+    }
+
+    /// The same of each image's value as one of `labels (B, classes)`.
+    pub fn input_gradient_for(&self, x: &Tensor, labels: &Tensor) -> Result<Tensor> {
+        self.gradient(x, Some(labels))
+    }
+
+    fn gradient(&self, x: &Tensor, labels: Option<&Tensor>) -> Result<Tensor> {
         let detached = self.layers.iter().map(|(weight, bias)| (weight.detach(), bias.detach())).collect();
-        let constant = Self { image: self.image, layers: detached, src: self.src.detach(), cls: self.cls.detach() };
+        let [src, cls] = [&self.src, &self.cls].map(Tensor::detach);
+        let constant = Self { image: self.image, layers: detached, src, cls, projection: None };
         let signs = constant.activations(&x.detach())?;
         let (batch, height, width, _) = signs[signs.len() - 1].dims4()?;
         let of_mean = 1.0 / (height * width) as f64;
         let map = Tensor::full(of_mean, (batch, height, width, 1), x.device())?.to_dtype(x.dtype())?;
         let mut gradient = conv_transpose2d(&map, &self.src, 1, 1)?;
+        if let (Some(labels), Some(embeddings)) = (labels, &self.projection) {
+            let own = linear(labels, &embeddings.t()?.contiguous()?)?; // (B, channels)
+            gradient = gradient.broadcast_add(&own.affine(of_mean, 0.0)?.unsqueeze(1)?.unsqueeze(1)?)?;
+        }
         for ((weight, _), sign) in self.layers.iter().zip(&signs).rev() {
             gradient = conv_transpose2d(&leaky_relu_mask(sign, &gradient, Self::SLOPE)?, weight, 2, 1)?;
         }

@@ -3,13 +3,30 @@
 //! A 2x2 start, then six deconvolutions that double it to 128 pixels (paper, section 3.2). The
 //! identity enters as a soft one-hot beside the latent: through a linear layer a one-hot is a
 //! learned embedding, and a mixture of labels becomes the same mixture of embeddings.
+//!
+//! An instance norm takes away what a map has in common over its positions, and with it what the start
+//! said of the whole image. So norms may be conditional, their scales and shifts affine in latent and
+//! label: identity, light and pose reach every layer, and mixtures of labels stay mixtures.
 
-use crate::blocks::{Initialization, InstanceNorm, Linear, Width, filters, zeros};
+use crate::blocks::{ConditionalNorm, Initialization, Linear, Width, filters, zeros};
 use crate::ops::{self, Activation, conv_transpose2d};
-use crate::{LATENT, parameters::expect_dims};
+use crate::{LATENT, names::kebab_case_names, parameters::expect_dims};
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
+
+/// Where the generator's norms take their scales and shifts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Conditioning {
+    /// Learned, the same for all images.
+    #[default]
+    Start,
+    /// Also affine in latent and label (adaptive instance norm, Huang and Belongie, 2017).
+    EveryLayer,
+}
+
+kebab_case_names!(Conditioning { Start => "start", EveryLayer => "every-layer" });
 
 /// The generator's shape.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,13 +39,26 @@ pub struct GeneratorConfig {
     pub classes: usize,
     /// How weights start; without effect on loaded ones.
     pub initialization: Initialization,
+    /// Where latent and label enter. Older descriptions don't say: at the start alone.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub conditioning: Conditioning,
+}
+
+fn is_default(conditioning: &Conditioning) -> bool {
+    *conditioning == Conditioning::default()
+}
+
+/// Whether a tensor of G is multiplied with latents and labels: `(outputs, 256 + classes)`, the label's part
+/// behind the latent's.
+pub fn reads_the_label(tensor: &str) -> bool {
+    tensor == "start.weight" || tensor.ends_with(".norm.weight")
 }
 
 /// G.
 pub struct Generator {
     start: Linear,
     start_channels: usize,
-    hidden: Vec<(Tensor, InstanceNorm)>,
+    hidden: Vec<(Tensor, ConditionalNorm)>,
     last: Tensor,
     last_bias: Tensor,
     classes: usize,
@@ -50,7 +80,14 @@ impl Generator {
             let vb = vb.pp(format!("deconv{}", nth + 1));
             let (inputs, outputs) = (widths[nth], widths[nth + 1]);
             let weight = filters(&vb, [inputs, 4, 4, outputs], weights(inputs, 2.0))?;
-            Ok((weight, InstanceNorm::new(outputs, vb.pp("norm"))?))
+            // At the start, a latent moves scales and shifts by a third of a deviation.
+            let condition = match config.conditioning {
+                Conditioning::Start => None,
+                Conditioning::EveryLayer => {
+                    Some((LATENT + config.classes, config.initialization.weights(LATENT + 1, 0.1)))
+                }
+            };
+            Ok((weight, ConditionalNorm::new(outputs, condition, vb.pp("norm"))?))
         });
         let hidden = hidden.collect::<Result<Vec<_>>>()?;
         let vb = vb.pp("deconv6");
@@ -74,10 +111,11 @@ impl Generator {
         expect_dims("labels", c, &[batch, self.classes])?;
         // The weights say what is computed in.
         let (dtype, numbers) = (z.dtype(), self.last.dtype());
-        let start = self.condition(&z.to_dtype(numbers)?, &c.to_dtype(numbers)?)?.relu()?;
+        let condition = Tensor::cat(&[z.to_dtype(numbers)?, c.to_dtype(numbers)?], 1)?; // (B, 256 + classes)
+        let start = self.start.forward(&condition)?.relu()?;
         let mut h = start.reshape((batch, Self::START, Self::START, self.start_channels))?;
         for (weight, norm) in &self.hidden {
-            h = norm.forward(&conv_transpose2d(&h, weight, 2, 1)?, Activation::Relu)?; // 4 ... 64 pixels
+            h = norm.forward(&conv_transpose2d(&h, weight, 2, 1)?, &condition, Activation::Relu)?; // 4 ... 64 pixels
         }
         ops::bias(&conv_transpose2d(&h, &self.last, 2, 1)?, &self.last_bias)?.tanh()?.to_dtype(dtype) // 128 pixels
     }
@@ -85,5 +123,12 @@ impl Generator {
     /// The first layer before its ReLU, `(B, 4 start channels)`: linear in the label.
     pub fn condition(&self, z: &Tensor, c: &Tensor) -> Result<Tensor> {
         self.start.forward(&Tensor::cat(&[z, c], 1)?)
+    }
+
+    /// Scale and shift, each `(B, channels)`, of the norm behind each deconvolution but the last; none where
+    /// they are the same for all images. Affine in the label.
+    pub fn modulations(&self, z: &Tensor, c: &Tensor) -> Result<Vec<[Tensor; 2]>> {
+        let condition = Tensor::cat(&[z, c], 1)?;
+        self.hidden.iter().filter_map(|(_, norm)| norm.modulation(&condition).transpose()).collect()
     }
 }

@@ -10,7 +10,9 @@
 //! - [`mtcnn`]: from a photograph to its faces and their landmarks;
 //! - [`ops`]: what they compute with, on NHWC tensors, with right gradients;
 //! - [`parameters`], [`optim`]: named variables, and optimizers whose state is keyed by the names;
-//! - [`checkpoint`], [`bundle`]: the files that hold them; what a server serves;
+//!   [`spectral_norm`]: weights of bounded slope;
+//! - [`checkpoint`], [`bundle`]: the files that hold them; what a server serves; [`shards`]: in
+//!   several files;
 //! - [`legacy`]: files that PyTorch wrote, published LightCNN weights among them;
 //! - [`chance`]: every random number as a function of `(seed, purpose, index, row)`;
 //! - [`gradient_check`]: the proof that each op and loss must pass; [`device_check`]: that which a
@@ -38,16 +40,19 @@ pub mod optim;
 pub mod parameters;
 pub mod pixels;
 mod sentence;
+pub mod shards;
+pub mod spectral_norm;
 
 pub use blocks::{Initialization, Width};
 pub use bundle::{Bundle, BundleInfo};
 pub use discriminator::{Capacity, Critique, Discriminator, DiscriminatorConfig, Scale};
 pub use encoder::{Downsampling, Encoder, EncoderConfig, Posterior};
-pub use generator::{Generator, GeneratorConfig};
+pub use generator::{Conditioning, Generator, GeneratorConfig};
 pub use light_cnn::{LightCnn, LightCnnConfig, LightCnnKind};
 pub use mtcnn::Mtcnn;
 pub use parameters::Parameters;
 pub use sentence::sentence;
+pub use spectral_norm::SpectralNorm;
 
 /// Values in a latent.
 pub const LATENT: usize = 256;

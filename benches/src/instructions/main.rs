@@ -9,7 +9,8 @@ use candle_nn::VarBuilder;
 use clap::{Parser, ValueEnum};
 use command::{CommonArgs, Context};
 use nets::{
-    Generator, GeneratorConfig, Initialization, LATENT, LightCnnKind, Parameters, Width, chance::Chance, pixels,
+    Conditioning, Generator, GeneratorConfig, Initialization, LATENT, LightCnnKind, Parameters, Width, chance::Chance,
+    pixels,
 };
 use recognizer::{Batch, Source, TrainConfig, Trainer};
 use server::{
@@ -63,8 +64,13 @@ fn counted<T>(work: impl FnOnce() -> T) -> T {
 }
 
 fn generator_tile() -> std::result::Result<(), Box<dyn Error>> {
-    let config =
-        GeneratorConfig { channels: 1, width: Width::Small, classes: CLASSES, initialization: Initialization::FanIn };
+    let config = GeneratorConfig {
+        channels: 1,
+        width: Width::Small,
+        classes: CLASSES,
+        initialization: Initialization::FanIn,
+        conditioning: Conditioning::Start,
+    };
     let parameters = Parameters::new(1, DType::F32, &Device::Cpu);
     Generator::new(&config, parameters.var_builder())?;
     let weights = parameters.tensors()?.into_iter().collect();

@@ -18,8 +18,8 @@ use clap::{Parser, ValueEnum};
 use clock::{Clock, Figures};
 use command::{CommonArgs, Context};
 use nets::{
-    Capacity, Discriminator, DiscriminatorConfig, Downsampling, Encoder, EncoderConfig, Generator, GeneratorConfig,
-    Initialization, LATENT, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Scale, Width, ops,
+    Capacity, Conditioning, Discriminator, DiscriminatorConfig, Downsampling, Encoder, EncoderConfig, Generator,
+    GeneratorConfig, Initialization, LATENT, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Scale, Width, ops,
 };
 use std::{process::ExitCode, time::Duration};
 
@@ -144,7 +144,8 @@ fn measure(clock: &Clock, width: Width, figures: &mut Figures) -> Result<()> {
         |low: f32, channels: usize| Tensor::rand(low, 1f32, (batch, 128, 128, channels), device)?.to_dtype(clock.dtype);
     let initialization = Initialization::FanIn;
 
-    let generator = GeneratorConfig { channels: 1, width, classes: CLASSES, initialization };
+    let generator =
+        GeneratorConfig { channels: 1, width, classes: CLASSES, initialization, conditioning: Conditioning::Start };
     let generator = Twice::new("generator", clock, |vb| Generator::new(&generator, vb))?;
     let z = Tensor::randn(0f32, 1f32, (batch, LATENT), device)?.to_dtype(clock.dtype)?;
     let c = Tensor::full(1f32 / CLASSES as f32, (batch, CLASSES), device)?.to_dtype(clock.dtype)?;
@@ -156,7 +157,15 @@ fn measure(clock: &Clock, width: Width, figures: &mut Figures) -> Result<()> {
     encoder.measure(clock, figures, "encoder", |encoder| Ok(encoder.forward(&x)?.mu))?;
 
     let (capacity, scale) = (Capacity::Compact, Scale::Full128);
-    let critic = DiscriminatorConfig { channels: 1, width, classes: CLASSES, capacity, scale, initialization };
+    let critic = DiscriminatorConfig {
+        channels: 1,
+        width,
+        classes: CLASSES,
+        capacity,
+        scale,
+        initialization,
+        projection: false,
+    };
     let critic = Twice::new("critic", clock, |vb| Discriminator::new(&critic, vb))?;
     critic.measure(clock, figures, "critic", |critic| critic.forward(&x)?.value())?;
     critic.measure(clock, figures, "critic's input gradient", |critic| critic.input_gradient(&x))?;

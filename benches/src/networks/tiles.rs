@@ -7,7 +7,9 @@ use crate::{
 };
 use candle_core::{Device, Result};
 use candle_nn::VarBuilder;
-use nets::{Generator, GeneratorConfig, Initialization, LATENT, Parameters, Width, device::Pipeline, ops};
+use nets::{
+    Conditioning, Generator, GeneratorConfig, Initialization, LATENT, Parameters, Width, device::Pipeline, ops,
+};
 
 pub(crate) fn measure(clock: &Clock, width: Width, figures: &mut Figures) -> Result<()> {
     let work = "generator, tiles";
@@ -16,7 +18,13 @@ pub(crate) fn measure(clock: &Clock, width: Width, figures: &mut Figures) -> Res
         return Ok(());
     }
     let (rows, dtype) = (clock.batch, clock.dtype);
-    let config = GeneratorConfig { channels: 1, width, classes: CLASSES, initialization: Initialization::FanIn };
+    let config = GeneratorConfig {
+        channels: 1,
+        width,
+        classes: CLASSES,
+        initialization: Initialization::FanIn,
+        conditioning: Conditioning::Start,
+    };
     let parameters = Parameters::new(1, dtype, clock.device);
     Generator::new(&config, parameters.var_builder())?;
     let weights = parameters.tensors()?.into_iter().collect();

@@ -1,5 +1,8 @@
 //! The checkpoints of a run: `checkpoints/images-000012800.safetensors`, named by images seen.
 //!
+//! One in several files has an index in its place, and its shards, `images-000012800.shard-001-of-002`, beside
+//! it. They come before it and go after it, so that a checkpoint is whole or absent.
+//!
 //! **The newest N are kept.** Older ones go after a new one is whole and has been read back, never
 //! before. One that is damaged counts for nothing: a resumed run sets it aside as `*.damaged`.
 
@@ -13,6 +16,7 @@ use crate::{Error, Result};
 const DIRECTORY: &str = "checkpoints";
 const PREFIX: &str = "images-";
 const SUFFIX: &str = ".safetensors";
+const SHARD: &str = ".shard-";
 const DAMAGED: &str = ".damaged";
 
 /// One checkpoint's place.
@@ -65,15 +69,28 @@ impl Checkpoints {
     /// [`Error::Replace`], [`Error::Read`], [`Error::Damaged`]; older checkpoints are untouched.
     pub fn write_verified(&self, images_seen: u64, bytes: &[u8]) -> Result<PathBuf> {
         let path = self.directory.join(format!("{PREFIX}{images_seen:09}{SUFFIX}"));
-        write_atomically(&path, |file| file.write_all(bytes))?;
-        if !holds(&path, bytes).map_err(Error::reading(&path))? {
-            set_aside(&path)?;
-            return Err(Error::Damaged {
-                path,
-                expected: "what was just written".to_owned(),
-                found: "something else; older checkpoints are kept, this disk may be failing".to_owned(),
-            });
+        write_and_read(&path, bytes)?;
+        self.remove_shards(|seen, _| seen == images_seen)?;
+        Ok(path)
+    }
+
+    /// The name of one of the `count` shards of the checkpoint at `images_seen`; the first is 0.
+    pub fn shard_name(images_seen: u64, nth: usize, count: usize) -> String {
+        format!("{PREFIX}{images_seen:09}{SHARD}{:03}-of-{count:03}", nth + 1)
+    }
+
+    /// As [`Checkpoints::write_verified`], of a checkpoint in several files: `shards`, by
+    /// [`Checkpoints::shard_name`], and the `index` that stands for them.
+    ///
+    /// # Errors
+    /// The same; then no index leads to the shards.
+    pub fn write_in_shards(&self, images_seen: u64, shards: &[(String, &[u8])], index: &[u8]) -> Result<PathBuf> {
+        for (name, bytes) in shards {
+            write_and_read(&self.directory.join(name), bytes)?;
         }
+        let path = self.directory.join(format!("{PREFIX}{images_seen:09}{SUFFIX}"));
+        write_and_read(&path, index)?;
+        self.remove_shards(|seen, name| seen == images_seen && shards.iter().all(|(own, _)| own != name))?;
         Ok(path)
     }
 
@@ -137,7 +154,22 @@ impl Checkpoints {
         for checkpoint in &old {
             fs::remove_file(&checkpoint.path).map_err(Error::writing(&checkpoint.path))?;
         }
+        let kept: Vec<u64> = self.list()?.into_iter().map(|checkpoint| checkpoint.images_seen).collect();
+        self.remove_shards(|seen, _| seen <= written && !kept.contains(&seen))?;
         Ok(old)
+    }
+
+    /// Deletes the shards of which `is_old` says so, by the images seen and the name.
+    fn remove_shards(&self, is_old: impl Fn(u64, &str) -> bool) -> Result<()> {
+        for entry in fs::read_dir(&self.directory).map_err(Error::reading(&self.directory))? {
+            let path = entry.map_err(Error::reading(&self.directory))?.path();
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let shard = name.strip_prefix(PREFIX).and_then(|name| name.split_once(SHARD));
+            if shard.and_then(|(seen, _)| seen.parse().ok()).is_some_and(|seen| is_old(seen, name)) {
+                fs::remove_file(&path).map_err(Error::writing(&path))?;
+            }
+        }
+        Ok(())
     }
 
     /// Renames the checkpoints beyond `images_seen`, which a resumed run passed over, to `*.damaged`.
@@ -147,6 +179,20 @@ impl Checkpoints {
         }
         Ok(())
     }
+}
+
+/// Writes a file, whole or not at all. One that doesn't read back as it was written is set aside.
+fn write_and_read(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically(path, |file| file.write_all(bytes))?;
+    if holds(path, bytes).map_err(Error::reading(path))? {
+        return Ok(());
+    }
+    set_aside(path)?;
+    Err(Error::Damaged {
+        path: path.to_path_buf(),
+        expected: "what was just written".to_owned(),
+        found: "something else; older checkpoints are kept, this disk may be failing".to_owned(),
+    })
 }
 
 fn set_aside(path: &Path) -> Result<()> {

@@ -39,6 +39,47 @@ fn runs_started_at_once_get_directories_of_their_own() {
 }
 
 #[test]
+fn shards_come_and_go_with_their_checkpoint() {
+    let parent = tempfile::tempdir().unwrap();
+    let run = RunDirectory::create(parent.path(), "run", "").unwrap();
+    let checkpoints = run.checkpoints();
+    let write = |images_seen: u64, count: usize| {
+        let shards: Vec<(String, &[u8])> =
+            (0..count).map(|nth| (Checkpoints::shard_name(images_seen, nth, count), &b"part"[..])).collect();
+        checkpoints.write_in_shards(images_seen, &shards, b"index").unwrap()
+    };
+    let names = || {
+        let entries = fs::read_dir(checkpoints.directory()).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let path = write(64, 2);
+    let of_64 =
+        ["images-000000064.safetensors", "images-000000064.shard-001-of-002", "images-000000064.shard-002-of-002"];
+    assert_eq!(names(), of_64);
+    assert_eq!(fs::read(path).unwrap(), b"index");
+    // Shards alone are no checkpoint.
+    let listed: Vec<u64> = checkpoints.list().unwrap().iter().map(|checkpoint| checkpoint.images_seen).collect();
+    assert_eq!(listed, [64]);
+    // The same again in other files, and in one.
+    write(64, 1);
+    assert_eq!(names(), ["images-000000064.safetensors", "images-000000064.shard-001-of-001"]);
+    save(&run, 64);
+    assert_eq!(names(), ["images-000000064.safetensors"]);
+
+    write(64, 2);
+    // A crash between the shards and their index.
+    fs::write(checkpoints.directory().join("images-000000096.shard-001-of-003"), "part").unwrap();
+    write(128, 1);
+    checkpoints.prune(128, 2).unwrap();
+    let of_128 = ["images-000000128.safetensors", "images-000000128.shard-001-of-001"];
+    assert_eq!(names(), [&of_64[..], &of_128].concat());
+    checkpoints.prune(128, 1).unwrap();
+    assert_eq!(names(), of_128);
+}
+
+#[test]
 fn a_chosen_place_must_be_empty() {
     let parent = tempfile::tempdir().unwrap();
     let place = parent.path().join("run");

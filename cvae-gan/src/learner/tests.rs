@@ -1,10 +1,10 @@
 //! What a step moves, what it leaves alone, and that it learns.
 
 use super::*;
-use crate::losses::reading::{CriticReading, PriorMatch};
-use crate::settings::{Balance, Model, Overrides, Preset};
+use crate::losses::reading::{CriticLoss, CriticReading, PriorMatch};
+use crate::settings::{Augment, Balance, Model, Overrides, Preset};
 use dataset::{Dataset, OpenOptions};
-use nets::{LightCnn, LightCnnConfig, LightCnnKind, Width, ops};
+use nets::{Conditioning, LightCnn, LightCnnConfig, LightCnnKind, Width, ops};
 use std::collections::BTreeMap;
 
 const CLASSES: usize = 4;
@@ -42,6 +42,11 @@ fn learner(settings: &Settings) -> Result<Learner> {
 
 fn small_budget() -> Settings {
     Settings { warm_up: 0, ramp: 0, batch: 8, ..Preset::SmallBudget.settings(Width::Tiny, 1_000_000) }
+}
+
+fn hinge() -> Settings {
+    let critic_loss = CriticLoss::Hinge;
+    Settings { critic_loss, spectral_norm: true, lambda_gp: 0.0, projection: true, ..small_budget() }
 }
 
 fn values(parameters: &Parameters) -> Result<BTreeMap<String, Vec<f32>>> {
@@ -119,6 +124,59 @@ fn frozen_views_follow_their_weights() -> Result<()> {
 }
 
 #[test]
+fn spectral_norms_follow_their_weights_and_turn_with_the_critics_alone() -> Result<()> {
+    let mut learner = learner(&hinge())?;
+    let batch = batch(1)?;
+    let vectors = |learner: &Learner| -> Result<Vec<Vec<f32>>> {
+        let norm = learner.critics.as_ref().and_then(|critics| critics.spectral_norm.as_ref()).expect("asked for");
+        Ok(norm.tensors().values().map(|tensor| tensor.flatten_all()?.to_vec1()).collect::<candle_core::Result<_>>()?)
+    };
+    let (faces, draws) = (learner.faces(&batch)?, learner.draws(batch.rows)?);
+    let made = learner.make_live(&faces, &draws)?;
+    let before = vectors(&learner)?;
+    learner.critic_step(&faces, &made, &draws, &mut Figures::default())?;
+    let turned = vectors(&learner)?;
+    assert_ne!(before, turned);
+    let values = |learner: &Learner| -> Result<Vec<f32>> {
+        let critic = &learner.critics.as_ref().expect("this model has critics").scales[0];
+        Ok(critic.frozen.forward(&faces.images)?.value()?.to_vec1()?)
+    };
+    let stale = values(&learner)?;
+    learner.generator_step(&faces, &made, &draws, &mut Figures::default())?;
+    assert_eq!(vectors(&learner)?, turned);
+    assert_ne!(values(&learner)?, stale);
+    Ok(())
+}
+
+#[test]
+fn r1_comes_at_every_sixteenth_step_and_weighs_for_all() -> Result<()> {
+    let logistic = Settings { critic_loss: CriticLoss::Logistic, lambda_gp: 0.0, r1_gamma: 0.2, ..small_budget() };
+    let mut learner = learner(&logistic)?;
+    let batch = batch(1)?;
+    let (faces, draws) = (learner.faces(&batch)?, learner.draws(batch.rows)?);
+    let made = learner.make_live(&faces, &draws)?;
+    let mut at = |steps: u64, gamma: f64| -> Result<(Option<f64>, Vec<f32>)> {
+        (learner.steps, learner.settings.r1_gamma) = (steps, gamma);
+        let mut figures = Figures::default();
+        let gradients = learner.critic_gradients(&faces, &made, &draws, &mut figures)?;
+        let vars = learner.critics.as_ref().expect("this model has critics").parameters.vars();
+        let (_, weight) = vars.into_iter().find(|(name, _)| name == "d1.conv1.weight").expect("the first layer");
+        let gradient = gradients.get(&weight).expect("it takes part").flatten_all()?.to_vec1::<f32>()?;
+        Ok((figures.mean("critic/r1"), gradient))
+    };
+    let without = at(16, 0.0)?;
+    assert_eq!(at(15, 0.2)?, without);
+    let (with, double) = (at(16, 0.2)?, at(32, 0.4)?);
+    assert!(with.0 > Some(0.0) && with.0 == double.0, "{with:?}");
+    let more = |than: &[f32], some: &[f32]| -> f32 {
+        some.iter().zip(than).map(|(some, than)| (some - than).powi(2)).sum::<f32>().sqrt()
+    };
+    let (one, two) = (more(&without.1, &with.1), more(&without.1, &double.1));
+    assert!(one > 0.0 && (two / one - 2.0).abs() < 1e-2, "{one} {two}");
+    Ok(())
+}
+
+#[test]
 fn every_model_and_reading_takes_its_steps() -> Result<()> {
     let model = |model| -> Result<Settings> {
         let overrides = Overrides { model: Some(model), ..Overrides::default() };
@@ -128,6 +186,11 @@ fn every_model_and_reading_takes_its_steps() -> Result<()> {
     let cases = [
         ("paper", paper.clone()),
         ("as printed", Settings { critic_reading: CriticReading::AsPrinted, ..paper }),
+        ("copies", Settings { augment: Augment::ColourTranslationCutout, ..small_budget() }),
+        ("every layer", Settings { conditioning: Conditioning::EveryLayer, ..small_budget() }),
+        ("hinge", hinge()),
+        ("logistic", Settings { critic_loss: CriticLoss::Logistic, lambda_gp: 0.0, r1_gamma: 0.2, ..small_budget() }),
+        ("projection", Settings { projection: true, ..small_budget() }),
         ("class means", Settings { prior_match: PriorMatch::ClassMean, ..small_budget() }),
         ("two critic steps", Settings { critic_steps: 2, ..small_budget() }),
         ("colour", Settings { channels: 3, ..small_budget() }),

@@ -75,7 +75,8 @@ mod tests {
     fn a_critic_learns_from_its_penalty_exactly() -> Result<()> {
         // So small that no activation changes its sign, where the penalty jumps.
         const STEP: f64 = 1e-8;
-        for scale in [Scale::Full128, Scale::Half64] {
+        let labels = Tensor::new(&[[0.0, 1.0, 0.0], [0.5, 0.0, 0.5]], &Device::Cpu)?;
+        for (scale, projection) in [(Scale::Full128, true), (Scale::Half64, true), (Scale::Half64, false)] {
             let config = DiscriminatorConfig {
                 channels: 1,
                 width: Width::Tiny,
@@ -83,12 +84,13 @@ mod tests {
                 capacity: Capacity::Compact,
                 scale,
                 initialization: Initialization::FanIn,
+                projection,
             };
             let parameters = Parameters::new(5, DType::F64, &Device::Cpu);
             let critic = Discriminator::new(&config, parameters.var_builder())?;
             let side = if scale == Scale::Full128 { 128 } else { 64 };
             let x = random(&[2, side, side, 1], 7)?;
-            let penalty = || penalty_of(&critic.input_gradient(&x)?);
+            let penalty = || penalty_of(&critic.input_gradient_for(&x, &labels)?);
             let gradients = penalty()?.backward()?;
             for (name, var) in parameters.vars() {
                 let Some(gradient) = gradients.get(&var) else {

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`adversarial`] | minus the gain | the fakes' part of it |
 //! | [`gradient_penalty`] | it, times its weight | nothing: they would be paid for a large one |
+//! | [`r1`] | it, in its place, at some steps | nothing |
 //! | [`classification`] | of `x` | of `x_e` and `x_r` |
 //! | [`feature_matching`] | | `x` against `x_e` and `x_r` |
 //! | [`pixel`] | | `x` against `x_e` |
@@ -24,4 +25,5 @@ pub mod gradient_penalty;
 pub mod identity;
 pub mod kl;
 pub mod pixel;
+pub mod r1;
 pub mod reading;

@@ -1,4 +1,5 @@
-//! Where the printed equations have slips, or can be read in several ways: the readings.
+//! Where the printed equations have slips, or can be read in several ways: the readings. And what can
+//! take a printed term's place.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,20 @@ pub enum CriticReading {
     /// Each fake weighs as much as the real image, which rewards the critic for values far below
     /// zero; a small drift term holds them.
     AsPrinted,
+}
+
+/// What stands in eq. (2), WGAN-GP's game in the paper.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CriticLoss {
+    /// The values' difference, as printed; wants a slope near one.
+    #[default]
+    Wasserstein,
+    /// The margin by which they fall short of one on their side (Lim and Ye, "Geometric GAN", 2017; Miyato et
+    /// al., 2018).
+    Hinge,
+    /// Cross-entropy of real and fake (Goodfellow et al., 2014).
+    Logistic,
 }
 
 /// What the features of an image made from a random latent are matched with: the printed eq. (4)
@@ -59,6 +74,7 @@ macro_rules! kebab_case_names {
 }
 pub(crate) use kebab_case_names;
 
+kebab_case_names!(CriticLoss { Wasserstein => "wasserstein", Hinge => "hinge", Logistic => "logistic" });
 kebab_case_names!(CriticReading { Balanced => "balanced", AsPrinted => "as-printed" });
 kebab_case_names!(PriorMatch { AsPrinted => "as-printed", BatchMean => "batch-mean", ClassMean => "class-mean" });
 kebab_case_names!(IdentityDistance { AsPrinted => "as-printed", Cosine => "cosine" });

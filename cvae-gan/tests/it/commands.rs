@@ -153,11 +153,34 @@ fn an_image_that_does_not_decode_is_set_aside_and_named() {
 #[test]
 fn help_shows_values_as_they_are_typed() {
     let help = stdout(&cvae_gan(&["train", "--help"]));
-    for expected in ["[paper: cvae-gan; small-budget: cvae-gan]", "[paper: 0.0002; small-budget: 0.001]", "images / 4]"]
-    {
+    for expected in [
+        "[paper: cvae-gan; small-budget: cvae-gan; modern: cvae-gan]",
+        "[paper: none; small-budget: none; modern: colour-translation]",
+        "[paper: 0.0002; small-budget: 0.001; modern: if images < 200_000 {",
+        "images / 4; modern: images / 8]",
+    ] {
         assert!(help.contains(expected), "{expected} is not in {help}");
     }
     assert!(!help.contains("::"), "{help}");
+}
+
+#[test]
+fn a_budget_chooses_what_is_not_given() {
+    let settings = |flags: &[&str]| {
+        let usual = ["train", "--data", FACES, "--model", "cvae", "--dry-run"];
+        stdout(&cvae_gan(&[&usual[..], flags].concat()))
+    };
+    let hour = settings(&["--budget", "cpu-hour"]);
+    for line in ["width = \"small\" # budget cpu-hour", "images = 60000 # budget", "preset = \"modern\" # budget"] {
+        assert!(hour.contains(line), "{line} is not in {hour}");
+    }
+    assert!(hour.contains("conditioning = \"every-layer\" # preset modern") && hour.contains("batch = 16 #"), "{hour}");
+    let own = settings(&["--budget", "gpu-25", "--width", "tiny", "--device", "cpu", "--preset", "small-budget"]);
+    for line in ["width = \"tiny\" # flag", "images = 1500000 # budget gpu-25", "preset = \"small-budget\" # flag"] {
+        assert!(own.contains(line), "{line} is not in {own}");
+    }
+    let long = settings(&["--preset", "modern", "--images", "500000", "--width", "tiny"]);
+    assert!(long.contains("batch = 64 # preset modern") && long.contains("learning-rate = 0.0002 #"), "{long}");
 }
 
 #[test]
@@ -177,6 +200,7 @@ fn what_cannot_work_is_refused_in_one_sentence_and_leaves_nothing() {
         (1, vec!["--identity-weights", text(&strange)], "(4 identities), found 3 others"),
         (1, vec!["--identity-weights", "/nowhere"], "/nowhere"),
         (2, vec!["--model", "cvae", "--lambda-id", "1"], "expected 0 for the model cvae"),
+        (2, vec!["--preset", "modern", "--lambda-gp", "10"], "expected 0 with the critic loss hinge"),
         (2, vec!["--learning-rate", "0"], "expected a number above 0 as learning-rate"),
     ];
     for (code, flags, expected) in cases {

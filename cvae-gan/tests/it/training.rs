@@ -2,18 +2,22 @@
 
 use crate::world::{FACES, faces, folder_of_faces, recognizer};
 use candle_core::{DType, Device, Tensor};
+use command::run_directory::Checkpoints;
 use command::training::{Outcome, Rhythm};
 use command::{Interrupt, RunDirectory};
-use cvae_gan::settings::Model;
+use cvae_gan::losses::reading::CriticLoss;
+use cvae_gan::settings::{Augment, Model};
 use cvae_gan::{
     Error, Exportable, Figures, IdentityNetwork, Learner, Overrides, Result, Session, Settings, Trained, state, train,
 };
 use dataset::Dataset;
 use dataset::augment::Augmentation;
 use nets::bundle::Precision;
-use nets::checkpoint::Checkpoint;
-use nets::{LightCnnKind, Width};
+use nets::checkpoint::{Checkpoint, bytes_of};
+use nets::device::Numbers;
+use nets::{Conditioning, LightCnnKind, Width};
 use recognizer::{BatchSource, FolderSettings, FolderSource};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,7 +42,7 @@ fn source(settings: &Settings, of: &Dataset) -> FolderSource {
 
 /// Starts or, where a run already is, goes on.
 fn run(place: &Path, settings: &Settings, weights: &Path, interrupt: &Interrupt) -> Result<Outcome> {
-    run_on(source(settings, &faces(FACES)), place, settings, weights, interrupt)
+    run_on(source(settings, &faces(FACES)), place, settings, weights, interrupt, None)
 }
 
 fn run_on(
@@ -47,6 +51,7 @@ fn run_on(
     settings: &Settings,
     weights: &Path,
     interrupt: &Interrupt,
+    shard_bytes: Option<NonZeroUsize>,
 ) -> Result<Outcome> {
     let (run, mut learner, gathered) = if place.join("config.toml").exists() {
         let run = RunDirectory::open(place)?;
@@ -65,7 +70,7 @@ fn run_on(
     };
     // Lines and checkpoints fall on different steps, so that half a line is carried over a stop.
     let rhythm = Rhythm { log: 16, evaluate: IMAGES, checkpoint: 24, keep: 9 };
-    train(&mut learner, &mut source, gathered, &Session { run: &run, interrupt, rhythm })
+    train(&mut learner, &mut source, gathered, &Session { run: &run, interrupt, rhythm, shard_bytes })
 }
 
 fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
@@ -117,6 +122,87 @@ fn a_stopped_and_resumed_training_ends_with_the_same_bytes_on_any_number_of_thre
 }
 
 #[test]
+fn a_training_with_every_addition_goes_on_from_shards_to_the_same_bytes() {
+    let place = tempfile::tempdir().unwrap();
+    let weights = recognizer(&place.path().join("fr"), LightCnnKind::Nine, FACES);
+    let (whole, stopped) = (place.path().join("whole"), place.path().join("stopped"));
+    let settings = Settings {
+        augment: Augment::ColourTranslation,
+        conditioning: Conditioning::EveryLayer,
+        critic_loss: CriticLoss::Hinge,
+        spectral_norm: true,
+        lambda_gp: 0.0,
+        projection: true,
+        ..settings()
+    };
+    let undisturbed = with_threads(3, || run(&whole, &settings, &weights, &Interrupt::new())).unwrap();
+
+    let most = 1_000_000;
+    let in_shards = || {
+        let source = source(&settings, &faces(FACES));
+        run_on(source, &stopped, &settings, &weights, &Interrupt::new(), NonZeroUsize::new(most))
+    };
+    with_threads(1, in_shards).unwrap();
+    // A crash before the last index was written.
+    std::fs::remove_file(stopped.join("checkpoints/images-000000048.safetensors")).unwrap();
+    let outcome = with_threads(2, in_shards).unwrap();
+    let joined = bytes_of(&outcome.checkpoint).unwrap();
+    assert!(bytes(&undisturbed.checkpoint) == joined, "the last checkpoints differ");
+    let files = std::fs::read_dir(stopped.join("checkpoints")).unwrap();
+    let sizes: Vec<u64> = files.map(|file| file.unwrap().metadata().unwrap().len()).collect();
+    assert!(sizes.iter().all(|&size| size <= most as u64), "{sizes:?}");
+    assert!(sizes.len() > joined.len() / most, "{sizes:?}");
+
+    // The run as it is served: the generator's norms read plain labels too.
+    let bundle = place.path().join("bundle.safetensors");
+    let content = Exportable::read(&stopped, &Device::Cpu).unwrap().to_bundle(true, Precision::Full).unwrap();
+    std::fs::write(&bundle, content).unwrap();
+    let sample = |path: &Path| Trained::open(path, &Device::Cpu).unwrap().sample(2, 3, 1, 0).unwrap();
+    assert_eq!(sample(&whole), sample(&bundle));
+
+    // Of another checkpoint, a shard is refused; a run goes on from the one before.
+    let shard = |images: u64, nth: usize| {
+        let count = joined.len().div_ceil(most);
+        stopped.join("checkpoints").join(Checkpoints::shard_name(images, nth, count))
+    };
+    std::fs::copy(shard(24, 1), shard(48, 1)).unwrap();
+    let error = state::read(&outcome.checkpoint, &Device::Cpu).unwrap_err().to_string();
+    assert!(error.contains("expected shard 2 of ") && error.contains("found another checkpoint's"), "{error}");
+    std::fs::remove_file(shard(48, 1)).unwrap();
+    let error = state::read(&outcome.checkpoint, &Device::Cpu).unwrap_err().to_string();
+    assert!(error.contains("images-000000048.shard-002-of-") && error.contains("found none; "), "{error}");
+    let outcome = in_shards().unwrap();
+    assert!(bytes_of(&outcome.checkpoint).unwrap() == joined, "the checkpoints differ after a lost shard");
+}
+
+#[test]
+fn networks_in_bf16_learn_and_go_on_to_the_same_bytes() {
+    let place = tempfile::tempdir().unwrap();
+    let weights = recognizer(&place.path().join("fr"), LightCnnKind::Nine, FACES);
+    let plain = Settings { numbers: Numbers::Bf16, ..settings() };
+    let modern = Settings {
+        augment: Augment::ColourTranslation,
+        conditioning: Conditioning::EveryLayer,
+        critic_loss: CriticLoss::Hinge,
+        spectral_norm: true,
+        lambda_gp: 0.0,
+        projection: true,
+        ..plain.clone()
+    };
+    for (name, settings) in [("plain", plain), ("modern", modern)] {
+        let [whole, stopped] = ["whole", "stopped"].map(|run| place.path().join(format!("{name}-{run}")));
+        let undisturbed = run(&whole, &settings, &weights, &Interrupt::new()).unwrap();
+        run(&stopped, &settings, &weights, &Interrupt::new()).unwrap();
+        std::fs::remove_file(stopped.join("checkpoints/images-000000048.safetensors")).unwrap();
+        let wide = Settings { numbers: Numbers::F32, ..settings.clone() };
+        let error = run(&stopped, &wide, &weights, &Interrupt::new()).unwrap_err().to_string();
+        assert!(error.contains("expected numbers \"bf16\" as the checkpoint has"), "{error}");
+        let outcome = run(&stopped, &settings, &weights, &Interrupt::new()).unwrap();
+        assert!(bytes(&undisturbed.checkpoint) == bytes(&outcome.checkpoint), "{name}: the last checkpoints differ");
+    }
+}
+
+#[test]
 fn a_loss_that_is_no_number_names_its_term_and_keeps_the_last_checkpoint() {
     let place = tempfile::tempdir().unwrap();
     let weights = recognizer(&place.path().join("fr"), LightCnnKind::Nine, FACES);
@@ -164,7 +250,10 @@ fn an_image_that_is_gone_ends_a_training_and_loses_nothing_learned() {
     });
     let gone = gone.unwrap();
 
-    let go_on = |place: &Path| run_on(source(&settings, &data), place, &settings, Path::new("none"), &Interrupt::new());
+    let go_on = |place: &Path| {
+        let source = source(&settings, &data);
+        run_on(source, place, &settings, Path::new("none"), &Interrupt::new(), None)
+    };
     let error = go_on(&path).unwrap_err();
     assert!(error.to_string().contains(gone.file_name().unwrap().to_str().unwrap()), "{error}");
     assert!(path.join("checkpoints/images-000000008.safetensors").is_file());

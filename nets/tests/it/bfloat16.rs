@@ -5,8 +5,8 @@ use candle_nn::VarBuilder;
 use nets::gradient_check::random;
 use nets::ops::{self, Activation};
 use nets::{
-    Capacity, Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, Initialization, LATENT, LightCnn,
-    LightCnnConfig, LightCnnKind, Parameters, Scale, Width,
+    Capacity, Conditioning, Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, Initialization, LATENT,
+    LightCnn, LightCnnConfig, LightCnnKind, Parameters, Scale, Width,
 };
 
 type Op = fn(&[Tensor]) -> Result<Tensor>;
@@ -110,10 +110,11 @@ fn networks_compute_in_bf16_with_weights_of_f32() -> Result<()> {
     let x = random(&[2, 128, 128, 1], 1)?.affine(0.3, 0.0)?.to_dtype(DType::F32)?;
     let images = std::slice::from_ref(&x);
     let latents = [random(&[2, LATENT], 4)?.to_dtype(DType::F32)?, Tensor::full(0.2f32, (2, 5), &Device::Cpu)?];
-    let generator = GeneratorConfig { channels: 1, width, classes, initialization };
+    let generator =
+        GeneratorConfig { channels: 1, width, classes, initialization, conditioning: Conditioning::EveryLayer };
     learns(&latents, |vb| Generator::new(&generator, vb), |g, v| g.forward(&v[0], &v[1]))?;
     let (capacity, scale) = (Capacity::Compact, Scale::Full128);
-    let critic = DiscriminatorConfig { channels: 1, width, classes, capacity, scale, initialization };
+    let critic = DiscriminatorConfig { channels: 1, width, classes, capacity, scale, initialization, projection: true };
     learns(images, |vb| Discriminator::new(&critic, vb), |d, v| Ok(d.forward(&v[0])?.cls))?;
     let recognizer = LightCnnConfig { kind: LightCnnKind::Nine, width, classes };
     learns(images, |vb| LightCnn::new(&recognizer, vb), |n, v| n.classify(&n.features(&v[0])?))

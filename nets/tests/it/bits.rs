@@ -5,8 +5,8 @@ use crate::formula::{CLASSES, fill, grey_images, images, labels, latents, tensor
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use nets::{
-    Capacity, Discriminator, DiscriminatorConfig, Downsampling, Encoder, EncoderConfig, Generator, GeneratorConfig,
-    Initialization, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Scale, Width,
+    Capacity, Conditioning, Discriminator, DiscriminatorConfig, Downsampling, Encoder, EncoderConfig, Generator,
+    GeneratorConfig, Initialization, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Scale, Width,
 };
 
 const BATCH: usize = 3;
@@ -69,7 +69,13 @@ fn encoders_do_not_depend_on_the_number_of_threads() -> Result<()> {
 #[test]
 fn generators_do_not_depend_on_the_number_of_threads() -> Result<()> {
     for width in Width::ALL {
-        let config = GeneratorConfig { channels: 1, width, classes: CLASSES, initialization: Initialization::FanIn };
+        let config = GeneratorConfig {
+            channels: 1,
+            width,
+            classes: CLASSES,
+            initialization: Initialization::FanIn,
+            conditioning: Conditioning::Start,
+        };
         let (z, c) = (latents("threads", BATCH, DType::F32)?, labels(BATCH, DType::F32)?);
         check_threads(|vb| {
             let image = Generator::new(&config, vb)?.forward(&z, &c)?;
@@ -88,7 +94,15 @@ fn critics_and_their_penalty_do_not_depend_on_the_number_of_threads() -> Result<
         (Width::Small, Capacity::Full, Scale::Half64, 64),
     ] {
         let initialization = Initialization::FanIn;
-        let config = DiscriminatorConfig { channels: 3, width, classes: CLASSES, capacity, scale, initialization };
+        let config = DiscriminatorConfig {
+            channels: 3,
+            width,
+            classes: CLASSES,
+            capacity,
+            scale,
+            initialization,
+            projection: false,
+        };
         let x = images("threads", [BATCH, size, 3], DType::F32)?;
         check_threads(|vb| {
             let critic = Discriminator::new(&config, vb)?;
@@ -146,7 +160,13 @@ fn check_rows(rows: &[Tensor], network: impl Fn(&[Tensor]) -> Result<Vec<Tensor>
 #[test]
 fn a_generated_row_does_not_depend_on_its_place_or_neighbours() -> Result<()> {
     for (width, channels) in [(Width::Tiny, 1), (Width::Tiny, 3), (Width::Small, 3), (Width::Paper, 1)] {
-        let config = GeneratorConfig { channels, width, classes: CLASSES, initialization: Initialization::FanIn };
+        let config = GeneratorConfig {
+            channels,
+            width,
+            classes: CLASSES,
+            initialization: Initialization::FanIn,
+            conditioning: Conditioning::Start,
+        };
         let generator = Generator::new(&config, weights("rows", DType::F32))?;
         let rows = [latents("rows", 8, DType::F32)?, labels(8, DType::F32)?];
         check_rows(&rows, |rows| Ok(vec![generator.forward(&rows[0], &rows[1])?]))?;

@@ -5,8 +5,8 @@ use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use nets::gradient_check::random;
 use nets::{
-    Capacity, Discriminator, DiscriminatorConfig, Downsampling, Encoder, EncoderConfig, Generator, GeneratorConfig,
-    Initialization, LATENT, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Scale, Width,
+    Capacity, Conditioning, Discriminator, DiscriminatorConfig, Downsampling, Encoder, EncoderConfig, Generator,
+    GeneratorConfig, Initialization, LATENT, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Scale, Width,
 };
 
 /// Output and all gradients of a network of f64 weights: plain, and cast to f32 for its computation.
@@ -46,12 +46,13 @@ fn cast_networks_agree_with_their_weights() -> Result<()> {
     // By these no value lies so near the corner of a ReLU that rounding takes it to the other side, where
     // gradients jump.
     let latents = [random(&[2, LATENT], 4)?, Tensor::full(0.2, (2, 5), &Device::Cpu)?];
-    let generator = GeneratorConfig { channels: 1, width, classes, initialization };
+    let generator = GeneratorConfig { channels: 1, width, classes, initialization, conditioning: Conditioning::Start };
     agrees(&latents, |vb| Generator::new(&generator, vb), |g, v| g.forward(&v[0], &v[1]))?;
     let encoder = EncoderConfig { channels: 1, width, downsampling: Downsampling::Strided, initialization };
     agrees(images, |vb| Encoder::new(&encoder, vb), |e, v| Ok(e.forward(&v[0])?.mu))?;
     let (capacity, scale) = (Capacity::Compact, Scale::Full128);
-    let critic = DiscriminatorConfig { channels: 1, width, classes, capacity, scale, initialization };
+    let critic =
+        DiscriminatorConfig { channels: 1, width, classes, capacity, scale, initialization, projection: false };
     agrees(images, |vb| Discriminator::new(&critic, vb), |d, v| Ok(d.forward(&v[0])?.cls))?;
     let recognizer = LightCnnConfig { kind: LightCnnKind::Nine, width, classes };
     agrees(images, |vb| LightCnn::new(&recognizer, vb), |n, v| n.classify(&n.features(&v[0])?))

@@ -5,9 +5,9 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use nets::gradient_check::{check_gradients, random};
 use nets::ops::{Activation, instance_norm, pyramid_down};
 use nets::{
-    Capacity, Discriminator, DiscriminatorConfig, Downsampling, Encoder, EncoderConfig, FEATURE, Generator,
-    GeneratorConfig, Initialization, LATENT, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Posterior, Scale,
-    Width,
+    Capacity, Conditioning, Discriminator, DiscriminatorConfig, Downsampling, Encoder, EncoderConfig, FEATURE,
+    Generator, GeneratorConfig, Initialization, LATENT, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Posterior,
+    Scale, Width,
 };
 
 fn encoder_config(channels: usize, width: Width, downsampling: Downsampling) -> EncoderConfig {
@@ -15,12 +15,18 @@ fn encoder_config(channels: usize, width: Width, downsampling: Downsampling) -> 
 }
 
 fn generator_config(channels: usize, width: Width) -> GeneratorConfig {
-    GeneratorConfig { channels, width, classes: CLASSES, initialization: Initialization::FanIn }
+    GeneratorConfig {
+        channels,
+        width,
+        classes: CLASSES,
+        initialization: Initialization::FanIn,
+        conditioning: Conditioning::Start,
+    }
 }
 
 fn critic_config(channels: usize, scale: Scale) -> DiscriminatorConfig {
     let (width, capacity, initialization) = (Width::Tiny, Capacity::Compact, Initialization::FanIn);
-    DiscriminatorConfig { channels, width, classes: CLASSES, capacity, scale, initialization }
+    DiscriminatorConfig { channels, width, classes: CLASSES, capacity, scale, initialization, projection: false }
 }
 
 fn largest(t: &Tensor) -> Result<f64> {
@@ -163,17 +169,28 @@ fn a_norm_over_one_position_is_refused_through_the_public_door() -> Result<()> {
 
 #[test]
 fn a_mixture_of_labels_is_the_same_mixture_of_embeddings() -> Result<()> {
-    let generator = Generator::new(&generator_config(1, Width::Tiny), weights("mixture", DType::F64))?;
+    let config = GeneratorConfig { conditioning: Conditioning::EveryLayer, ..generator_config(1, Width::Tiny) };
+    let generator = Generator::new(&config, weights("mixture", DType::F64))?;
     let z = latents("mixture", 1, DType::F64)?;
-    let embed = |c: [f64; CLASSES]| generator.condition(&z, &doubles(&c, &[1, CLASSES])?);
+    // What the start is fed, and the scale and shift of every norm.
+    let embed = |c: [f64; CLASSES]| -> Result<Vec<Tensor>> {
+        let c = doubles(&c, &[1, CLASSES])?;
+        let modulations = generator.modulations(&z, &c)?.into_iter().flatten();
+        Ok(std::iter::once(generator.condition(&z, &c)?).chain(modulations).collect())
+    };
     let mixed = embed([0.2, 0.3, 0.5, 0.0, 0.0])?;
+    assert_eq!(mixed.len(), 1 + 2 * 5);
     let one_hot = |class: usize| {
         let mut c = [0.0; CLASSES];
         c[class] = 1.0;
         embed(c)
     };
-    let sum = ((one_hot(0)? * 0.2)? + (one_hot(1)? * 0.3)? + (one_hot(2)? * 0.5)?)?;
-    assert!(largest(&(&mixed - sum)?)? < 1e-13);
+    let parents = [one_hot(0)?, one_hot(1)?, one_hot(2)?];
+    for (nth, mixed) in mixed.iter().enumerate() {
+        let sum = ((&parents[0][nth] * 0.2)? + (&parents[1][nth] * 0.3)? + (&parents[2][nth] * 0.5)?)?;
+        assert!(largest(&(mixed - sum)?)? < 1e-13, "{nth}");
+        assert!(largest(&(&parents[0][nth] - &parents[1][nth])?)? > 1e-3, "{nth} does not depend on the label");
+    }
     Ok(())
 }
 

@@ -4,8 +4,8 @@ use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 use nets::{
-    Capacity, Discriminator, DiscriminatorConfig, Downsampling, Encoder, EncoderConfig, Generator, GeneratorConfig,
-    Initialization, LightCnn, LightCnnConfig, LightCnnKind, Scale, Width,
+    Capacity, Conditioning, Discriminator, DiscriminatorConfig, Downsampling, Encoder, EncoderConfig, Generator,
+    GeneratorConfig, Initialization, LightCnn, LightCnnConfig, LightCnnKind, Scale, Width,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -52,14 +52,15 @@ fn encoder(channels: usize, downsampling: Downsampling) -> Result<Shapes> {
     shapes(|vb| Encoder::new(&EncoderConfig { channels, width: Width::Paper, downsampling, initialization }, vb))
 }
 
-fn generator(channels: usize, classes: usize) -> Result<Shapes> {
-    let initialization = Initialization::Paper;
-    shapes(|vb| Generator::new(&GeneratorConfig { channels, width: Width::Paper, classes, initialization }, vb))
+fn generator(channels: usize, classes: usize, conditioning: Conditioning) -> Result<Shapes> {
+    let (width, initialization) = (Width::Paper, Initialization::Paper);
+    let config = GeneratorConfig { channels, width, classes, initialization, conditioning };
+    shapes(|vb| Generator::new(&config, vb))
 }
 
 fn critic(channels: usize, classes: usize, capacity: Capacity, scale: Scale) -> Result<Shapes> {
     let (width, initialization) = (Width::Paper, Initialization::Paper);
-    let config = DiscriminatorConfig { channels, width, classes, capacity, scale, initialization };
+    let config = DiscriminatorConfig { channels, width, classes, capacity, scale, initialization, projection: false };
     shapes(|vb| Discriminator::new(&config, vb))
 }
 
@@ -89,13 +90,16 @@ fn generators_have_the_tables_parameters_layer_by_layer() -> Result<()> {
     let totals = [(40, 11_753_345, 11_755_395), (100, 11_876_225, 11_878_275), (500, 12_695_425, 12_697_475)];
     for (classes, grey, rgb) in totals.into_iter().chain([(530, 12_756_865, 12_758_915)]) {
         for (channels, last, total) in [(1, 1_025, grey), (3, 3_075, rgb)] {
-            let shapes = generator(channels, classes)?;
+            let shapes = generator(channels, classes, Conditioning::Start)?;
             assert_eq!(count(&shapes, "start."), 2048 * (257 + classes));
             assert_eq!(
                 [1, 2, 3, 4, 5, 6].map(|nth| count(&shapes, &format!("deconv{nth}."))),
                 [4_195_328, 4_195_328, 2_097_664, 524_544, 131_200, last]
             );
             assert_eq!(count(&shapes, ""), total, "{classes} classes, {channels} channels");
+            // Two numbers for each channel behind deconv1 to deconv5, of latent and label.
+            let everywhere = generator(channels, classes, Conditioning::EveryLayer)?;
+            assert_eq!(count(&everywhere, ""), total + 2 * (512 + 512 + 256 + 128 + 64) * (256 + classes));
         }
     }
     Ok(())

@@ -7,8 +7,8 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use nets::{
-    Capacity, Discriminator, DiscriminatorConfig, Downsampling, Encoder, EncoderConfig, Generator, GeneratorConfig,
-    Initialization, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Scale, Width,
+    Capacity, Conditioning, Discriminator, DiscriminatorConfig, Downsampling, Encoder, EncoderConfig, Generator,
+    GeneratorConfig, Initialization, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Scale, Width,
 };
 
 const COLOURS: [(usize, &str); 2] = [(1, "grey"), (3, "rgb")];
@@ -58,17 +58,21 @@ fn encoders(width: Width) -> Vec<Case> {
 }
 
 fn generators(width: Width) -> Vec<Case> {
-    let cases = COLOURS.map(|(channels, colour)| {
-        let name = format!("generator-{colour}-{width}");
-        let config = GeneratorConfig { channels, width, classes: CLASSES, initialization: Initialization::FanIn };
-        let case = name.clone();
-        let outputs = move |vb: VarBuilder<'_>, dtype| {
-            let (z, c) = (latents(&case, batch(width), dtype)?, labels(batch(width), dtype)?);
-            Ok(named([("image", Generator::new(&config, vb)?.forward(&z, &c)?)]))
-        };
-        Case { name, outputs: Box::new(outputs) }
-    });
-    cases.into()
+    let mut cases = Vec::new();
+    for (channels, colour) in COLOURS {
+        for conditioning in [Conditioning::Start, Conditioning::EveryLayer] {
+            let name = format!("generator-{conditioning}-{colour}-{width}");
+            let initialization = Initialization::FanIn;
+            let config = GeneratorConfig { channels, width, classes: CLASSES, initialization, conditioning };
+            let case = name.clone();
+            let outputs = move |vb: VarBuilder<'_>, dtype| {
+                let (z, c) = (latents(&case, batch(width), dtype)?, labels(batch(width), dtype)?);
+                Ok(named([("image", Generator::new(&config, vb)?.forward(&z, &c)?)]))
+            };
+            cases.push(Case { name, outputs: Box::new(outputs) });
+        }
+    }
+    cases
 }
 
 /// The shape, side of the images and name of every critic of a width.
@@ -79,7 +83,15 @@ fn critic_shapes(width: Width) -> Vec<(DiscriminatorConfig, usize, String)> {
             for (scale, size, scale_name) in [(Scale::Full128, 128, "full128"), (Scale::Half64, 64, "half64")] {
                 let initialization = Initialization::FanIn;
                 let classes = CLASSES;
-                let config = DiscriminatorConfig { channels, width, classes, capacity, scale, initialization };
+                let config = DiscriminatorConfig {
+                    channels,
+                    width,
+                    classes,
+                    capacity,
+                    scale,
+                    initialization,
+                    projection: false,
+                };
                 shapes.push((config, size, format!("discriminator-{capacity}-{scale_name}-{colour}-{width}")));
             }
         }

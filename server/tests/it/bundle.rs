@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use nets::{
-    Downsampling, Encoder, EncoderConfig, FEATURE, Generator, GeneratorConfig, Initialization, LightCnn,
+    Conditioning, Downsampling, Encoder, EncoderConfig, FEATURE, Generator, GeneratorConfig, Initialization, LightCnn,
     LightCnnConfig, LightCnnKind, Parameters, Width,
     bundle::{Bundle, BundleInfo, BundleTensors, Precision},
 };
@@ -15,7 +15,7 @@ pub(crate) fn tiny_bundle(names: &[&str]) -> Vec<u8> {
     let (width, initialization, classes) = (Width::Tiny, Initialization::FanIn, names.len());
     let info = BundleInfo {
         image_size: nets::pixels::IMAGE_SIZE,
-        generator: GeneratorConfig { channels: 1, width, classes, initialization },
+        generator: GeneratorConfig { channels: 1, width, classes, initialization, conditioning: Conditioning::Start },
         encoder: Some(EncoderConfig { channels: 1, width, downsampling: Downsampling::Strided, initialization }),
         identity: LightCnnConfig { kind: LightCnnKind::Nine, width, classes },
         identity_digest: "0".repeat(64),
