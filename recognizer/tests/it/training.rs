@@ -183,6 +183,7 @@ fn a_network_in_bf16_learns_in_other_bits_and_goes_on_to_the_same_ones() {
     let run = Run::new(&parts);
     let source = Gratings { interrupt_at: Some((5, run.interrupt.clone())), ..Gratings::new(4) };
     run.train(&narrow, source, false).unwrap();
+    drop(run);
     let error = Run::open(&parts).train(&config(64), Gratings::new(4), true).unwrap_err().to_string();
     assert!(error.contains("expected numbers \"bf16\" as the checkpoint has, found \"f32\""), "{error}");
     let resumed = Run::open(&parts).train(&narrow, Gratings::new(4), true).unwrap();

@@ -45,8 +45,11 @@ async fn reader(server: &Running, request: v1::StreamRequest) -> Reader {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn newer_weights_take_over_from_a_declared_batch_on_and_the_table_replays_the_stream() {
+    /// More than the receiver's window has room for: the last are made after the swap.
+    const COUNT: u64 = 120;
+    const { assert!(COUNT * 6 * IMAGE as u64 > proto::limits::WINDOW_BYTES as u64 * 5 / 4) };
     let (server, file) = running(Config::default()).await;
-    let mut stream = reader(&server, asking(follow(), 0, 40)).await;
+    let mut stream = reader(&server, asking(follow(), 0, COUNT)).await;
     let old = stream.header.bundle_digest.clone();
     let mut batches = vec![stream.next().await.unwrap().unwrap()];
     let new = swap(&server, &file, "noise=0.9").await;
@@ -56,21 +59,21 @@ async fn newer_weights_take_over_from_a_declared_batch_on_and_the_table_replays_
     let [begun, taken_over] = &stream.header.declared[..] else { panic!("one takeover: {:?}", stream.header.declared) };
     assert_eq!((&begun.bundle_digest, &taken_over.bundle_digest), (&old, &new));
     let first = taken_over.first_index;
-    assert!((2..40).contains(&first), "it takes over at {first}");
-    assert_eq!(batches.len(), 40);
+    assert!((2..COUNT).contains(&first), "it takes over at {first}");
+    assert_eq!(batches.len() as u64, COUNT);
     for batch in &batches {
         let expected = if batch.index < first { &old } else { &new };
         assert!(proto::digest::agrees(batch) && batch.bundle_digest == *expected, "batch {}", batch.index);
     }
     // The parts are those of streams that stay with one bundle, and the table gives the whole again.
     let (_, before) = server.read(asking(pin(&old), 0, first)).await.unwrap();
-    let (_, after) = server.read(asking(pin(&new), first, 40 - first)).await.unwrap();
+    let (_, after) = server.read(asking(pin(&new), first, COUNT - first)).await.unwrap();
     assert!([before, after].concat() == batches);
     let declared = stream.header.declared.clone();
     let closed = Some(Policy::Follow(v1::Follow { declared, closed: true }));
     swap(&server, &file, "noise=0.8").await;
-    assert!(server.read(asking(closed.clone(), 0, 40)).await.unwrap().1 == batches);
-    let digests = server.client().await.verify(asking(closed, 0, 40)).await.unwrap().into_inner();
+    assert!(server.read(asking(closed.clone(), 0, COUNT)).await.unwrap().1 == batches);
+    let digests = server.client().await.verify(asking(closed, 0, COUNT)).await.unwrap().into_inner();
     let mut digests = Reader::new(digests).await.unwrap();
     for batch in &batches {
         let proof = digests.next().await.unwrap().unwrap();
