@@ -58,17 +58,12 @@ impl Report {
 
     /// Adds a sentence to what was found, without its full stop.
     pub fn find(&mut self, sentence: impl Into<String>) {
-        let mut sentence = sentence.into();
-        // A sentence begins with a capital, also where it begins with an arm's name.
-        if let Some(first) = sentence.get(..1).map(str::to_uppercase) {
-            sentence.replace_range(..1, &first);
-        }
-        self.findings.push(sentence);
+        self.findings.push(capital(sentence.into()));
     }
 
     /// Adds a sentence on what the findings don't say, without its full stop.
     pub fn caution(&mut self, sentence: impl Into<String>) {
-        self.caveats.push(sentence.into());
+        self.caveats.push(capital(sentence.into()));
     }
 
     /// Begins a section.
@@ -146,6 +141,14 @@ impl Report {
         let _ = writeln!(text, "\n{}", provenance.to_markdown());
         text
     }
+}
+
+/// A sentence begins with a capital, also where it was put together.
+fn capital(mut sentence: String) -> String {
+    if let Some(first) = sentence.get(..1).map(str::to_uppercase) {
+        sentence.replace_range(..1, &first);
+    }
+    sentence
 }
 
 /// Rows that are also aligned where they are read as plain text.

@@ -6,7 +6,7 @@
 //! pairs of people whom neither they nor the generator nor its identity network saw.
 
 use crate::error::Result;
-use crate::gain::{Gain, over_repetitions};
+use crate::gain::{Finding, Gain, over_repetitions};
 use crate::jobs::{Arm, Job};
 use crate::report::{Bench, Report};
 use crate::rows::{Supply, Whom};
@@ -79,7 +79,7 @@ struct Table {
 
 #[derive(Serialize)]
 struct OfLoss {
-    loss: String,
+    loss: &'static str,
     similarity: Similarity,
     arms: Vec<OfArm>,
     comparisons: Vec<Compared>,
@@ -96,7 +96,7 @@ struct OfArm {
 struct Compared {
     arm: Which,
     against: Which,
-    finding: crate::gain::Finding,
+    finding: Finding,
     #[serde(flatten)]
     gain: Gain,
 }
@@ -166,7 +166,10 @@ fn of_loss(bench: &Bench<'_>, loss: LossName) -> Result<OfLoss> {
         Ok(Compared { arm, against, finding: gain.finding(), gain })
     });
     Ok(OfLoss {
-        loss: bench.settings.config(loss, 1).loss.to_string(),
+        loss: match loss {
+            LossName::Softmax => "softmax",
+            LossName::Centre => "centre",
+        },
         similarity,
         arms: arms.collect::<Result<_>>()?,
         comparisons: comparisons.collect::<Result<_>>()?,
@@ -183,12 +186,8 @@ fn word(similarity: Similarity) -> &'static str {
 fn tell(bench: &Bench<'_>, table: &Table) -> Report {
     let settings = bench.settings;
     let mut report = Report::new("Verification: do generated faces help to tell strangers apart?", table);
-    let several = table.losses.len() > 1;
     for of in &table.losses {
-        for Compared { arm, against, gain, .. } in &of.comparisons {
-            let judged = if several { format!("{} loss, {}: ", of.loss, word(of.similarity)) } else { String::new() };
-            report.find(format!("{judged}{}", gain.sentence(&quoted(*arm), &quoted(*against))));
-        }
+        findings(&mut report, of, table.losses.len() > 1);
     }
     report.heading("Accuracy");
     report.text(format!(
@@ -220,6 +219,23 @@ fn tell(bench: &Bench<'_>, table: &Table) -> Report {
     report
 }
 
+/// A sentence for each difference that is larger than its uncertainty, and one for all others.
+fn findings(report: &mut Report, of: &OfLoss, several: bool) {
+    let judged = if several { format!("{}: ", recognizer_name(of)) } else { String::new() };
+    let (clear, unclear): (Vec<&Compared>, Vec<&Compared>) =
+        of.comparisons.iter().partition(|compared| compared.finding != Finding::Unclear);
+    for Compared { arm, against, gain, .. } in clear {
+        report.find(format!("{judged}{}", gain.sentence(&quoted(*arm), &quoted(*against))));
+    }
+    let told = unclear.iter().map(|Compared { arm, against, gain, .. }| {
+        format!("{} less {}, {}", quoted(*arm), quoted(*against), gain.points())
+    });
+    let told: Vec<String> = told.collect();
+    if !told.is_empty() {
+        report.find(format!("{judged}no difference larger than its uncertainty: {}", told.join("; ")));
+    }
+}
+
 fn quoted(which: Which) -> String {
     match which {
         Which::None => "real rows alone".to_owned(),
@@ -228,7 +244,7 @@ fn quoted(which: Which) -> String {
 }
 
 fn recognizer_name(of: &OfLoss) -> String {
-    format!("{}, {}", of.loss, word(of.similarity))
+    format!("{} loss, {}", of.loss, word(of.similarity))
 }
 
 fn accuracy_row(of: &OfLoss, arm: &OfArm) -> [String; 6] {

@@ -55,6 +55,11 @@ impl World {
             let what = "expected at least 2 images of each person, one to train on and one to judge by";
             return Err(refusal(settings, format!("{what}, found 1 of {}", lonely.name)));
         }
+        if data.identities().iter().all(|identity| identity.images < 3) {
+            let what =
+                "expected at least 3 images of somebody, two to train on and one to judge by, found 2 of everybody";
+            return Err(refusal(settings, what.to_owned()));
+        }
         let parts = split::by_image(&data, settings.held_out_share, SEED)?;
         let pairs = settings.pairs.as_ref().map(PairSet::open).transpose()?;
         if let Some(pairs) = &pairs {

@@ -173,7 +173,8 @@ pub fn answers(recognizer: &Recognizer, images: &Labelled, known: &[Option<u32>]
 
 /// All figures. Labels of the three sets are classes of one data set of `known.len()` identities;
 /// `reference` are the images that the generator was trained on, `held_out` others of the same
-/// people. Both sides are thinned to the same number.
+/// people. Both sides are thinned to the same number, but for the variety within identities, which takes
+/// all generated images.
 ///
 /// # Errors
 /// Sets too small for a covariance, labels without a name.
@@ -186,6 +187,8 @@ pub fn judge(
 ) -> Result<Report> {
     let count = generated.labels.len().min(held_out.labels.len());
     need("a report on generated images", "images on each side", 2, count)?;
+    // Variety is within identities: thinned, some would have a single image left.
+    let all = generated;
     let (generated, held_out) = (generated.thinned(count)?, held_out.thinned(count)?);
     let centres = reference.features.class_centres(&reference.labels, known.len())?;
     let threshold = stranger_threshold(reference, &centres)?;
@@ -201,7 +204,7 @@ pub fn judge(
     Ok(Report {
         generated: against(&generated)?,
         held_out: against(&held_out)?,
-        diversity: diversity((&generated.features, &generated.labels), (&reference.features, &reference.labels))?,
+        diversity: diversity((&all.features, &all.labels), (&reference.features, &reference.labels))?,
         memorisation: memorisation(&generated.features, &held_out.features, &reference.features)?,
         threshold,
     })

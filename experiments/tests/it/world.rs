@@ -51,8 +51,9 @@ struct Cli {
 
 /// [`TINY`], and what else is given, into a folder.
 pub(crate) fn settings(out: &Path, more: &[&str]) -> Settings {
-    let given = ["experiments", "--out", out.to_str().unwrap()].iter().chain(&TINY).chain(more);
-    Cli::parse_from(given.copied()).settings
+    let out = out.to_str().unwrap();
+    let given = ["experiments", "--out", out].into_iter().chain(TINY).chain(more.iter().copied());
+    Cli::parse_from(given).settings
 }
 
 pub(crate) fn open(settings: &Settings) -> World {
