@@ -139,7 +139,7 @@ mod tests {
             let text = refusal(&path);
             assert!(text.starts_with(&of) && text.ends_with(advice), "{text}");
         }
-        std::fs::write(&second, b"byte")?;
+        std::fs::write(&second, b"bite")?;
         assert!(refusal(&path).contains("another checkpoint's"), "{}", refusal(&path));
         std::fs::remove_file(&second)?;
         assert_eq!(refusal(&path), format!("{of}none{advice}"));

@@ -1,3 +1,5 @@
+//! The commands as a whole, at sizes that take seconds, and the rules by which rows are mixed.
+
 mod commands;
 mod rows;
 mod world;
