@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<GeneratorConfig>(description)?, info.generator);
         // Whoever takes one kind of generator for the other is told.
         let (other, _) = conditioned(Conditioning::EveryLayer)?;
-        let error = Bundle::to_bytes(&other, tensors, Precision::Full).err().expect("tensors are missing");
+        let error = Bundle::to_bytes(&other, tensors, Precision::Full).map(drop).expect_err("tensors are missing");
         assert!(error.to_string().contains("deconv1.norm.weight"), "{error}");
         Ok(())
     }

@@ -71,7 +71,7 @@ impl CustomOp1 for ColumnSum {
         let argument: Argument = (storage, layout);
         let columns = layout.shape().dims().last().copied().unwrap_or(1);
         for_element_type!(storage, "column-sum", T => {
-            Ok(output::<T>(sum_columns(&*values(argument)?, columns), columns))
+            Ok(output::<T>(sum_columns(&values(argument)?, columns), columns))
         })
     }
 

@@ -91,7 +91,7 @@ impl CustomOp3 for ConvMaxFeatureMap {
         let (g, half) = (&self.geometry, self.geometry.filters / 2);
         let dims = (g.batch, g.out_height / self.pool, g.out_width / self.pool, half);
         for_element_type!(s1, "conv-max-feature-map", T => {
-            let (y, winners) = self.forward::<T>(&*values((s1, l1))?, &*values((s2, l2))?, &*values((s3, l3))?);
+            let (y, winners) = self.forward::<T>(&values((s1, l1))?, &values((s2, l2))?, &values((s3, l3))?);
             *self.winners.lock().unwrap_or_else(PoisonError::into_inner) = winners;
             Ok(output::<T>(y, dims))
         })

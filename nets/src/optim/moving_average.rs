@@ -65,7 +65,7 @@ impl InplaceOp2 for Towards {
     fn cpu_fwd(&self, s1: &mut CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<()> {
         for_element_type!(s2, "moving-average", T => {
             let share = self.share as T;
-            zip_update(values_mut::<T>(s1, l1)?, &*values::<T>((s2, l2))?, |average, w| *average += share * (w - *average));
+            zip_update(values_mut::<T>(s1, l1)?, &values::<T>((s2, l2))?, |average, w| *average += share * (w - *average));
             Ok(())
         })
     }

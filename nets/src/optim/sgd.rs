@@ -98,8 +98,8 @@ impl InplaceOp3 for Velocity {
         for_element_type!(s2, "sgd-velocity", T => {
             let (momentum, factor, decay) = (self.momentum as T, self.factor as T, self.decay as T);
             let velocity = values_mut::<T>(s1, l1)?;
-            zip_update(velocity, &*values::<T>((s2, l2))?, |v, g| *v = momentum * *v + factor * g);
-            zip_update(velocity, &*values::<T>((s3, l3))?, |v, w| *v += decay * w);
+            zip_update(velocity, &values::<T>((s2, l2))?, |v, g| *v = momentum * *v + factor * g);
+            zip_update(velocity, &values::<T>((s3, l3))?, |v, w| *v += decay * w);
             Ok(())
         })
     }
@@ -117,7 +117,7 @@ impl InplaceOp2 for Descend {
     fn cpu_fwd(&self, s1: &mut CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<()> {
         for_element_type!(s2, "sgd-descend", T => {
             let rate = self.rate as T;
-            zip_update(values_mut::<T>(s1, l1)?, &*values::<T>((s2, l2))?, |w, v| *w -= rate * v);
+            zip_update(values_mut::<T>(s1, l1)?, &values::<T>((s2, l2))?, |w, v| *w -= rate * v);
             Ok(())
         })
     }

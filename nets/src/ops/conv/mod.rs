@@ -130,7 +130,7 @@ impl CustomOp2 for Conv {
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         let (a, b): (Argument, Argument) = ((s1, l1), (s2, l2));
         for_element_type!(s1, "conv2d", T => {
-            let result = cpu::convolve(self.kind, &self.geometry, &*values(a)?, &*values(b)?);
+            let result = cpu::convolve(self.kind, &self.geometry, &values(a)?, &values(b)?);
             Ok(output::<T>(result, self.geometry.result_dims(self.kind).to_vec()))
         })
     }
