@@ -139,7 +139,7 @@ mod tests {
             let text = refusal(&path);
             assert!(text.starts_with(&of) && text.ends_with(advice), "{text}");
         }
-        std::fs::write(&second, b"bite")?;
+        std::fs::write(&second, b"ytes")?;
         assert!(refusal(&path).contains("another checkpoint's"), "{}", refusal(&path));
         std::fs::remove_file(&second)?;
         assert_eq!(refusal(&path), format!("{of}none{advice}"));
@@ -151,10 +151,10 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("a");
         for file in ["../b", "/etc/hostname", "..", "", "b/c", "./b", "b/"] {
-            std::fs::write(&path, index(&[(file.to_owned(), b"1")]))?;
+            std::fs::write(&path, index(&[(file.to_owned(), &b"1"[..])]))?;
             assert!(refusal(&path).contains("names no file beside it"), "{file}: {}", refusal(&path));
         }
-        let whole = index(&[("b".to_owned(), b"1"), ("c".to_owned(), b"1")]);
+        let whole = index(&[("b".to_owned(), &b"1"[..]), ("c".to_owned(), &b"1"[..])]);
         for (from, to, expected) in [
             ("shards\":1", "shards\":2", "of format 2, not 1"),
             ("\"bytes\":1", "\"bytes\":18446744073709551615", "bytes together"),
