@@ -42,7 +42,7 @@ struct Cli {
     /// Where to compute: cpu, cuda:N, or cuda:N/tf32, which may round factors to TF32
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = nets::device::named)]
     device: String,
-    /// In which numbers the networks compute; bf16 and f16 need a GPU. Steps keep their weights in f32
+    /// In which numbers the networks compute; f16 needs a GPU. Steps keep their weights in f32
     #[arg(long, value_name = "TYPE", default_value = "f32", value_enum)]
     numbers: Numbers,
     /// Time nothing, but hold these against f64 on the CPU
