@@ -31,7 +31,7 @@ impl Budget {
     /// Length of a training in images seen.
     pub fn images(self) -> u64 {
         match self {
-            Self::CpuHour => 60_000,
+            Self::CpuHour => 50_000,
             Self::Gpu10 => 500_000,
             Self::Gpu25 => 1_500_000,
         }

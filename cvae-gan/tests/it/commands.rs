@@ -173,7 +173,7 @@ fn a_budget_chooses_what_is_not_given() {
         stdout(&cvae_gan(&[&usual[..], flags].concat()))
     };
     let hour = settings(&["--budget", "cpu-hour"]);
-    for line in ["width = \"small\" # budget cpu-hour", "images = 60000 # budget", "preset = \"modern\" # budget"] {
+    for line in ["width = \"small\" # budget cpu-hour", "images = 50000 # budget", "preset = \"modern\" # budget"] {
         assert!(hour.contains(line), "{line} is not in {hour}");
     }
     assert!(hour.contains("conditioning = \"every-layer\" # preset modern") && hour.contains("batch = 16 #"), "{hour}");
