@@ -8,15 +8,15 @@ use command::{Interrupt, RunDirectory};
 use cvae_gan::losses::reading::CriticLoss;
 use cvae_gan::settings::{Augment, Model};
 use cvae_gan::{
-    Error, Exportable, Figures, IdentityNetwork, Learner, Overrides, Result, Session, Settings, Trained, state, train,
+    Error, Exportable, Figures, IdentityNetwork, Learner, Overrides, Result, Session, Settings, Trained, start, state,
+    train,
 };
 use dataset::Dataset;
-use dataset::augment::Augmentation;
 use nets::bundle::Precision;
 use nets::checkpoint::{Checkpoint, bytes_of};
 use nets::device::Numbers;
 use nets::{Conditioning, LightCnnKind, Width};
-use recognizer::{BatchSource, FolderSettings, FolderSource};
+use recognizer::{BatchSource, FolderSource};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,10 +34,21 @@ fn settings() -> Settings {
     Settings::resolve(Width::Tiny, None, IMAGES, &overrides).unwrap()
 }
 
+/// What was added to the published recipe since.
+fn with_every_addition() -> Settings {
+    Settings {
+        augment: Augment::ColourTranslation,
+        conditioning: Conditioning::EveryLayer,
+        critic_loss: CriticLoss::Hinge,
+        spectral_norm: true,
+        lambda_gp: 0.0,
+        projection: true,
+        ..settings()
+    }
+}
+
 fn source(settings: &Settings, of: &Dataset) -> FolderSource {
-    let augmentation = Augmentation { flip: settings.flip, shift: 0 };
-    let folder = FolderSettings { batch_size: settings.batch, seed: settings.seed, augmentation };
-    FolderSource::new(Arc::new(of.clone()), folder).unwrap()
+    start::source(settings, Arc::new(of.clone())).unwrap()
 }
 
 /// Starts or, where a run already is, goes on.
@@ -126,15 +137,7 @@ fn a_training_with_every_addition_goes_on_from_shards_to_the_same_bytes() {
     let place = tempfile::tempdir().unwrap();
     let weights = recognizer(&place.path().join("fr"), LightCnnKind::Nine, FACES);
     let (whole, stopped) = (place.path().join("whole"), place.path().join("stopped"));
-    let settings = Settings {
-        augment: Augment::ColourTranslation,
-        conditioning: Conditioning::EveryLayer,
-        critic_loss: CriticLoss::Hinge,
-        spectral_norm: true,
-        lambda_gp: 0.0,
-        projection: true,
-        ..settings()
-    };
+    let settings = with_every_addition();
     let undisturbed = with_threads(3, || run(&whole, &settings, &weights, &Interrupt::new())).unwrap();
 
     let most = 1_000_000;
@@ -179,17 +182,8 @@ fn a_training_with_every_addition_goes_on_from_shards_to_the_same_bytes() {
 fn networks_in_bf16_learn_and_go_on_to_the_same_bytes() {
     let place = tempfile::tempdir().unwrap();
     let weights = recognizer(&place.path().join("fr"), LightCnnKind::Nine, FACES);
-    let plain = Settings { numbers: Numbers::Bf16, ..settings() };
-    let modern = Settings {
-        augment: Augment::ColourTranslation,
-        conditioning: Conditioning::EveryLayer,
-        critic_loss: CriticLoss::Hinge,
-        spectral_norm: true,
-        lambda_gp: 0.0,
-        projection: true,
-        ..plain.clone()
-    };
-    for (name, settings) in [("plain", plain), ("modern", modern)] {
+    for (name, of) in [("plain", settings()), ("modern", with_every_addition())] {
+        let settings = Settings { numbers: Numbers::Bf16, ..of };
         let [whole, stopped] = ["whole", "stopped"].map(|run| place.path().join(format!("{name}-{run}")));
         let undisturbed = run(&whole, &settings, &weights, &Interrupt::new()).unwrap();
         run(&stopped, &settings, &weights, &Interrupt::new()).unwrap();

@@ -70,14 +70,15 @@ impl AsRef<[u8]> for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let (Some(memory), Some(home)) = (self.memory.take(), self.home.upgrade()) {
+        let Some(memory) = self.memory.take() else { return };
+        if let Some(home) = self.home.upgrade() {
             let mut free = home.lock().unwrap_or_else(PoisonError::into_inner);
             if free.len() < KEPT {
                 return free.push(memory);
             }
-            self.memory = Some(memory);
         }
         // The driver takes it back from a thread that knows its context, whichever thread this is.
         let _ = self.context.bind_to_thread();
+        drop(memory);
     }
 }
