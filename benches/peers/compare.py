@@ -39,27 +39,31 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each figure in each round")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--modes", default="f32,f32-cl,bf16-cl")
+    parser.add_argument("--numbers", default="f32", choices=["f32", "bf16"], help="what the program computes with")
+    parser.add_argument("--modes", help="of PyTorch; default: f32,f32-cl,bf16-cl, or bf16-cl beside bf16")
     parser.add_argument("--work", default=",".join(WORKS))
     parser.add_argument("--json", type=pathlib.Path, help="where to write every figure")
     asked = parser.parse_args()
+    modes = (asked.modes or {"f32": "f32,f32-cl,bf16-cl", "bf16": "bf16-cl"}[asked.numbers]).split(",")
     shape = ["--width", asked.width, "--batch", asked.batch, "--seconds", asked.seconds, "--device", asked.device]
     ours, theirs = {}, {}
     for nth in range(asked.rounds):
         for work in asked.work.split(","):
             print(f"round {nth + 1} of {asked.rounds}: {work}", file=sys.stderr, flush=True)
-            for line in lines([asked.program, "--json", "--only", work, *shape]):
+            for line in lines([asked.program, "--json", "--only", work, "--numbers", asked.numbers, *shape]):
                 if line["work"] == work:
                     ours.setdefault(work, []).append(line["images_per_second"])
-            command = [sys.executable, HERE / "networks.py", *shape, "--work", work, "--modes", asked.modes]
+            command = [sys.executable, HERE / "networks.py", *shape, "--work", work, "--modes", ",".join(modes)]
             for line in lines(command):
                 rate = line.get("images_per_second")
                 if rate is None:
                     print(f"{work} in {line['mode']}: {line['failed']}", file=sys.stderr)
                 else:
                     theirs.setdefault(work, {}).setdefault(line["mode"], []).append(rate)
-    print(f"{processor()}, width {asked.width}, batches of {asked.batch}, images/s; medians of {asked.rounds} rounds")
-    modes = asked.modes.split(",")
+    print(
+        f"{processor()}, {asked.numbers}, width {asked.width}, batches of {asked.batch}, images/s; "
+        f"medians of {asked.rounds} rounds"
+    )
     print("\t".join(["work", "here", *(f"torch {mode}" for mode in modes), "ratio to the best", "range"]))
     table = []
     for work, rates in ours.items():
@@ -72,7 +76,7 @@ def main():
         shown += [f"{ratio:.2f} ({best})", f"{min(pairs):.2f} to {max(pairs):.2f}"] if pairs else ["-", "-"]
         print("\t".join([work, f"{statistics.median(rates):.1f}", *shown]))
     if asked.json:
-        facts = {"processor": processor(), "width": asked.width, "batch": asked.batch, "figures": table}
+        facts = {"processor": processor(), "numbers": asked.numbers, "width": asked.width, "batch": asked.batch, "figures": table}
         asked.json.write_text(json.dumps(facts, indent=1) + "\n")
 
 

@@ -38,13 +38,6 @@ impl Change {
         let middle = [place(), place()];
         Self { brightness, contrast, down, right, cut: cutout.then_some(middle) }
     }
-
-    /// 0 inside the cut square, 1 elsewhere, row by row.
-    fn kept(&self, size: usize) -> Vec<f64> {
-        let inside = |at: usize, middle: usize| (middle.saturating_sub(size / 4)..middle + size / 4).contains(&at);
-        let cut = |at: usize| self.cut.is_some_and(|[row, column]| inside(at / size, row) && inside(at % size, column));
-        (0..size * size).map(|at| if cut(at) { 0.0 } else { 1.0 }).collect()
-    }
 }
 
 /// How the images of a batch are changed, each in its own way.
@@ -89,29 +82,31 @@ impl Augmentation {
     /// # Errors
     /// Only when memory runs out.
     pub(crate) fn new(changes: &[Change], size: usize, dtype: DType, device: &Device) -> Result<Self> {
-        let tensor = |values: Vec<f64>, dims: &[usize]| Tensor::from_vec(values, dims, device)?.to_dtype(dtype);
-        let batch = changes.len();
-        let each = |value: fn(&Change) -> f64| tensor(changes.iter().map(value).collect(), &[batch, 1, 1, 1]);
-        let moved = |of: fn(&Change) -> i64, transposed: bool| {
-            let mut ones = vec![0.0; batch * size * size];
-            for (nth, change) in changes.iter().enumerate() {
-                for to in 0..size {
-                    let from = to as i64 - of(change);
-                    if (0..size as i64).contains(&from) {
-                        let [row, column] = if transposed { [from as usize, to] } else { [to, from as usize] };
-                        ones[(nth * size + row) * size + column] = 1.0;
-                    }
-                }
-            }
-            tensor(ones, &[batch, size, size])
+        // Only a few numbers of each image go to the device; what is as large as images is made there.
+        let each = |value: &dyn Fn(&Change) -> f64| {
+            let values: Vec<f64> = changes.iter().map(value).collect();
+            Tensor::from_vec(values, (changes.len(), 1, 1), device)
+        };
+        let axis = Tensor::arange(0f32, size as f32, device)?;
+        let (down, across) = (axis.reshape((1, size, 1))?, axis.reshape((1, 1, size))?);
+        let ahead = down.broadcast_sub(&across)?; // (1,S,S): row less column
+        let moved = |shift: &Tensor| ahead.broadcast_eq(&shift.to_dtype(DType::F32)?)?.to_dtype(dtype);
+        let cut = |side: usize, axis: &Tensor| {
+            let middle = each(&|change| change.cut.map_or(-2.0 * size as f64, |middle| middle[side] as f64))?;
+            let away = axis.broadcast_sub(&middle.to_dtype(DType::F32)?)?;
+            let half = (size / 4) as f32;
+            away.ge(-half)?.mul(&away.lt(half)?)?.to_dtype(DType::F32)
+        };
+        let kept = || {
+            let square = cut(0, &down)?.broadcast_mul(&cut(1, &across)?)?; // (B,S,S)
+            square.affine(-1.0, 1.0)?.unsqueeze(3)?.to_dtype(dtype)
         };
         let cuts = changes.iter().any(|change| change.cut.is_some());
-        let kept = || tensor(changes.iter().flat_map(|change| change.kept(size)).collect(), &[batch, size, size, 1]);
         Ok(Self {
-            brightness: each(|change| change.brightness)?,
-            contrast: each(|change| change.contrast)?,
-            rows: moved(|change| change.down, false)?,
-            columns: moved(|change| change.right, true)?,
+            brightness: each(&|change| change.brightness)?.unsqueeze(3)?.to_dtype(dtype)?,
+            contrast: each(&|change| change.contrast)?.unsqueeze(3)?.to_dtype(dtype)?,
+            rows: moved(&each(&|change| change.down as f64)?)?,
+            columns: moved(&each(&|change| -change.right as f64)?)?,
             kept: cuts.then(kept).transpose()?,
         })
     }

@@ -4,15 +4,15 @@ use crate::Result;
 use crate::augment::augmented;
 use crate::critics::Critic;
 use crate::draws::StepDraws;
-use crate::figures::Figures;
 use crate::label_code::one_hots;
-use crate::learner::{Branch, Faces, Gradients, Learner, Made, finite, scalar};
+use crate::learner::{Branch, Faces, Gradients, Learner, Made};
 use crate::losses::adversarial::{DRIFT_WEIGHT, critic_gain, critic_loss, drift};
 use crate::losses::classification::classification;
 use crate::losses::gradient_penalty::{between, gradient_norms, gradient_penalty};
 use crate::losses::r1::r1;
 use crate::losses::reading::CriticReading;
-use candle_core::Tensor;
+use crate::measured::Measured;
+use candle_core::{DType, Tensor};
 
 impl Learner {
     /// Gradients of `L_D = sum over scales of -(gain - lambda_gp GP) + L_cls(x)` for the critics'
@@ -22,7 +22,7 @@ impl Learner {
         faces: &Faces,
         made: &Made,
         draws: &StepDraws,
-        figures: &mut Figures,
+        step: &mut Measured,
     ) -> Result<Gradients> {
         let settings = &self.settings;
         let fakes = made.images.detach();
@@ -45,22 +45,22 @@ impl Learner {
                 .collect();
 
             let gain = critic_gain(&of_real, &of_fakes, settings.critic_reading)?;
-            figures.add("critic/gain", self.finite("critic gain", &gain)?);
+            step.term("critic/gain", "critic gain", &gain)?;
             let mut loss = critic_loss(&of_real, &of_fakes, settings.critic_loss, settings.critic_reading)?;
             if settings.critic_reading == CriticReading::AsPrinted {
                 loss = (loss + drift(&of_real)?.affine(DRIFT_WEIGHT, 0.0)?)?;
             }
-            if let Some(penalty) = self.gradient_penalty(critic, &real, &penalised, &labels, draws, figures)? {
+            if let Some(penalty) = self.gradient_penalty(critic, &real, &penalised, &labels, draws, step)? {
                 loss = (loss + penalty)?;
             }
-            if let Some(penalty) = self.r1(critic, &real, &labels, figures)? {
+            if let Some(penalty) = self.r1(critic, &real, &labels, step)? {
                 loss = (loss + penalty)?;
             }
             if settings.lambda_cls > 0.0 {
                 let logits = critique.cls.narrow(0, 0, made.rows)?;
                 let of_class = classification(&logits, &faces.labels)?;
-                figures.add("critic/classification", self.finite("critic classification", &of_class)?);
-                figures.add("critic/accuracy", accuracy(&logits, &faces.labels)?);
+                step.term("critic/classification", "critic classification", &of_class)?;
+                step.add("critic/accuracy", &accuracy(&logits, &faces.labels)?)?;
                 loss = (loss + of_class)?;
             }
             losses.push(loss);
@@ -76,7 +76,7 @@ impl Learner {
         fakes: &Tensor,
         labels: &Tensor,
         draws: &StepDraws,
-        figures: &mut Figures,
+        step: &mut Measured,
     ) -> Result<Option<Tensor>> {
         if self.settings.lambda_gp == 0.0 {
             return Ok(None);
@@ -84,24 +84,20 @@ impl Learner {
         let mixed = between(real, &critic.view(fakes)?, &draws.real_share)?;
         let norms = gradient_norms(&critic.sloped.input_gradient_for(&mixed, labels)?)?;
         let penalty = gradient_penalty(&norms)?;
-        figures.add("critic/penalty", self.finite("gradient penalty", &penalty)?);
-        figures.add("critic/slope", scalar(&norms.mean_all()?)?);
+        step.term("critic/penalty", "gradient penalty", &penalty)?;
+        step.add("critic/slope", &norms.mean_all()?)?;
         Ok(Some(penalty.affine(self.settings.lambda_gp, 0.0)?))
     }
 
     /// At `real` images, with its weight for all the steps without it.
-    fn r1(&self, critic: &Critic, real: &Tensor, labels: &Tensor, figures: &mut Figures) -> Result<Option<Tensor>> {
+    fn r1(&self, critic: &Critic, real: &Tensor, labels: &Tensor, step: &mut Measured) -> Result<Option<Tensor>> {
         let (gamma, interval) = (self.settings.r1_gamma, self.settings.r1_interval);
         if gamma == 0.0 || !self.steps.is_multiple_of(interval) {
             return Ok(None);
         }
         let penalty = r1(&critic.sloped.input_gradient_for(&real.detach(), labels)?)?;
-        figures.add("critic/r1", self.finite("R1", &penalty)?);
+        step.term("critic/r1", "R1", &penalty)?;
         Ok(Some(penalty.affine(gamma * interval as f64, 0.0)?))
-    }
-
-    pub(crate) fn finite(&self, term: &str, value: &Tensor) -> Result<f64> {
-        finite(term, scalar(value)?, self.images_seen)
     }
 }
 
@@ -119,8 +115,6 @@ fn penalised_fakes(made: &Made, fakes: &Tensor, draws: &StepDraws) -> Result<Ten
 }
 
 /// Share of rows whose largest logit is their label's.
-pub(crate) fn accuracy(logits: &Tensor, labels: &Tensor) -> Result<f64> {
-    let (best, labels) = (logits.argmax(1)?.to_vec1::<u32>()?, labels.to_vec1::<u32>()?);
-    let hits = best.iter().zip(&labels).filter(|(best, label)| best == label).count();
-    Ok(hits as f64 / labels.len() as f64)
+pub(crate) fn accuracy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    Ok(logits.argmax(1)?.eq(labels)?.to_dtype(DType::F64)?.mean_all()?)
 }

@@ -10,7 +10,6 @@ use crate::balance::Term;
 use crate::critic_step::accuracy;
 use crate::critics::Critic;
 use crate::draws::StepDraws;
-use crate::figures::Figures;
 use crate::label_code::one_hots;
 use crate::learner::{Branch, Faces, Gradients, Learner, Made, scalar};
 use crate::losses::adversarial::generator_loss;
@@ -20,6 +19,7 @@ use crate::losses::identity::{identity, identity_maps};
 use crate::losses::kl::kl;
 use crate::losses::pixel::pixel;
 use crate::losses::reading::{IdentityDistance, PriorMatch};
+use crate::measured::Measured;
 use crate::perturb::perturb;
 use crate::settings::Settings;
 use candle_core::{Tensor, Var};
@@ -32,11 +32,11 @@ impl Learner {
         faces: &Faces,
         made: &Made,
         draws: &StepDraws,
-        figures: &mut Figures,
+        step: &mut Measured,
     ) -> Result<Gradients> {
         // Forward, from the images on.
         let images = Var::from_tensor(&made.images.detach())?;
-        let terms = self.image_terms(faces, made, &images, draws, figures)?;
+        let terms = self.image_terms(faces, made, &images, draws, step)?;
 
         // Pulls.
         if self.pulls.due(self.steps, terms.iter().map(|(term, _)| *term)) {
@@ -47,15 +47,15 @@ impl Learner {
                 };
                 self.pulls.record(*term, norm);
                 let weight = self.weight(*term);
-                figures.add(&format!("pull/{}", term.name()), weight * norm);
-                figures.add(&format!("weight/{}", term.name()), weight);
+                step.tell(&format!("pull/{}", term.name()), weight * norm);
+                step.tell(&format!("weight/{}", term.name()), weight);
             }
         }
 
         // Backward to the images.
         let mut sum = Tensor::zeros((), self.dtype, &self.device)?;
         for (term, value) in &terms {
-            figures.add(&format!("loss/{}", term.name()), self.finite(term.name(), value)?);
+            step.term(&format!("loss/{}", term.name()), term.name(), value)?;
             sum = (sum + value.affine(self.weight(*term), 0.0)?)?;
         }
         let at_images = match sum.backward()?.get(&images) {
@@ -67,7 +67,7 @@ impl Learner {
         let mut surrogate = (&made.images * at_images)?.sum_all()?;
         if let Some(posterior) = &made.posterior {
             let divergence = kl(posterior)?;
-            figures.add("loss/kl", self.finite("divergence", &divergence)?);
+            step.term("loss/kl", "divergence", &divergence)?;
             surrogate = (surrogate + divergence.affine(self.settings.lambda_kl, 0.0)?)?;
         }
         Ok(surrogate.backward()?)
@@ -84,7 +84,7 @@ impl Learner {
         made: &Made,
         images: &Tensor,
         draws: &StepDraws,
-        figures: &mut Figures,
+        step: &mut Measured,
     ) -> Result<Vec<(Term, Tensor)>> {
         let mut terms = Vec::new();
         if self.critics_active() {
@@ -93,7 +93,7 @@ impl Learner {
             let images = augmented(images, augmentation)?;
             let critics = self.critics.take();
             let scales = critics.iter().flat_map(|critics| &critics.scales).enumerate();
-            let by_scale = scales.map(|(nth, critic)| self.critic_terms(nth, critic, faces, made, &images, figures));
+            let by_scale = scales.map(|(nth, critic)| self.critic_terms(nth, critic, faces, made, &images, step));
             let by_scale: Result<Vec<_>> = by_scale.collect();
             self.critics = critics;
             for term in [Term::Adversarial, Term::Classification, Term::FeatureMatching] {
@@ -109,7 +109,7 @@ impl Learner {
             terms.push((Term::Pixel, pixel(&faces.images, &encoded)?));
         }
         if self.settings.lambda_id > 0.0 && self.identity.is_some() {
-            terms.push((Term::Identity, self.identity_term(faces, made, images, draws, figures)?));
+            terms.push((Term::Identity, self.identity_term(faces, made, images, draws, step)?));
         }
         terms.retain(|(term, _)| term.lambda(&self.settings) > 0.0);
         Ok(terms)
@@ -124,7 +124,7 @@ impl Learner {
         faces: &Faces,
         made: &Made,
         images: &Tensor,
-        figures: &mut Figures,
+        step: &mut Measured,
     ) -> Result<Vec<(Term, Tensor)>> {
         let critique = critic.frozen.forward(&critic.view(images)?)?;
         let labels = one_hots(&faces.labels, self.classes, 1.0, self.dtype)?;
@@ -137,7 +137,7 @@ impl Learner {
             let mut losses = Vec::new();
             for (_, logits) in made.parts(&critique.cls)? {
                 losses.push(classification(&logits, &faces.labels)?);
-                figures.add("made/critic_accuracy", accuracy(&logits, &faces.labels)?);
+                step.add("made/critic_accuracy", &accuracy(&logits, &faces.labels)?)?;
             }
             terms.push((Term::Classification, Tensor::stack(&losses, 0)?.sum_all()?));
         }
@@ -175,7 +175,7 @@ impl Learner {
         made: &Made,
         images: &Tensor,
         draws: &StepDraws,
-        figures: &mut Figures,
+        step: &mut Measured,
     ) -> Result<Tensor> {
         let Some(recognizer) = &self.identity else { return Ok(Tensor::zeros((), self.dtype, &self.device)?) };
         let settings = &self.settings;
@@ -194,14 +194,14 @@ impl Learner {
                 _ => real.clone(),
             };
             let distance = identity(&features, &wanted, settings.identity_distance)?;
-            figures.add(name(branch, "made/encoded_identity", "made/prior_identity"), scalar(&distance)?);
+            step.add(name(branch, "made/encoded_identity", "made/prior_identity"), &distance)?;
             sum.push(distance);
             if settings.identity_verdict > 0.0 {
                 let logits = recognizer.network.classify(&features)?;
                 let verdict = classification(&logits, &faces.labels)?;
-                figures.add(name(branch, "made/encoded_verdict", "made/prior_verdict"), scalar(&verdict)?);
+                step.add(name(branch, "made/encoded_verdict", "made/prior_verdict"), &verdict)?;
                 let hits = accuracy(&logits, &faces.labels)?;
-                figures.add(name(branch, "made/encoded_accuracy", "made/prior_accuracy"), hits);
+                step.add(name(branch, "made/encoded_accuracy", "made/prior_accuracy"), &hits)?;
                 sum.push(verdict.affine(settings.identity_verdict, 0.0)?);
             }
         }
@@ -210,7 +210,7 @@ impl Learner {
                 maps.iter().map(|layer| made.part(layer, Branch::Encoded).transpose()).collect();
             if let Some(encoded) = encoded? {
                 let distance = identity_maps(&encoded, &real_maps)?.to_dtype(self.dtype)?;
-                figures.add("made/encoded_maps", scalar(&distance)?);
+                step.add("made/encoded_maps", &distance)?;
                 sum.push(distance.affine(settings.identity_maps, 0.0)?);
             }
         }

@@ -12,13 +12,14 @@ use crate::figures::Figures;
 use crate::frozen::frozen;
 use crate::identity_network::IdentityNetwork;
 use crate::label_code::LabelCode;
+use crate::measured::Measured;
 use crate::settings::{LabelCode as CodeChoice, Settings};
 use crate::{Error, Result};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use nets::device::Numbers;
-use nets::optim::{Adam, AdamConfig, MovingAverage, gradient_norm};
+use nets::optim::{Adam, AdamConfig, MovingAverage, gradient_norm, guarded};
 use nets::{Encoder, EncoderConfig, Generator, GeneratorConfig, Parameters, Posterior, pixels};
 use recognizer::Batch;
 
@@ -168,7 +169,7 @@ impl Learner {
     /// [`Error::NotFinite`], when a term or gradient is no number. The learner is then good for
     /// nothing more: only a part of the step was made.
     pub fn step(&mut self, batch: &Batch) -> Result<Figures> {
-        let mut figures = Figures::default();
+        let mut step = Measured::default();
         let faces = self.faces(batch)?;
         let draws = self.draws(batch.rows)?;
 
@@ -178,45 +179,47 @@ impl Learner {
         let made = self.make(&faces, &draws, if both { &self.live } else { &self.frozen })?;
 
         if self.critics_active() {
-            self.critic_step(&faces, &made, &draws, &mut figures)?;
+            self.critic_step(&faces, &made, &draws, &mut step)?;
         }
         if both {
-            self.generator_step(&faces, &made, &draws, &mut figures)?;
+            self.generator_step(&faces, &made, &draws, &mut step)?;
         }
+        // All of it was only asked for so far; now it is waited for, once.
+        let figures = step.fetch(self.images_seen)?;
         self.steps += 1;
         self.images_seen += batch.rows as u64;
         Ok(figures)
     }
 
     /// Moves the critics. E, G and FR stay as they are.
-    fn critic_step(&mut self, faces: &Faces, made: &Made, draws: &StepDraws, figures: &mut Figures) -> Result<()> {
+    fn critic_step(&mut self, faces: &Faces, made: &Made, draws: &StepDraws, step: &mut Measured) -> Result<()> {
         if let Some(critics) = &mut self.critics
             && let Some(norm) = &mut critics.spectral_norm
         {
             norm.turn(&critics.parameters)?;
         }
         self.refresh_critics()?;
-        let gradients = self.critic_gradients(faces, made, draws, figures)?;
+        let gradients = self.critic_gradients(faces, made, draws, step)?;
         if let (Some(adam), Some(critics)) = (&mut self.critic_adam, &self.critics) {
             let norm = gradient_norm(&critics.parameters, &gradients)?;
-            figures.add("critic/gradient_norm", finite("critic gradient norm", norm, self.images_seen)?);
+            step.term("critic/gradient_norm", "critic gradient norm", &norm)?;
             let rate = self.settings.critic_learning_rate * self.settings.rate_factor(self.images_seen);
-            adam.step(&gradients, rate)?;
+            adam.step(&gradients, &guarded(&norm, &step.terms())?, rate)?;
         }
         Ok(())
     }
 
     /// Moves E and G, and their average. D and FR stay as they are.
-    fn generator_step(&mut self, faces: &Faces, made: &Made, draws: &StepDraws, figures: &mut Figures) -> Result<()> {
+    fn generator_step(&mut self, faces: &Faces, made: &Made, draws: &StepDraws, step: &mut Measured) -> Result<()> {
         if self.critics_active() {
             // They have moved.
             self.refresh_critics()?;
         }
-        let gradients = self.generator_gradients(faces, made, draws, figures)?;
+        let gradients = self.generator_gradients(faces, made, draws, step)?;
         let norm = gradient_norm(&self.parameters, &gradients)?;
-        figures.add("gradient_norm", finite("gradient norm", norm, self.images_seen)?);
+        step.term("gradient_norm", "gradient norm", &norm)?;
         let rate = self.settings.learning_rate * self.settings.rate_factor(self.images_seen);
-        self.adam.step(&gradients, rate)?;
+        self.adam.step(&gradients, &guarded(&norm, &step.terms())?, rate)?;
         self.average.update(&self.parameters, self.settings.average_decay(self.images_seen))?;
         Ok(())
     }
@@ -340,15 +343,6 @@ impl Made {
         let part = |(nth, &branch): (usize, &Branch)| Ok((branch, stacked.narrow(0, nth * self.rows, self.rows)?));
         self.branches.iter().enumerate().map(part).collect()
     }
-}
-
-/// A value, if it is a number.
-pub(crate) fn finite(term: &str, value: f64, images_seen: u64) -> Result<f64> {
-    if value.is_finite() {
-        return Ok(value);
-    }
-    let kept = "it moved no weights".to_owned();
-    Err(Error::NotFinite { term: term.to_owned(), value, images_seen, kept })
 }
 
 pub(crate) fn scalar(tensor: &Tensor) -> Result<f64> {

@@ -34,6 +34,7 @@ pub mod judge;
 pub mod label_code;
 pub mod learner;
 pub mod losses;
+mod measured;
 mod perturb;
 mod pictures;
 #[cfg(test)]

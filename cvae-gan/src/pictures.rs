@@ -161,8 +161,8 @@ pub(crate) fn images_of(generator: &Generator, z: &Tensor, c: &Tensor) -> Result
     let count = z.dim(0)?;
     for start in (0..count).step_by(TILE) {
         let rows = TILE.min(count - start);
-        let images = generator.forward(&z.narrow(0, start, rows)?, &c.narrow(0, start, rows)?)?;
-        bytes.extend(pixels::to_bytes(&images)?);
+        let images = generator.bytes(&z.narrow(0, start, rows)?, &c.narrow(0, start, rows)?)?;
+        bytes.extend(images.flatten_all()?.to_vec1::<u8>()?);
     }
     Ok(bytes)
 }

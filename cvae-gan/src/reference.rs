@@ -6,9 +6,9 @@
 
 use crate::augment::{Augmentation, Change};
 use crate::draws::{Perturbation, StepDraws};
-use crate::figures::Figures;
 use crate::learner::{Faces, Gradients, Learner};
 use crate::losses::reading::{CriticLoss, CriticReading, IdentityDistance, PriorMatch};
+use crate::measured::Measured;
 use crate::settings::{Augment, Balance, LabelCode, Preset, Settings};
 use crate::{IdentityNetwork, Result};
 use candle_core::{DType, Device, Tensor};
@@ -140,8 +140,9 @@ fn compare(settings: &Settings, case: &str, borrowed: f64) -> Result<()> {
     let (faces, draws) = (faces()?, draws(borrowed, settings.augment)?);
     let made = learner.make_live(&faces, &draws)?;
 
-    let mut figures = Figures::default();
-    let gradients = learner.critic_gradients(&faces, &made, &draws, &mut figures)?;
+    let mut step = Measured::default();
+    let gradients = learner.critic_gradients(&faces, &made, &draws, &mut step)?;
+    let figures = step.fetch(0)?;
     let term = |name: &str| expected.terms[name];
     // Figures of the critics are means over both scales.
     for (figure, stem) in [("gain", "gain"), ("penalty", "penalty"), ("r1", "r1"), ("classification", "critic_class")] {
@@ -155,7 +156,9 @@ fn compare(settings: &Settings, case: &str, borrowed: f64) -> Result<()> {
     let critics = learner.critics.as_ref().expect("this model has critics").parameters.clone();
     assert_gradients(&critics, &gradients, &expected.critic_gradients)?;
 
-    let gradients = learner.generator_gradients(&faces, &made, &draws, &mut figures)?;
+    let mut step = Measured::default();
+    let gradients = learner.generator_gradients(&faces, &made, &draws, &mut step)?;
+    let figures = step.fetch(0)?;
     for name in ["adversarial", "classification", "feature_matching", "pixel", "kl", "identity"] {
         assert_near(name, figures.mean(&format!("loss/{name}")).expect("measured"), term(name), term(name));
     }

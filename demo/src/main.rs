@@ -16,6 +16,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+#[global_allocator]
+static ALLOCATOR: command::Allocator = command::Allocator;
+
 /// Serve drawn faces, train recognizers from the stream, and see whether generated faces helped
 ///
 /// Needs no data and no GPU: under five minutes on two cores. So short a training shows the

@@ -1,13 +1,13 @@
-//! The five experiments, by name, and what each trains.
+//! The experiments, by name, and what each trains.
 
 use crate::error::Result;
 use crate::jobs::{Job, in_order};
 use crate::report::{Bench, Report};
 use crate::settings::Settings;
 use crate::world::World;
-use crate::{figures, gan_train, generation, ratio, verification};
+use crate::{ablation, figures, gan_train, generation, ratio, verification};
 
-/// One of the paper's questions.
+/// One of the paper's questions, or the one that it leaves: which parts of a better recipe are worth having.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Experiment {
     /// Do generated faces help to tell strangers apart? (Table 2.)
@@ -20,11 +20,17 @@ pub enum Experiment {
     Figures,
     /// What does a classifier learn from them alone, and does identity hide in the latent?
     GanTrain,
+    /// Which parts of the modern recipe earn their place?
+    Ablation,
 }
 
 impl Experiment {
-    /// All, in the order in which `all` runs them.
-    pub const ALL: [Self; 5] = [Self::Verification, Self::Ratio, Self::Generation, Self::Figures, Self::GanTrain];
+    /// Those that `all` runs, in its order.
+    pub const FIVE: [Self; 5] = [Self::Verification, Self::Ratio, Self::Generation, Self::Figures, Self::GanTrain];
+
+    /// Those five, and the one that takes a training of each recipe.
+    pub const ALL: [Self; 6] =
+        [Self::Verification, Self::Ratio, Self::Generation, Self::Figures, Self::GanTrain, Self::Ablation];
 
     /// Of its subcommand and folder.
     pub fn name(self) -> &'static str {
@@ -34,6 +40,7 @@ impl Experiment {
             Self::Generation => "generation",
             Self::Figures => "figures",
             Self::GanTrain => "gan-train",
+            Self::Ablation => "ablation",
         }
     }
 
@@ -53,6 +60,7 @@ impl Experiment {
             Self::Generation => generation::jobs(settings, world)?,
             Self::Figures => figures::jobs(settings)?,
             Self::GanTrain => gan_train::jobs(settings)?,
+            Self::Ablation => ablation::jobs(settings)?,
         }))
     }
 
@@ -67,6 +75,7 @@ impl Experiment {
             Self::Generation => generation::run(bench),
             Self::Figures => figures::run(bench),
             Self::GanTrain => gan_train::run(bench),
+            Self::Ablation => ablation::run(bench),
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use crate::error::Result;
 use crate::gain::{self, Finding, Gain, over_repetitions};
-use crate::generation::{SEED, against, recognized};
+use crate::generation::{SEED, against, recognized, right};
 use crate::jobs::{Arm, Job, Variant};
 use crate::report::{Bench, Report};
 use crate::rows::{Supply, Whom};
@@ -152,10 +152,6 @@ pub fn run(bench: &Bench<'_>) -> Result<Report> {
         redrawn: redrawn(bench, &maker.trained)?,
     };
     Ok(tell(bench, &found))
-}
-
-fn right(judged: &[JudgedPair]) -> f64 {
-    judged.iter().filter(|image| image.second).count() as f64 / judged.len() as f64
 }
 
 /// `None` without an encoder.

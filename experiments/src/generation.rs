@@ -78,6 +78,11 @@ pub(crate) fn recognized(recognizer: &Recognizer, images: &Labelled, names: &[St
     Ok(judged.collect())
 }
 
+/// The share that was recognized.
+pub(crate) fn right(judged: &[JudgedPair]) -> f64 {
+    judged.iter().filter(|image| image.second).count() as f64 / judged.len() as f64
+}
+
 /// The same images before two judges, or two sets that show the same people in the same order.
 pub(crate) fn against(first: &[JudgedPair], second: &[JudgedPair]) -> Vec<JudgedPair> {
     first.iter().zip(second).map(|(first, second)| JudgedPair { first: first.second, ..*second }).collect()

@@ -1,4 +1,4 @@
-//! What is trained: every training of the five experiments, by name.
+//! What is trained: every training of the experiments, by name.
 //!
 //! Two experiments that need the same training name it alike and share it. A job is a function of the
 //! settings alone, so that a plan can list all of them before anything runs.

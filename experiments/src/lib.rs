@@ -4,15 +4,16 @@
 //!
 //! - [`settings`]: one set for all experiments; [`world`]: what trains, what is held out, who is
 //!   judged;
-//! - [`experiment`]: the five by name; [`jobs`]: what each trains; [`plan`]: written down before
+//! - [`experiment`]: all of them by name; [`jobs`]: what each trains; [`plan`]: written down before
 //!   anything runs; [`calibration`]: how long it will take;
 //! - [`trainings`]: run directories that go on where they stopped; [`rows`]: the batches of an arm;
-//! - [`verification`], [`ratio`], [`generation`], [`figures`], [`gan_train`]: what each measures, and
-//!   how it tells it;
+//! - [`verification`], [`ratio`], [`generation`], [`figures`], [`gan_train`], [`ablation`]: what each
+//!   measures, and how it tells it;
 //! - [`gain`]: differences with their uncertainty, and the words that they allow; [`machine`]: where and
 //!   when; [`report`]: Markdown, JSON and pictures;
 //! - [`conduct`]: all of it in one call.
 
+pub mod ablation;
 pub mod calibration;
 pub mod conduct;
 mod error;

@@ -1,8 +1,8 @@
 //! `OUT/plan.toml`: what a folder's experiments are, written before anything runs.
 //!
 //! Seeds, budgets and arms are decided before results are seen, and a folder holds the results of one
-//! plan alone: another one is refused. All five experiments of the settings are in it, whichever were
-//! asked for, because they share trainings.
+//! plan alone: another one is refused. All experiments of the settings are in it, whichever were asked
+//! for, because they share trainings.
 
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;

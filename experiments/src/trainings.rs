@@ -10,6 +10,7 @@ use crate::rows::{Maker, Rows};
 use crate::world::World;
 use candle_core::Device;
 use command::atomic_file::write_atomically;
+use command::run_directory::Checkpoints;
 use command::training::Rhythm;
 use command::{Interrupt, RunDirectory};
 use cvae_gan::{Figures, Trained, identity_network};
@@ -191,6 +192,9 @@ impl<'a> Trainings<'a> {
     fn during(&self, path: &Path, name: &str, train: impl FnOnce(&RunDirectory, bool) -> Result<bool>) -> Result<()> {
         let resume = path.join("config.toml").is_file();
         if !resume && path.is_dir() {
+            if !Checkpoints::in_run(path).list()?.is_empty() {
+                return Err(command::Error::Occupied(path.to_owned()).into());
+            }
             // Killed while it was begun: nothing is in it yet.
             std::fs::remove_dir_all(path).map_err(command::Error::writing(path))?;
         }
@@ -254,7 +258,7 @@ impl<'a> Trainings<'a> {
             return Ok(());
         }
         let path = self.folder.join(job.name());
-        let (_, digest) = command::run_directory::Checkpoints::in_run(&path).newest(|found| {
+        let (_, digest) = Checkpoints::in_run(&path).newest(|found| {
             std::fs::read(&found.path)
                 .map(|bytes| blake3::hash(&bytes).to_hex().to_string())
                 .map_err(command::Error::reading(&found.path))

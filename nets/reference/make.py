@@ -162,7 +162,7 @@ def encoder(w, x, divisor, pooled):
     return {"mu": moments[:, :LATENT], "logvar": moments[:, LATENT:]}
 
 
-def generator(w, z, c, divisor, channels, every_layer):
+def generator(w, z, c, divisor, channels, every_layer=False):
     """A 2x2 start, six deconvolutions that double; scales and shifts affine in latent and label, or not."""
     widths = [width // divisor for width in (512, 512, 512, 256, 128, 64)]
     weight = w.to_map("start.weight", widths[0], 2, LATENT + c.shape[1])

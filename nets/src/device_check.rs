@@ -3,11 +3,12 @@
 
 use crate::gradient_check::random;
 use crate::ops::{self, Activation};
-use crate::optim::{Adam, AdamConfig, MovingAverage, Multipliers, Sgd, SgdConfig};
+use crate::optim::{Adam, AdamConfig, MovingAverage, Multipliers, Sgd, SgdConfig, gradient_norm};
 use crate::{
     Capacity, Conditioning, Discriminator, DiscriminatorConfig, Downsampling, Encoder, EncoderConfig, Generator,
     GeneratorConfig, Initialization, LATENT, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Scale, Width, pixels,
 };
+use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
 use candle_nn::{Init, VarBuilder};
 
@@ -160,6 +161,10 @@ impl Check {
         let bytes = pixels::to_bytes(&first)?;
         let on_cpu = pixels::to_bytes(&first.to_device(&Device::Cpu)?)?;
         let differing = bytes.iter().zip(&on_cpu).filter(|(a, b)| a != b).count() as f64 / on_cpu.len() as f64;
+        let made = generator.bytes(&z, &c)?.flatten_all()?.to_vec1::<u8>()?;
+        // Between its steps the one rounds to its numbers, the other doesn't.
+        let levels = if matches!(self.dtype, DType::F32 | DType::F64) { 1.0 } else { 4.0 };
+        let furthest = made.iter().zip(&bytes).map(|(made, byte)| made.abs_diff(*byte)).max();
         let exact = |what: &str, error| Finding { what: what.to_owned(), error, bound: 0.0 };
         let share = |a: &Tensor, b: &Tensor| -> Result<f64> {
             let count = a.ne(b)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()?;
@@ -170,10 +175,15 @@ impl Check {
             exact("generator, twice", share(&first, &again)?),
             exact("generator, rows moved", share(&turned(&first)?, &moved)?),
             exact("bytes of images", differing),
+            Finding {
+                what: "levels from bytes to images".to_owned(),
+                error: furthest.unwrap_or_default().into(),
+                bound: levels,
+            },
         ];
         #[cfg(feature = "cuda")]
         if let Device::Cuda(device) = &self.device {
-            findings.extend(self.tiles(device, generator, &z, &c, &bytes)?);
+            findings.extend(self.tiles(device, generator, &z, &c, &made)?);
         }
         Ok(findings)
     }
@@ -189,10 +199,8 @@ impl Check {
         bytes: &[u8],
     ) -> Result<Vec<Finding>> {
         let numbers = |x: &Tensor| x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
-        let (latents, labels, dtype) = (numbers(z)?, numbers(c)?, self.dtype);
-        let function = move |inputs: &[Tensor]| {
-            ops::quantise(&generator.forward(&inputs[0].to_dtype(dtype)?, &inputs[1].to_dtype(dtype)?)?)
-        };
+        let (latents, labels) = (numbers(z)?, numbers(c)?);
+        let function = move |inputs: &[Tensor]| generator.bytes(&inputs[0], &inputs[1]);
         let mut pipeline = crate::device::Pipeline::new(device, &[z.dims(), c.dims()], bytes.len(), function)?;
         let other: Vec<f32> = latents.iter().map(|value| -value).collect();
         let mut differing = 0;
@@ -299,8 +307,19 @@ impl Check {
             let mut sgd = Sgd::new(&parameters, config, |_| Multipliers::ONE)?;
             let mut average = MovingAverage::new(&parameters)?;
             for _ in 0..3 {
-                adam.step(&(&w - &target)?.sqr()?.sum_all()?.backward()?, 0.1)?;
-                sgd.step(&(&w - &target)?.sqr()?.sum_all()?.backward()?, 0.1, 0.5)?;
+                let gradients = || -> Result<(GradStore, Tensor)> {
+                    let gradients = (&w - &target)?.sqr()?.sum_all()?.backward()?;
+                    let norm = gradient_norm(&parameters, &gradients)?;
+                    Ok((gradients, norm))
+                };
+                let (of_adam, norm) = gradients()?;
+                adam.step(&of_adam, &norm, 0.1)?;
+                let (of_sgd, norm) = gradients()?;
+                sgd.step(&of_sgd, &norm, 20.0, 0.1)?;
+                // Neither moves for a norm that is no number.
+                let nothing = norm.affine(f64::NAN, 0.0)?;
+                adam.step(&of_adam, &nothing, 0.1)?;
+                sgd.step(&of_sgd, &nothing, 20.0, 0.1)?;
                 average.update(&parameters, 0.75)?;
             }
             let tensors = [parameters.tensors()?, adam.state()?, sgd.state()?, average.tensors()?];

@@ -106,18 +106,30 @@ impl Generator {
     /// Latents `z (B,256)` and labels `c (B,classes)`, non-negative with sum 1, to images
     /// `(B,128,128,channels)` in `[-1, 1]`.
     pub fn forward(&self, z: &Tensor, c: &Tensor) -> Result<Tensor> {
+        let image = conv_transpose2d(&self.hidden_maps(z, c)?, &self.last, 2, 1)?; // 128 pixels
+        ops::bias(&image, &self.last_bias)?.tanh()?.to_dtype(z.dtype())
+    }
+
+    /// The same images as bytes, as [`pixels::quantize`](crate::pixels::quantize) gives them, without those of
+    /// floating point numbers in between. It has no gradient.
+    pub fn bytes(&self, z: &Tensor, c: &Tensor) -> Result<Tensor> {
+        ops::last_layer(&self.hidden_maps(z, c)?, &self.last, &self.last_bias)
+    }
+
+    /// What the last layer reads: `(B, 64, 64, channels of the fifth deconvolution)`.
+    fn hidden_maps(&self, z: &Tensor, c: &Tensor) -> Result<Tensor> {
         let batch = z.dim(0)?;
         expect_dims("latents", z, &[batch, LATENT])?;
         expect_dims("labels", c, &[batch, self.classes])?;
         // The weights say what is computed in.
-        let (dtype, numbers) = (z.dtype(), self.last.dtype());
+        let numbers = self.last.dtype();
         let condition = Tensor::cat(&[z.to_dtype(numbers)?, c.to_dtype(numbers)?], 1)?; // (B, 256 + classes)
         let start = self.start.forward(&condition)?.relu()?;
         let mut h = start.reshape((batch, Self::START, Self::START, self.start_channels))?;
         for (weight, norm) in &self.hidden {
             h = norm.forward(&conv_transpose2d(&h, weight, 2, 1)?, &condition, Activation::Relu)?; // 4 ... 64 pixels
         }
-        ops::bias(&conv_transpose2d(&h, &self.last, 2, 1)?, &self.last_bias)?.tanh()?.to_dtype(dtype) // 128 pixels
+        Ok(h)
     }
 
     /// The first layer before its ReLU, `(B, 4 start channels)`: linear in the label.

@@ -18,7 +18,8 @@
 //! - [`gradient_check`]: the proof that each op and loss must pass; [`device_check`]: that which a
 //!   device must.
 //!
-//! Beside them [`device`] names where tensors live, and [`sentence`] says what went wrong with one.
+//! Beside them [`device`] names where tensors live, [`fetch()`] brings what a step measured from there, and
+//! [`sentence`] says what went wrong with one.
 
 pub mod blocks;
 pub mod bundle;
@@ -28,6 +29,7 @@ pub mod device;
 pub mod device_check;
 pub mod discriminator;
 pub mod encoder;
+mod fetch;
 mod file;
 pub mod generator;
 pub mod gradient_check;
@@ -47,6 +49,7 @@ pub use blocks::{Initialization, Width};
 pub use bundle::{Bundle, BundleInfo};
 pub use discriminator::{Capacity, Critique, Discriminator, DiscriminatorConfig, Scale};
 pub use encoder::{Downsampling, Encoder, EncoderConfig, Posterior};
+pub use fetch::{fetch, measured};
 pub use generator::{Conditioning, Generator, GeneratorConfig};
 pub use light_cnn::{LightCnn, LightCnnConfig, LightCnnKind};
 pub use mtcnn::Mtcnn;

@@ -8,6 +8,9 @@ use clap::{Parser, Subcommand};
 use command::{CommonArgs, Context};
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: command::Allocator = command::Allocator;
+
 /// Stream training batches of faces to recognizer trainers
 #[derive(Debug, Parser)]
 #[command(name = "lookalike-server", version)]

@@ -4,7 +4,7 @@
 //! `benches/instructions.sh` runs this under Callgrind, which counts what [`counted`] calls and nothing
 //! of the preparations, and holds the counts against kept ones.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use clap::{Parser, ValueEnum};
 use command::{CommonArgs, Context};
@@ -18,6 +18,9 @@ use server::{
     plan::{Planner, catalogue::Catalogue, spec},
 };
 use std::{error::Error, process::ExitCode, sync::Arc};
+
+#[global_allocator]
+static ALLOCATOR: command::Allocator = command::Allocator;
 
 /// Do one piece of work, to have its instructions counted
 #[derive(Parser)]
@@ -80,7 +83,7 @@ fn generator_tile() -> std::result::Result<(), Box<dyn Error>> {
     let z: Vec<f32> = (0..rows * LATENT).map(|_| draws.normal() as f32).collect();
     let z = Tensor::from_vec(z, (rows, LATENT), &Device::Cpu)?;
     let c = Tensor::full(1.0 / CLASSES as f32, (rows, CLASSES), &Device::Cpu)?;
-    counted(|| -> Result<Vec<u8>> { pixels::to_bytes(&generator.forward(&z, &c)?) })?;
+    counted(|| generator.bytes(&z, &c)?.flatten_all()?.to_vec1::<u8>())?;
     Ok(())
 }
 

@@ -23,6 +23,9 @@ use nets::{
 };
 use std::{process::ExitCode, time::Duration};
 
+#[global_allocator]
+static ALLOCATOR: command::Allocator = command::Allocator;
+
 /// Measure the networks on this machine
 #[derive(Parser)]
 #[command(name = "bench-networks", version)]

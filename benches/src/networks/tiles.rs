@@ -7,9 +7,7 @@ use crate::{
 };
 use candle_core::{Device, Result};
 use candle_nn::VarBuilder;
-use nets::{
-    Conditioning, Generator, GeneratorConfig, Initialization, LATENT, Parameters, Width, device::Pipeline, ops,
-};
+use nets::{Conditioning, Generator, GeneratorConfig, Initialization, LATENT, Parameters, Width, device::Pipeline};
 
 pub(crate) fn measure(clock: &Clock, width: Width, figures: &mut Figures) -> Result<()> {
     let work = "generator, tiles";
@@ -30,9 +28,8 @@ pub(crate) fn measure(clock: &Clock, width: Width, figures: &mut Figures) -> Res
     let weights = parameters.tensors()?.into_iter().collect();
     let generator = Generator::new(&config, VarBuilder::from_tensors(weights, dtype, clock.device))?;
     let shapes = [&[rows, LATENT][..], &[rows, CLASSES]];
-    let mut pipeline = Pipeline::new(device, &shapes, rows * 128 * 128, move |inputs| {
-        ops::quantise(&generator.forward(&inputs[0].to_dtype(dtype)?, &inputs[1].to_dtype(dtype)?)?)
-    })?;
+    let mut pipeline =
+        Pipeline::new(device, &shapes, rows * 128 * 128, move |inputs| generator.bytes(&inputs[0], &inputs[1]))?;
     if let Some(reason) = pipeline.uncaptured() {
         eprintln!("the tile is not captured as a graph: {reason}");
     }

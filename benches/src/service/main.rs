@@ -12,6 +12,9 @@ use command::{CommonArgs, Context, Progress};
 use parts::Part;
 use std::{path::PathBuf, process::ExitCode};
 
+#[global_allocator]
+static ALLOCATOR: command::Allocator = command::Allocator;
+
 /// Measure what a trainer meets beside throughput
 #[derive(Parser)]
 #[command(name = "bench-service", version)]

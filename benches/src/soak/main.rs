@@ -23,6 +23,9 @@ use std::{
 };
 use trainers::{Pace, Trainers};
 
+#[global_allocator]
+static ALLOCATOR: command::Allocator = command::Allocator;
+
 /// Serve many trainers at once: memory, fairness, and the cost of one that stopped reading
 #[derive(Parser)]
 #[command(name = "bench-soak", version)]

@@ -14,6 +14,9 @@ use clap::{Parser, ValueEnum};
 use command::{CommonArgs, Context, Progress, human::Table};
 use std::{error::Error, process::ExitCode};
 
+#[global_allocator]
+static ALLOCATOR: command::Allocator = command::Allocator;
+
 /// Measure what a stream carries
 #[derive(Parser)]
 #[command(name = "bench-stream", version)]

@@ -69,12 +69,12 @@ fn each_step_moves_its_own_networks_and_no_others() -> Result<()> {
     let (faces, draws) = (learner.faces(&batch)?, learner.draws(batch.rows)?);
     let made = learner.make_live(&faces, &draws)?;
 
-    learner.critic_step(&faces, &made, &draws, &mut Figures::default())?;
+    learner.critic_step(&faces, &made, &draws, &mut Measured::default())?;
     assert_eq!((values(&learner.parameters)?, recognizer(&learner)?), (eg.clone(), fr.clone()));
     let moved = values(&critics)?;
     assert!(d.iter().all(|(name, before)| moved[name] != *before), "every critic weight moves");
 
-    learner.generator_step(&faces, &made, &draws, &mut Figures::default())?;
+    learner.generator_step(&faces, &made, &draws, &mut Measured::default())?;
     assert_eq!((values(&critics)?, recognizer(&learner)?), (moved, fr));
     let moved = values(&learner.parameters)?;
     for (name, before) in eg {
@@ -134,7 +134,7 @@ fn spectral_norms_follow_their_weights_and_turn_with_the_critics_alone() -> Resu
     let (faces, draws) = (learner.faces(&batch)?, learner.draws(batch.rows)?);
     let made = learner.make_live(&faces, &draws)?;
     let before = vectors(&learner)?;
-    learner.critic_step(&faces, &made, &draws, &mut Figures::default())?;
+    learner.critic_step(&faces, &made, &draws, &mut Measured::default())?;
     let turned = vectors(&learner)?;
     assert_ne!(before, turned);
     let values = |learner: &Learner| -> Result<Vec<f32>> {
@@ -142,7 +142,7 @@ fn spectral_norms_follow_their_weights_and_turn_with_the_critics_alone() -> Resu
         Ok(critic.frozen.forward(&faces.images)?.value()?.to_vec1()?)
     };
     let stale = values(&learner)?;
-    learner.generator_step(&faces, &made, &draws, &mut Figures::default())?;
+    learner.generator_step(&faces, &made, &draws, &mut Measured::default())?;
     assert_eq!(vectors(&learner)?, turned);
     assert_ne!(values(&learner)?, stale);
     Ok(())
@@ -157,12 +157,12 @@ fn r1_comes_at_every_sixteenth_step_and_weighs_for_all() -> Result<()> {
     let made = learner.make_live(&faces, &draws)?;
     let mut at = |steps: u64, gamma: f64| -> Result<(Option<f64>, Vec<f32>)> {
         (learner.steps, learner.settings.r1_gamma) = (steps, gamma);
-        let mut figures = Figures::default();
-        let gradients = learner.critic_gradients(&faces, &made, &draws, &mut figures)?;
+        let mut step = Measured::default();
+        let gradients = learner.critic_gradients(&faces, &made, &draws, &mut step)?;
         let vars = learner.critics.as_ref().expect("this model has critics").parameters.vars();
         let (_, weight) = vars.into_iter().find(|(name, _)| name == "d1.conv1.weight").expect("the first layer");
         let gradient = gradients.get(&weight).expect("it takes part").flatten_all()?.to_vec1::<f32>()?;
-        Ok((figures.mean("critic/r1"), gradient))
+        Ok((step.fetch(0)?.mean("critic/r1"), gradient))
     };
     let without = at(16, 0.0)?;
     assert_eq!(at(15, 0.2)?, without);
@@ -301,8 +301,9 @@ fn a_critic_tells_fixed_fakes_apart_with_slopes_near_one() -> Result<()> {
     for step in 0..400 {
         learner.steps = step;
         let draws = learner.draws(batch.rows)?;
-        let mut figures = Figures::default();
-        learner.critic_step(&faces, &made, &draws, &mut figures)?;
+        let mut measured = Measured::default();
+        learner.critic_step(&faces, &made, &draws, &mut measured)?;
+        let figures = measured.fetch(0)?;
         let mean = |name| figures.mean(name).expect("measured");
         last = (mean("critic/gain"), mean("critic/slope"));
         if last.0 > 1.0 && (0.7..1.3).contains(&last.1) {

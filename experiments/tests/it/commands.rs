@@ -101,6 +101,21 @@ fn all_of_it_is_run_reported_and_not_run_twice() {
 }
 
 #[test]
+fn the_ablation_tells_of_each_part() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("out");
+    let told = stdout(&experiments("ablation", &out, &[]));
+    let report: Value = serde_json::from_str(&read(out.join("ablation/report.json"))).unwrap();
+    let recipes = report["figures"]["recipes"].as_array().unwrap();
+    assert_eq!(recipes.len(), 7);
+    assert!(recipes[0]["gain"].is_null() && recipes.iter().skip(1).all(|recipe| recipe["gain"].is_object()));
+    for part in ["+ repaired losses", "+ changed copies", "+ projection"] {
+        assert!(told.contains(part) && read(out.join("ablation/report.md")).contains(part), "{told}");
+    }
+    assert!(out.join("ablation/ablation.png").is_file());
+}
+
+#[test]
 fn what_can_not_work_is_refused_before_anything_is_trained() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("out");

@@ -26,6 +26,7 @@
 //! | [`average_pool2`], [`max_average_pool2`], [`pyramid_down`] | windows | adjoint |
 //! | [`bias`] | added to every position | column sums |
 //! | [`quantise`] | to bytes | none |
+//! | [`last_layer`] | transposed convolution, bias, tanh, to bytes | none |
 //!
 //! On a GPU (feature `cuda`) the convolutions are cuDNN's and cuBLAS's, by deterministic algorithms, and
 //! everything else is a kernel of `kernels`; there bf16 and f16 compute as such, summing in f32.
@@ -38,6 +39,7 @@ pub(crate) mod element;
 mod instance_norm;
 #[cfg(any(feature = "cuda", test))]
 pub(crate) mod kernels;
+mod last_layer;
 mod leaky_relu;
 mod max_average_pool;
 mod max_feature_map;
@@ -48,6 +50,7 @@ pub use bias::bias;
 pub use conv::{conv_transpose2d, conv2d, linear};
 pub use conv_max_feature_map::conv_max_feature_map;
 pub use instance_norm::{Activation, instance_norm};
+pub use last_layer::last_layer;
 pub use leaky_relu::{leaky_relu, leaky_relu_mask};
 pub use max_average_pool::max_average_pool2;
 pub use max_feature_map::max_feature_map;

@@ -54,11 +54,12 @@ impl Adam {
         Ok(Self { config, moments: moments.collect::<Result<_>>()?, steps: 0, parameters: parameters.clone() })
     }
 
-    /// One step at learning rate `rate`. Variables without a gradient stay.
+    /// One step at learning rate `rate`. Variables without a gradient stay, and all do where `norm`, the
+    /// [`gradient_norm`](super::gradient_norm), is no finite number.
     ///
     /// # Errors
     /// When one was created after the optimizer; nothing is changed then.
-    pub fn step(&mut self, gradients: &GradStore, rate: f64) -> Result<()> {
+    pub fn step(&mut self, gradients: &GradStore, norm: &Tensor, rate: f64) -> Result<()> {
         let updates = updates(&self.parameters, gradients, &self.moments)?;
         self.steps += 1;
         let AdamConfig { beta1, beta2, epsilon } = self.config;
@@ -68,8 +69,11 @@ impl Adam {
             #[cfg(feature = "cuda")]
             if var.device().is_cuda() {
                 let step = AdamStep { beta1, beta2, rate: rate / first, correction: second, epsilon };
-                cuda::update(&kernels::adam(var.elem_count(), step), &[&var, mean, square, &gradient])?;
+                cuda::update(&kernels::adam(var.elem_count(), step), &[&var, mean, square, &gradient], Some(norm))?;
                 continue;
+            }
+            if !norm.to_scalar::<f64>()?.is_finite() {
+                break;
             }
             mean.inplace_op2(&gradient, &Decay { beta: beta1, squared: false })?;
             square.inplace_op2(&gradient, &Decay { beta: beta2, squared: true })?;

@@ -12,7 +12,7 @@ pub use sgd::{Sgd, SgdConfig};
 use crate::ops::element::Element;
 use crate::parameters::Parameters;
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Result, Tensor, Var, bail};
+use candle_core::{DType, Device, Result, Tensor, Var, bail};
 use multiversion::multiversion;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -31,24 +31,34 @@ impl Multipliers {
     pub const ONE: Self = Self { rate: 1.0, decay: 1.0 };
 }
 
-/// Euclidean norm of all gradients together. Variables without a gradient count as zero.
-pub fn gradient_norm(parameters: &Parameters, gradients: &GradStore) -> Result<f64> {
-    let mut sums = Vec::new();
+/// Euclidean norm of all gradients together, a scalar of f64 where they are. Variables without a gradient
+/// count as zero.
+///
+/// An optimizer is given it with the gradients, and looks at it on the device: a step needn't wait for it.
+pub fn gradient_norm(parameters: &Parameters, gradients: &GradStore) -> Result<Tensor> {
+    let (mut sums, mut device) = (Vec::new(), Device::Cpu);
     for (_, var) in parameters.vars() {
         if let Some(gradient) = gradients.get(&var) {
             sums.push(gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?);
         }
+        device = var.device().clone();
     }
     if sums.is_empty() {
-        return Ok(0.0);
+        return Tensor::new(0f64, &device);
     }
-    // Fetched together: a GPU is waited for once, not for each variable.
-    Ok(Tensor::stack(&sums, 0)?.to_vec1::<f64>()?.into_iter().fold(0.0, |sum, square| sum + square).sqrt())
+    Tensor::stack(&sums, 0)?.sum_all()?.sqrt()
 }
 
-/// The factor that brings a gradient of norm `norm` down to at most `limit`.
-pub fn clip_factor(norm: f64, limit: f64) -> f64 {
-    if norm > limit { limit / norm } else { 1.0 }
+/// A norm that is no number if any of the values [`measured`](crate::measured) isn't one, else itself: handed
+/// to an optimizer, it keeps weights from a step whose loss went wrong.
+pub fn guarded(norm: &Tensor, values: &[Tensor]) -> Result<Tensor> {
+    // Zero times a number is zero, times anything else not a number.
+    values.iter().try_fold(norm.clone(), |norm, value| norm + value.affine(0.0, 0.0)?)
+}
+
+/// The factor that brings a gradient of norm `norm` down to at most `limit`; 0 limits nothing.
+fn clip_factor(norm: f64, limit: f64) -> f64 {
+    if limit > 0.0 && norm > limit { limit / norm } else { 1.0 }
 }
 
 /// Values per task of an elementwise update.

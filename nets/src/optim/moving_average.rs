@@ -26,7 +26,7 @@ impl MovingAverage {
                 #[cfg(feature = "cuda")]
                 if average.device().is_cuda() {
                     let launch = kernels::moving_average(average.elem_count(), 1.0 - decay);
-                    cuda::update(&launch, &[average, &var])?;
+                    cuda::update(&launch, &[average, &var], None)?;
                     continue;
                 }
                 average.inplace_op2(&var, &Towards { share: 1.0 - decay })?;

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent with momentum, as PyTorch defines it.
 
-use super::{Multipliers, updates, zip_update};
+use super::{Multipliers, clip_factor, updates, zip_update};
 use crate::ops::element::{for_element_type, values, values_mut};
 #[cfg(feature = "cuda")]
 use crate::ops::kernels::{self, cuda};
@@ -36,21 +36,27 @@ impl Sgd {
         Ok(Self { config, velocities: velocities.collect::<Result<_>>()?, parameters: parameters.clone() })
     }
 
-    /// One step at learning rate `rate`, gradients multiplied by `factor` first (see
-    /// [`clip_factor`](super::clip_factor)). Variables without a gradient stay.
+    /// One step at learning rate `rate`, after gradients of a [`gradient_norm`](super::gradient_norm) above
+    /// `limit` are brought down to it; 0 limits nothing. Variables without a gradient stay, and all do where
+    /// `norm` is no finite number.
     ///
     /// # Errors
     /// When one was created after the optimizer; nothing is changed then.
-    pub fn step(&mut self, gradients: &GradStore, rate: f64, factor: f64) -> Result<()> {
+    pub fn step(&mut self, gradients: &GradStore, norm: &Tensor, limit: f64, rate: f64) -> Result<()> {
         for (var, gradient, (velocity, multipliers)) in updates(&self.parameters, gradients, &self.velocities)? {
             let decay = self.config.weight_decay * multipliers.decay;
             #[cfg(feature = "cuda")]
             if var.device().is_cuda() {
                 let (momentum, rate) = (self.config.momentum, rate * multipliers.rate);
-                let launch = kernels::sgd(var.elem_count(), momentum, factor, decay, rate);
-                cuda::update(&launch, &[&var, velocity, &gradient])?;
+                let launch = kernels::sgd(var.elem_count(), momentum, limit, decay, rate);
+                cuda::update(&launch, &[&var, velocity, &gradient], Some(norm))?;
                 continue;
             }
+            let norm = norm.to_scalar::<f64>()?;
+            if !norm.is_finite() {
+                break;
+            }
+            let factor = clip_factor(norm, limit);
             velocity.inplace_op3(&gradient, &var, &Velocity { momentum: self.config.momentum, factor, decay })?;
             var.inplace_op2(velocity, &Descend { rate: rate * multipliers.rate })?;
         }

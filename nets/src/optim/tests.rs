@@ -28,6 +28,12 @@ fn values(parameters: &Parameters) -> Result<Vec<f64>> {
     Ok(flat.collect::<Result<Vec<_>>>()?.concat())
 }
 
+/// One of Adam's, at a rate of 0.01.
+fn adam_step(adam: &mut Adam, parameters: &Parameters) -> Result<()> {
+    let gradients = gradients(parameters)?;
+    adam.step(&gradients, &gradient_norm(parameters, &gradients)?, 0.01)
+}
+
 fn worst(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
@@ -41,7 +47,10 @@ fn sgd_follows_its_definition() -> Result<()> {
     let mut expected = values(&parameters)?;
     let mut velocity = vec![0.0; expected.len()];
     for _ in 0..5 {
-        sgd.step(&gradients(&parameters)?, 0.01, 0.5)?;
+        let gradients = gradients(&parameters)?;
+        let norm = gradient_norm(&parameters, &gradients)?;
+        let limit = norm.to_scalar::<f64>()? / 2.0;
+        sgd.step(&gradients, &norm, limit, 0.01)?;
         for (at, (w, v)) in expected.iter_mut().zip(&mut velocity).enumerate() {
             let (rate, decay) = if at < 12 { (0.01, 0.1) } else { (0.02, 0.0) };
             *v = 0.9 * *v + 0.5 * 3.0 * *w * *w + decay * *w;
@@ -59,7 +68,7 @@ fn adam_follows_its_definition() -> Result<()> {
     let mut expected = values(&parameters)?;
     let (mut m, mut v) = (vec![0.0; expected.len()], vec![0.0; expected.len()]);
     for step in 1..=5 {
-        adam.step(&gradients(&parameters)?, 0.01)?;
+        adam_step(&mut adam, &parameters)?;
         for ((w, m), v) in expected.iter_mut().zip(&mut m).zip(&mut v) {
             let g = 3.0 * *w * *w;
             *m = 0.5 * *m + 0.5 * g;
@@ -77,7 +86,7 @@ fn a_loaded_state_goes_on_with_the_same_bits() -> Result<()> {
     let mut adam = Adam::new(&one, AdamConfig::default())?;
     let mut average = MovingAverage::new(&one)?;
     for _ in 0..3 {
-        adam.step(&gradients(&one)?, 0.01)?;
+        adam_step(&mut adam, &one)?;
         average.update(&one, 0.9)?;
     }
     let mut resumed = Adam::new(&other, AdamConfig::default())?;
@@ -86,8 +95,8 @@ fn a_loaded_state_goes_on_with_the_same_bits() -> Result<()> {
     resumed.load_state(&adam.state()?)?;
     resumed_average.load(&average.tensors()?)?;
     for _ in 0..3 {
-        adam.step(&gradients(&one)?, 0.01)?;
-        resumed.step(&gradients(&other)?, 0.01)?;
+        adam_step(&mut adam, &one)?;
+        adam_step(&mut resumed, &other)?;
         average.update(&one, 0.9)?;
         resumed_average.update(&other, 0.9)?;
     }
@@ -117,7 +126,8 @@ fn a_variable_created_later_is_refused_by_name() -> Result<()> {
     let mut sgd = Sgd::new(&parameters, SgdConfig { momentum: 0.9, weight_decay: 0.0 }, |_| Multipliers::ONE)?;
     parameters.var_builder().get_with_hints(2, "c.late", UNIFORM)?;
     let (gradients, before) = (gradients(&parameters)?, values(&parameters)?);
-    for error in [adam.step(&gradients, 0.1), sgd.step(&gradients, 0.1, 1.0)].map(Result::unwrap_err) {
+    let norm = gradient_norm(&parameters, &gradients)?;
+    for error in [adam.step(&gradients, &norm, 0.1), sgd.step(&gradients, &norm, 0.0, 0.1)].map(Result::unwrap_err) {
         assert!(error.to_string().contains("found `c.late`, created later"), "{error}");
     }
     assert_eq!(values(&parameters)?, before);
@@ -129,7 +139,26 @@ fn the_norm_is_of_all_gradients_together() -> Result<()> {
     let parameters = problem(6)?;
     let expected = values(&parameters)?.iter().map(|w| (3.0 * w * w).powi(2)).sum::<f64>().sqrt();
     let norm = gradient_norm(&parameters, &gradients(&parameters)?)?;
-    assert!((norm - expected).abs() < 1e-12);
-    assert_eq!([clip_factor(10.0, 5.0), clip_factor(4.0, 5.0)], [0.5, 1.0]);
+    assert!((norm.to_scalar::<f64>()? - expected).abs() < 1e-12);
+    assert_eq!([clip_factor(10.0, 5.0), clip_factor(4.0, 5.0), clip_factor(4.0, 0.0)], [0.5, 1.0, 1.0]);
+    Ok(())
+}
+
+#[test]
+fn no_step_is_made_by_a_norm_or_a_loss_that_is_no_number() -> Result<()> {
+    let parameters = problem(8)?;
+    let mut adam = Adam::new(&parameters, AdamConfig::default())?;
+    let mut sgd = Sgd::new(&parameters, SgdConfig { momentum: 0.9, weight_decay: 0.0 }, |_| Multipliers::ONE)?;
+    let (gradients, before) = (gradients(&parameters)?, values(&parameters)?);
+    let norm = gradient_norm(&parameters, &gradients)?;
+    let number = |value: f64| Tensor::new(value, &Device::Cpu);
+    for wrong in [f64::NAN, f64::INFINITY] {
+        for norm in [number(wrong)?, guarded(&norm, &[number(1.0)?, number(wrong)?])?] {
+            adam.step(&gradients, &norm, 0.1)?;
+            sgd.step(&gradients, &norm, 5.0, 0.1)?;
+        }
+    }
+    assert_eq!(values(&parameters)?, before);
+    assert_eq!(guarded(&norm, &[number(-1e300)?])?.to_scalar::<f64>()?, norm.to_scalar::<f64>()?);
     Ok(())
 }

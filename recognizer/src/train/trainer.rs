@@ -13,9 +13,9 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use nets::chance::Chance;
 use nets::checkpoint::Checkpoint;
-use nets::optim::{Multipliers, Sgd, SgdConfig, clip_factor, gradient_norm};
+use nets::optim::{Multipliers, Sgd, SgdConfig, gradient_norm, guarded};
 use nets::sentence;
-use nets::{FEATURE, LightCnn, LightCnnConfig, Parameters, pixels};
+use nets::{FEATURE, LightCnn, LightCnnConfig, Parameters, fetch, measured, pixels};
 
 /// A recognizer in training: everything that a step changes.
 ///
@@ -101,7 +101,7 @@ impl Trainer {
     /// Learns from one batch.
     ///
     /// # Errors
-    /// [`Error::NotFinite`], before anything has changed.
+    /// [`Error::NotFinite`]; nothing has changed then.
     pub fn step(&mut self, batch: &Batch) -> Result<Step> {
         // Forward.
         if self.compute != DType::F32 {
@@ -117,23 +117,33 @@ impl Trainer {
 
         // Loss.
         let targets = Targets::of(batch);
-        let softmax = targets.cross_entropy(&logits)?;
-        let (total, centre) = match (&self.centres, self.config.loss) {
-            (Some(centres), Loss::Centre { weight, .. }) => {
-                let centre = centres.loss(&features, &targets)?;
-                ((&softmax + centre.affine(weight, 0.0)?)?, self.finite("centre loss", scalar(&centre)?)?)
-            }
-            _ => (softmax.clone(), 0.0),
-        };
-        let softmax = self.finite("softmax loss", scalar(&softmax)?)?;
+        let mut total = targets.cross_entropy(&logits)?;
+        let mut terms = vec![("softmax loss", measured(&total)?)];
+        if let (Some(centres), Loss::Centre { weight, .. }) = (&self.centres, self.config.loss) {
+            let centre = centres.loss(&features, &targets)?;
+            terms.push(("centre loss", measured(&centre)?));
+            total = (total + centre.affine(weight, 0.0)?)?;
+        }
 
-        // Update.
+        // Update. It leaves the weights where one of the terms, or the norm, is no number.
         let gradients: GradStore = total.backward()?;
-        let norm = self.finite("gradient norm", gradient_norm(&self.parameters, &gradients)?)?;
-        let factor = if self.config.clip > 0.0 { clip_factor(norm, self.config.clip) } else { 1.0 };
+        let norm = gradient_norm(&self.parameters, &gradients)?;
+        terms.push(("gradient norm", norm.clone()));
+        let (names, values): (Vec<_>, Vec<_>) = terms.into_iter().unzip();
         let learning_rate = self.config.learning_rate_at(self.images_seen);
         self.torn = true;
-        self.optimizer.step(&gradients, learning_rate, factor)?;
+        self.optimizer.step(&gradients, &guarded(&norm, &values)?, self.config.clip, learning_rate)?;
+
+        // All of it was only asked for so far; now it is waited for, once.
+        let values = fetch(&values)?;
+        for (&term, &value) in names.iter().zip(&values) {
+            if let Err(error) = self.finite(term, value) {
+                self.torn = false;
+                return Err(error);
+            }
+        }
+        let (softmax, centre) = (values[0], if values.len() == 3 { values[1] } else { 0.0 });
+        let norm = values[values.len() - 1];
         if let (Some(centres), Loss::Centre { rate, .. }) = (&mut self.centres, self.config.loss) {
             centres.update(&features.detach(), &targets, rate)?;
         }

@@ -3,7 +3,7 @@
 use super::GeneratorError;
 use bytes::Bytes;
 use candle_core::CudaDevice;
-use nets::{Generator, LATENT, device::Pipeline, ops, pixels::IMAGE_SIZE};
+use nets::{Generator, LATENT, device::Pipeline, pixels::IMAGE_SIZE};
 use std::sync::Arc;
 
 /// Extents of a tile.
@@ -52,7 +52,7 @@ fn pipeline(device: &CudaDevice, generator: Arc<Generator>, shape: Shape) -> can
     let bytes = rows * IMAGE_SIZE * IMAGE_SIZE * channels;
     let pipeline = Pipeline::new(device, &[&[rows, LATENT], &[rows, classes]], bytes, move |inputs| {
         let [z, c] = inputs else { candle_core::bail!("expected latents and labels: this is a bug") };
-        ops::quantise(&generator.forward(z, c)?)
+        generator.bytes(z, c)
     })?;
     if let Some(reason) = pipeline.uncaptured() {
         tracing::warn!(reason, "tiles are computed without a CUDA graph, which takes the host longer");

@@ -11,6 +11,9 @@ use client::Error;
 use command::{CommonArgs, Context, Ending};
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: command::Allocator = command::Allocator;
+
 /// Read streams of training batches from Lookalike's servers
 #[derive(Parser)]
 #[command(name = "lookalike-client", version)]

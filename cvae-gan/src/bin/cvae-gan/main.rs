@@ -10,6 +10,9 @@ use command::{CommonArgs, Context, Ending};
 use cvae_gan::Error;
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: command::Allocator = command::Allocator;
+
 /// Train a generator of faces for each identity of a data set, look at it, judge it, export it
 #[derive(Parser)]
 #[command(name = "cvae-gan", version)]

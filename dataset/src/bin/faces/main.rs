@@ -12,6 +12,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use command::{CommonArgs, Context, Ending};
 
+#[global_allocator]
+static ALLOCATOR: command::Allocator = command::Allocator;
+
 /// Align photographs, draw faces, look into data sets of faces, and make verification pairs for them
 #[derive(Parser)]
 #[command(name = "faces", version)]

@@ -1,10 +1,13 @@
-//! `experiments verification|ratio|generation|figures|gan-train|all`.
+//! `experiments verification|ratio|generation|figures|gan-train|all|ablation`.
 
 use clap::{Parser, Subcommand};
 use command::{CommonArgs, Context, Ending};
 use experiments::conduct::Conduct;
 use experiments::{Error, Experiment, Settings};
 use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: command::Allocator = command::Allocator;
 
 /// Find out whether generated faces help: train what it takes, judge it, write a report
 ///
@@ -32,8 +35,10 @@ enum Verb {
     Figures(Box<Settings>),
     /// What do they teach a classifier, and does identity hide in the latent?
     GanTrain(Box<Settings>),
-    /// All five, with a page that lists them
+    /// All five of these, with a page that lists them
     All(Box<Settings>),
+    /// Which parts of the modern recipe earn their place? From the published one, part by part
+    Ablation(Box<Settings>),
 }
 
 fn main() -> ExitCode {
@@ -47,7 +52,8 @@ fn run(cli: Cli, context: Context) -> Result<Ending, Error> {
         Verb::Generation(settings) => (&[Experiment::Generation], settings),
         Verb::Figures(settings) => (&[Experiment::Figures], settings),
         Verb::GanTrain(settings) => (&[Experiment::GanTrain], settings),
-        Verb::All(settings) => (&Experiment::ALL, settings),
+        Verb::All(settings) => (&Experiment::FIVE, settings),
+        Verb::Ablation(settings) => (&[Experiment::Ablation], settings),
     };
     let conduct = Conduct { experiments, settings, resolved: &context.settings, interrupt: &context.interrupt };
     let conducted = if cli.common.dry_run { conduct.foretell()? } else { conduct.run()? };

@@ -84,17 +84,28 @@ fn data_gradient<T: Element>(g: &Geometry, y: &[T], w: &[T]) -> Vec<T> {
         images.zip(columns.par_chunks(g.positions() * g.window())).for_each(|(x, columns)| roll(g, columns, 0, x));
         return x;
     }
+    images
+        .zip(y.par_chunks(g.output_len()))
+        .for_each_init(Vec::new, |columns, (x, y)| data_gradient_of_image(g, y, w, columns, x));
+    x
+}
+
+/// Adds the data gradient of one image to it, on this thread; `columns` is a buffer.
+pub(in crate::ops) fn data_gradient_of_image<T: Element>(
+    g: &Geometry,
+    y: &[T],
+    w: &[T],
+    columns: &mut Vec<T>,
+    x: &mut [T],
+) {
     // Windows of neighbouring strips overlap, so one task adds the strips of an image in order.
     let rows = strip_rows(g);
-    images.zip(y.par_chunks(g.output_len())).for_each_init(Vec::new, |columns, (x, y)| {
-        for (strip, y) in y.chunks(rows * g.out_width * g.filters).enumerate() {
-            let positions = y.len() / g.filters;
-            columns.resize(positions * g.window(), T::ZERO);
-            product(columns, g.window(), Matrix::new(y, g.filters), filters, false);
-            roll(g, columns, strip * rows, x);
-        }
-    });
-    x
+    for (strip, y) in y.chunks(rows * g.out_width * g.filters).enumerate() {
+        let positions = y.len() / g.filters;
+        columns.resize(positions * g.window(), T::ZERO);
+        product(columns, g.window(), Matrix::new(y, g.filters), Matrix::new(w, g.window()), false);
+        roll(g, columns, strip * rows, x);
+    }
 }
 
 fn filter_gradient<T: Element>(g: &Geometry, x: &[T], y: &[T]) -> Vec<T> {

@@ -25,7 +25,7 @@ use super::element::{Argument, for_element_type, output, same_dtype, values};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
-pub(super) use cpu::{Matrix, product, roll, strip_rows, unroll};
+pub(super) use cpu::{Matrix, data_gradient_of_image, product, roll, strip_rows, unroll};
 #[cfg(feature = "cuda")]
 pub(super) use cuda::convolve;
 #[cfg(feature = "cuda")]
@@ -221,6 +221,19 @@ mod tests {
             }
         }
         check_gradients(&[random(&[3, 4], 5)?, random(&[2, 4], 6)?], |v| linear(&v[0], &v[1]))
+    }
+
+    #[test]
+    fn gradients_in_tiles_equal_finite_differences() -> Result<()> {
+        // Eight channels and 64 positions: the fewest that tiles are for. An odd extent has tiles at its edge
+        // that reach beyond it.
+        for (size, stride, padding, extent) in [(3, 1, 1, 9), (4, 2, 1, 18)] {
+            let (x, w) = (random(&[1, extent, extent, 8], 1)?, random(&[8, size, size, 8], 2)?);
+            let y = conv2d(&x, &w, stride, padding)?;
+            check_gradients(&[x, w.clone()], |v| conv2d(&v[0], &v[1], stride, padding))?;
+            check_gradients(&[y, w], |v| conv_transpose2d(&v[0], &v[1], stride, padding))?;
+        }
+        Ok(())
     }
 
     #[test]

@@ -136,17 +136,25 @@ pub(crate) fn with_storages<R>(tensors: &[&Tensor], body: impl FnOnce(&[Argument
     body(&arguments)
 }
 
-/// Runs a launch on tensors of one type, some of which it changes where they are.
+/// Runs a launch on tensors of one type, some of which it changes where they are, and at last a scalar of f64.
 ///
 /// Work of later readers comes after it on the device's one stream, so that this is as good as a write
 /// through an exclusive reference; candle gives none on several tensors at once.
-pub(crate) fn update(launch: &Launch, tensors: &[&Tensor]) -> Result<()> {
-    with_storages(tensors, |arguments| {
+pub(crate) fn update(launch: &Launch, tensors: &[&Tensor], scalar: Option<&Tensor>) -> Result<()> {
+    let all: Vec<&Tensor> = tensors.iter().copied().chain(scalar).collect();
+    with_storages(&all, |arguments| {
+        let (arguments, scalar) = arguments.split_at(tensors.len());
         let (first, _) = arguments[0];
         let mut buffers = Vec::with_capacity(arguments.len());
         for &(storage, layout) in arguments {
             if storage.dtype() != first.dtype() || layout.shape().elem_count() != tensors[0].elem_count() {
                 bail!("{}: expected tensors of one type and size: this is a bug", launch.kernel)
+            }
+            buffers.push(address((storage, layout))?);
+        }
+        for &(storage, layout) in scalar {
+            if storage.dtype() != DType::F64 || layout.shape().elem_count() != 1 {
+                bail!("{}: expected a scalar of f64: this is a bug", launch.kernel)
             }
             buffers.push(address((storage, layout))?);
         }

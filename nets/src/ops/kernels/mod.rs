@@ -106,6 +106,11 @@ pub(crate) fn quantise(count: usize) -> Launch {
     Launch::each("quantise", count, &[], &[])
 }
 
+/// Sums `(..., channels)`, a bias, the bytes of their tanh.
+pub(crate) fn last_layer(count: usize, channels: usize) -> Launch {
+    Launch::each("last_layer", count, &[channels], &[])
+}
+
 /// Partial sums of the columns of `(rows, columns)`, in the accumulator's type.
 pub(super) fn column_sum_parts(rows: usize, columns: usize) -> Launch {
     let grid = [column_parts(rows), columns.div_ceil(COLUMNS)];
@@ -223,15 +228,15 @@ pub(crate) struct AdamStep {
     pub(crate) epsilon: f64,
 }
 
-/// Weights, mean, square, a gradient.
+/// Weights, mean, square, a gradient, the norm of all gradients in f64.
 pub(crate) fn adam(count: usize, step: AdamStep) -> Launch {
     let AdamStep { beta1, beta2, rate, correction, epsilon } = step;
     Launch::each("adam", count, &[], &[beta1, 1.0 - beta1, beta2, 1.0 - beta2, rate, correction, epsilon])
 }
 
-/// Weights, velocity, a gradient.
-pub(crate) fn sgd(count: usize, momentum: f64, factor: f64, decay: f64, rate: f64) -> Launch {
-    Launch::each("sgd", count, &[], &[momentum, factor, decay, rate])
+/// Weights, velocity, a gradient, the norm of all gradients in f64.
+pub(crate) fn sgd(count: usize, momentum: f64, limit: f64, decay: f64, rate: f64) -> Launch {
+    Launch::each("sgd", count, &[], &[momentum, limit, decay, rate])
 }
 
 /// An average, weights.

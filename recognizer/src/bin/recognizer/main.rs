@@ -9,6 +9,9 @@ use command::{CommonArgs, Context, Ending};
 use recognizer::Error;
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: command::Allocator = command::Allocator;
+
 /// Train LightCNN face recognizers, and judge them on pairs of faces
 #[derive(Parser)]
 #[command(name = "recognizer", version)]

@@ -135,10 +135,14 @@ pub(super) fn along_both<T: Element, const N: usize>(
     for row in &mut plane[..from] {
         *row = map(*row);
     }
-    (0..to).for_each(|column| {
+    // Loops, because a closure that isn't inlined is compiled without the vectors of who calls it.
+    for column in 0..to {
         let mut values = [Lanes::ZERO; MOST];
-        values[..from].iter_mut().zip(plane.iter()).for_each(|(value, row)| *value = row[column]);
-        let values = map(values);
-        plane[..to].iter_mut().zip(values).for_each(|(row, value)| row[column] = value);
-    });
+        for (value, row) in values[..from].iter_mut().zip(plane.iter()) {
+            *value = row[column];
+        }
+        for (row, value) in plane[..to].iter_mut().zip(map(values)) {
+            row[column] = value;
+        }
+    }
 }

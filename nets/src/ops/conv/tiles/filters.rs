@@ -79,7 +79,7 @@ pub(super) fn spread_filters<T: Element, A: Axis>(g: &Geometry, over: Over, firs
                 Over::Filters => {
                     for (term, row) in gathered[..count].iter_mut().enumerate() {
                         let from = &w[((first_term + term) * taps + tap) * g.channels + first..][..columns];
-                        row[..columns].copy_from_slice(from);
+                        *row = Lanes::load(from).0;
                     }
                 }
             }

@@ -5,7 +5,7 @@ use super::Emulator;
 use crate::gradient_check::random;
 use crate::ops::conv::{Geometry, Kind};
 use crate::ops::{self, Activation};
-use crate::optim::{Adam, AdamConfig, MovingAverage, Multipliers, Sgd, SgdConfig};
+use crate::optim::{Adam, AdamConfig, MovingAverage, Multipliers, Sgd, SgdConfig, gradient_norm};
 use crate::parameters::Parameters;
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor, Var};
@@ -106,9 +106,11 @@ impl Machine {
         Ok(self.outputs(launch, inputs, &[(self.dtype, dims)])?.remove(0))
     }
 
-    /// Runs a launch that changes tensors of one type where they are; gives them as they are after it.
-    fn updated(&self, launch: &Launch, tensors: &[&Tensor]) -> Result<Vec<Tensor>> {
+    /// Runs a launch that changes tensors of one type where they are, and reads a scalar of f64 behind them;
+    /// gives them as they are after it.
+    fn updated(&self, launch: &Launch, tensors: &[&Tensor], scalar: f64) -> Result<Vec<Tensor>> {
         let mut memory = tensors.iter().map(|tensor| Memory::of(tensor, self.dtype)).collect::<Result<Vec<_>>>()?;
+        memory.push(Memory::of(&Tensor::new(scalar, &Device::Cpu)?, DType::F64)?);
         let addresses: Vec<u64> = memory.iter_mut().map(Memory::address).collect();
         self.emulator.run(launch, self.name, &addresses)?;
         memory.into_iter().zip(tensors).map(|(memory, tensor)| memory.tensor(tensor.dims())).collect()
@@ -196,6 +198,21 @@ fn pixels_leave_as_the_same_bytes() -> Result<()> {
         let bytes = m.outputs(&kernels::quantise(count), &[&values], &[(DType::U8, &[count])])?.remove(0);
         let expected = values.to_vec1::<f64>()?.into_iter().map(|value| crate::pixels::quantize(value as f32));
         ensure!(bytes.to_vec1::<f64>()? == expected.map(f64::from).collect::<Vec<_>>());
+        Ok(())
+    })
+}
+
+#[test]
+fn the_last_layer_ends_in_the_bytes_of_its_steps() -> Result<()> {
+    for_each_number(|m| {
+        for channels in [1, 3] {
+            let (sums, bias) = (m.random(&[5, 7, channels], 1)?, m.random(&[channels], 2)?);
+            let count = sums.elem_count();
+            let launch = kernels::last_layer(count, channels);
+            let bytes = m.outputs(&launch, &[&sums, &bias], &[(DType::U8, &[count])])?.remove(0);
+            let expected = ops::quantise(&ops::bias(&sums, &bias)?.tanh()?)?.flatten_all()?.to_dtype(DType::F64)?;
+            ensure!(bytes.to_vec1::<f64>()? == expected.to_vec1::<f64>()?);
+        }
         Ok(())
     })
 }
@@ -401,7 +418,8 @@ fn optimizers_take_the_same_steps() -> Result<()> {
         let mut adam = Adam::new(&parameters, config)?;
         let mut found = vec![w, g.zeros_like()?, g.zeros_like()?];
         for step in 1..=3 {
-            adam.step(&store(&parameters, &g)?, 0.1)?;
+            let gradients = store(&parameters, &g)?;
+            adam.step(&gradients, &gradient_norm(&parameters, &gradients)?, 0.1)?;
             let correction = |beta: f64| 1.0 - beta.powi(step);
             let step = kernels::AdamStep {
                 beta1: config.beta1,
@@ -410,7 +428,9 @@ fn optimizers_take_the_same_steps() -> Result<()> {
                 correction: correction(config.beta2),
                 epsilon: config.epsilon,
             };
-            found = m.updated(&kernels::adam(len, step), &[&found[0], &found[1], &found[2], &g])?;
+            let launch = kernels::adam(len, step);
+            found = m.updated(&launch, &[&found[0], &found[1], &found[2], &g], 1.0)?;
+            found = m.updated(&launch, &[&found[0], &found[1], &found[2], &g], f64::NAN)?;
         }
         let state = adam.state()?;
         m.same("adam's weights", &found[0], &parameters.tensors()?["w"])?;
@@ -422,8 +442,12 @@ fn optimizers_take_the_same_steps() -> Result<()> {
         let mut sgd = Sgd::new(&parameters, config, |_| Multipliers::ONE)?;
         let mut found = vec![w.clone(), g.zeros_like()?];
         for _ in 0..3 {
-            sgd.step(&store(&parameters, &g)?, 0.1, 0.5)?;
-            found = m.updated(&kernels::sgd(len, 0.9, 0.5, 0.01, 0.1), &[&found[0], &found[1], &g])?;
+            let gradients = store(&parameters, &g)?;
+            let norm = gradient_norm(&parameters, &gradients)?;
+            sgd.step(&gradients, &norm, 2.0, 0.1)?;
+            let launch = kernels::sgd(len, 0.9, 2.0, 0.01, 0.1);
+            found = m.updated(&launch, &[&found[0], &found[1], &g], norm.to_scalar()?)?;
+            found = m.updated(&launch, &[&found[0], &found[1], &g], f64::INFINITY)?;
         }
         m.same("sgd's weights", &found[0], &parameters.tensors()?["w"])?;
         m.same("sgd's velocity", &found[1], &sgd.state()?["w"])?;
@@ -433,7 +457,7 @@ fn optimizers_take_the_same_steps() -> Result<()> {
         parameters.load(&[("w".to_owned(), g.clone())].into())?;
         average.update(&parameters, 0.75)?;
         let old = old.to_dtype(m.dtype)?.to_dtype(DType::F64)?;
-        let found = m.updated(&kernels::moving_average(len, 0.25), &[&old, &g])?;
+        let found = m.updated(&kernels::moving_average(len, 0.25), &[&old, &g], 0.0)?;
         m.same("moving average", &found[0], &average.tensors()?["w"])
     })
 }

@@ -80,13 +80,24 @@ KERNEL(NAME(column_sum_total))(Arguments a) {
     if (column < columns && threadIdx.y == 0) total[column] = STORE(sum);
 }
 
-/* images in [-1, 1], bytes; sizes: values. What is no number becomes 0. */
+/* A value in [-1, 1] to its byte. What is no number becomes 0. */
+INLINE unsigned char NAME(byte)(A value) {
+    A level = NAME(round)((value + 1) * (A)127.5);
+    return level > 0 ? (level < 255 ? (unsigned char)level : 255) : 0;
+}
+
+/* images in [-1, 1], bytes; sizes: values. */
 KERNEL(NAME(quantise))(Arguments a) {
     const T *ALONE x = (const T *)a.buffers[0];
     unsigned char *ALONE bytes = (unsigned char *)a.buffers[1];
     const Int count = a.sizes[0];
-    FOR_EACH(i, count) {
-        A level = NAME(round)((LOAD(x[i]) + 1) * (A)127.5);
-        bytes[i] = level > 0 ? (level < 255 ? (unsigned char)level : 255) : 0;
-    }
+    FOR_EACH(i, count) bytes[i] = NAME(byte)(LOAD(x[i]));
+}
+
+/* sums, bias, bytes of their tanh; sizes: values, channels. */
+KERNEL(NAME(last_layer))(Arguments a) {
+    const T *ALONE x = (const T *)a.buffers[0], *ALONE bias = (const T *)a.buffers[1];
+    unsigned char *ALONE bytes = (unsigned char *)a.buffers[2];
+    const Int count = a.sizes[0], channels = a.sizes[1];
+    FOR_EACH(i, count) bytes[i] = NAME(byte)(NAME(tanh)(LOAD(x[i]) + LOAD(bias[remainder_of(i, channels)])));
 }

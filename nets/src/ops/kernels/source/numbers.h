@@ -77,6 +77,9 @@ INLINE double tanh_f64(double value) { return __builtin_tanh(value); }
 INLINE double round_f64(double value) { return __builtin_rint(value); }
 #endif
 
+/* Whether a number is one, and no infinity. */
+INLINE int is_finite(double value) { return value - value == 0; }
+
 INLINE float root_bf16(float value) { return root_f32(value); }
 INLINE float root_f16(float value) { return root_f32(value); }
 INLINE float tanh_bf16(float value) { return tanh_f32(value); }
