@@ -47,19 +47,22 @@ def main():
     modes = (asked.modes or {"f32": "f32,f32-cl,bf16-cl", "bf16": "bf16-cl"}[asked.numbers]).split(",")
     shape = ["--width", asked.width, "--batch", asked.batch, "--seconds", asked.seconds, "--device", asked.device]
     ours, theirs = {}, {}
-    for nth in range(asked.rounds):
-        for work in asked.work.split(","):
-            print(f"round {nth + 1} of {asked.rounds}: {work}", file=sys.stderr, flush=True)
-            for line in lines([asked.program, "--json", "--only", work, "--numbers", asked.numbers, *shape]):
-                if line["work"] == work:
-                    ours.setdefault(work, []).append(line["images_per_second"])
-            command = [sys.executable, HERE / "networks.py", *shape, "--work", work, "--modes", ",".join(modes)]
-            for line in lines(command):
-                rate = line.get("images_per_second")
-                if rate is None:
-                    print(f"{work} in {line['mode']}: {line['failed']}", file=sys.stderr)
-                else:
-                    theirs.setdefault(work, {}).setdefault(line["mode"], []).append(rate)
+    try:
+        for nth in range(asked.rounds):
+            for work in asked.work.split(","):
+                print(f"round {nth + 1} of {asked.rounds}: {work}", file=sys.stderr, flush=True)
+                for line in lines([asked.program, "--json", "--only", work, "--numbers", asked.numbers, *shape]):
+                    if line["work"] == work:
+                        ours.setdefault(work, []).append(line["images_per_second"])
+                command = [sys.executable, HERE / "networks.py", *shape, "--work", work, "--modes", ",".join(modes)]
+                for line in lines(command):
+                    rate = line.get("images_per_second")
+                    if rate is None:
+                        print(f"{work} in {line['mode']}: {line['failed']}", file=sys.stderr)
+                    else:
+                        theirs.setdefault(work, {}).setdefault(line["mode"], []).append(rate)
+    except KeyboardInterrupt:
+        print("interrupted: what follows is of the rounds until here", file=sys.stderr)
     print(
         f"{processor()}, {asked.numbers}, width {asked.width}, batches of {asked.batch}, images/s; "
         f"medians of {asked.rounds} rounds"
