@@ -72,13 +72,14 @@ impl Ingredient {
         }
     }
 
+    /// Of its runs, and below its column.
     fn slug(self) -> &'static str {
         match self {
             Self::Published => "published",
             Self::Repairs => "repairs",
             Self::Average => "average",
-            Self::Augmentation => "augmentation",
-            Self::Conditioning => "conditioning",
+            Self::Augmentation => "copies",
+            Self::Conditioning => "layers",
             Self::Hinge => "hinge",
             Self::Projection => "projection",
         }
@@ -241,7 +242,7 @@ fn tell(bench: &Bench<'_>, found: &Found) -> Report {
     let mut report = Report::new("Ablation: which parts of the recipe earn their place?", found);
     for of in &found.recipes {
         if let (Some(gain), Some(finding)) = (&of.gain, of.finding) {
-            report.find(format!("`{}`: {} ({})", of.up_to.name(), verdict(finding), gain.points()));
+            report.find(format!("`{}`: {}, {}", of.up_to.name(), verdict(finding), gain.points()));
         }
     }
 
@@ -294,8 +295,12 @@ fn tell(bench: &Bench<'_>, found: &Found) -> Report {
         plot.spans(name, [(100.0 * share.mean, (100.0 * low, 100.0 * high))]);
     };
     column("real rows", &found.real);
-    found.recipes.iter().for_each(|of| column(of.up_to.name(), &of.taught));
-    report.picture("ablation", "Top-1 on held-out real images by what classifiers were taught by", plot.render());
+    found.recipes.iter().for_each(|of| column(of.up_to.slug(), &of.taught));
+    report.picture(
+        "ablation",
+        "Top-1 on held-out real images by what classifiers were taught by, each recipe with all parts to its left",
+        plot.render(),
+    );
 
     report.caution("parts are added in one order: a part may be worth more, or less, without those before it");
     report.caution(
@@ -312,8 +317,8 @@ fn tell(bench: &Bench<'_>, found: &Found) -> Report {
 /// What is to be done with a part.
 fn verdict(finding: Finding) -> &'static str {
     match finding {
-        Finding::Better => "keep it, classifiers learn more",
-        Finding::Worse => "leave it out, classifiers learn less",
+        Finding::Better => "keep it; classifiers learn more",
+        Finding::Worse => "leave it out; classifiers learn less",
         Finding::Unclear => "no difference larger than its uncertainty",
     }
 }
