@@ -5,6 +5,8 @@ use super::element::{Element, for_element_type, same_dtype, values};
 #[cfg(feature = "cuda")]
 use super::{conv, kernels, kernels::cuda};
 use crate::pixels::quantize;
+#[cfg(feature = "cuda")]
+use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail};
 #[cfg(feature = "cuda")]
 use candle_core::{CudaStorage, DType};
@@ -84,7 +86,7 @@ impl CustomOp3 for LastLayer {
         let bytes = cuda::room(device, DType::U8, self.shape())?;
         let buffers = [cuda::address_of_new(&sums)?, cuda::address((s3, l3))?, cuda::address_of_new(&bytes)?];
         let launch = kernels::last_layer(g.batch * g.image_len(), g.channels);
-        cuda::run(&launch, device, s1.dtype, &buffers)?;
+        cuda::run(&launch, device, s1.dtype(), &buffers)?;
         Ok((bytes, self.shape()))
     }
 }
