@@ -40,11 +40,11 @@ def main():
     parser.add_argument("--seconds", type=float, default=3.0, help="of each figure in each round")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--numbers", default="f32", choices=["f32", "bf16"], help="what the program computes with")
-    parser.add_argument("--modes", help="of PyTorch; default: f32,f32-cl,bf16-cl, or bf16-cl beside bf16")
+    parser.add_argument("--modes", help="of PyTorch; default: f32,f32-cl, or bf16-cl beside bf16")
     parser.add_argument("--work", default=",".join(WORKS))
     parser.add_argument("--json", type=pathlib.Path, help="where to write every figure")
     asked = parser.parse_args()
-    modes = (asked.modes or {"f32": "f32,f32-cl,bf16-cl", "bf16": "bf16-cl"}[asked.numbers]).split(",")
+    modes = (asked.modes or {"f32": "f32,f32-cl", "bf16": "bf16-cl"}[asked.numbers]).split(",")
     shape = ["--width", asked.width, "--batch", asked.batch, "--seconds", asked.seconds, "--device", asked.device]
     ours, theirs = {}, {}
     try:

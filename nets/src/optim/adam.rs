@@ -1,6 +1,6 @@
 //! Adam (Kingma and Ba, 2015).
 
-use super::{updates, zip_update};
+use super::{at_hand, updates, zip_update};
 use crate::ops::element::{for_element_type, values, values_mut};
 #[cfg(feature = "cuda")]
 use crate::ops::kernels::{self, AdamStep, cuda};
@@ -62,6 +62,9 @@ impl Adam {
     pub fn step(&mut self, gradients: &GradStore, norm: &Tensor, rate: f64) -> Result<()> {
         let updates = updates(&self.parameters, gradients, &self.moments)?;
         self.steps += 1;
+        if at_hand(norm)?.is_some_and(|norm| !norm.is_finite()) {
+            return Ok(());
+        }
         let AdamConfig { beta1, beta2, epsilon } = self.config;
         let steps = self.steps as f64;
         let (first, second) = (1.0 - libm::pow(beta1, steps), 1.0 - libm::pow(beta2, steps));
@@ -71,9 +74,6 @@ impl Adam {
                 let step = AdamStep { beta1, beta2, rate: rate / first, correction: second, epsilon };
                 cuda::update(&kernels::adam(var.elem_count(), step), &[&var, mean, square, &gradient], Some(norm))?;
                 continue;
-            }
-            if !norm.to_scalar::<f64>()?.is_finite() {
-                break;
             }
             mean.inplace_op2(&gradient, &Decay { beta: beta1, squared: false })?;
             square.inplace_op2(&gradient, &Decay { beta: beta2, squared: true })?;

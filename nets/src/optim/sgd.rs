@@ -1,6 +1,6 @@
 //! Stochastic gradient descent with momentum, as PyTorch defines it.
 
-use super::{Multipliers, clip_factor, updates, zip_update};
+use super::{Multipliers, at_hand, clip_factor, updates, zip_update};
 use crate::ops::element::{for_element_type, values, values_mut};
 #[cfg(feature = "cuda")]
 use crate::ops::kernels::{self, cuda};
@@ -43,7 +43,13 @@ impl Sgd {
     /// # Errors
     /// When one was created after the optimizer; nothing is changed then.
     pub fn step(&mut self, gradients: &GradStore, norm: &Tensor, limit: f64, rate: f64) -> Result<()> {
-        for (var, gradient, (velocity, multipliers)) in updates(&self.parameters, gradients, &self.velocities)? {
+        let updates = updates(&self.parameters, gradients, &self.velocities)?;
+        let norm_here = at_hand(norm)?;
+        if norm_here.is_some_and(|norm| !norm.is_finite()) {
+            return Ok(());
+        }
+        let factor = norm_here.map_or(1.0, |norm| clip_factor(norm, limit));
+        for (var, gradient, (velocity, multipliers)) in updates {
             let decay = self.config.weight_decay * multipliers.decay;
             #[cfg(feature = "cuda")]
             if var.device().is_cuda() {
@@ -52,11 +58,6 @@ impl Sgd {
                 cuda::update(&launch, &[&var, velocity, &gradient], Some(norm))?;
                 continue;
             }
-            let norm = norm.to_scalar::<f64>()?;
-            if !norm.is_finite() {
-                break;
-            }
-            let factor = clip_factor(norm, limit);
             velocity.inplace_op3(&gradient, &var, &Velocity { momentum: self.config.momentum, factor, decay })?;
             var.inplace_op2(velocity, &Descend { rate: rate * multipliers.rate })?;
         }

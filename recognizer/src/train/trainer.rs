@@ -142,8 +142,10 @@ impl Trainer {
                 return Err(error);
             }
         }
-        let (softmax, centre) = (values[0], if values.len() == 3 { values[1] } else { 0.0 });
-        let norm = values[values.len() - 1];
+        let (softmax, centre, norm) = match values[..] {
+            [softmax, centre, norm] => (softmax, centre, norm),
+            _ => (values[0], 0.0, values[1]),
+        };
         if let (Some(centres), Loss::Centre { rate, .. }) = (&mut self.centres, self.config.loss) {
             centres.update(&features.detach(), &targets, rate)?;
         }
