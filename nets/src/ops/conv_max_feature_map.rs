@@ -9,8 +9,8 @@
 mod on_gpu;
 
 use super::bias::add_rows;
-use super::conv::{Geometry, Matrix, fit, product, roll, strip_rows, tiles, unroll};
-use super::element::{Element, for_element_type, output, same_dtype, values};
+use super::conv::{Geometry, fit, product, roll, strip_rows, tiles, unroll};
+use super::element::{Element, Precision, for_element_type, output, same_dtype, values};
 use super::max_feature_map::{exceeds, larger};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
@@ -46,6 +46,7 @@ pub fn conv_max_feature_map(x: &Tensor, weight: &Tensor, bias: &Tensor, padding:
         Geometry { batch, height, width, channels, filters, out_height, out_width, size, stride: 1, padding };
     let op = ConvMaxFeatureMap {
         geometry,
+        precision: Precision::of(x.dtype()),
         pool: if pool { 2 } else { 1 },
         winners: Mutex::default(),
         #[cfg(feature = "cuda")]
@@ -56,6 +57,8 @@ pub fn conv_max_feature_map(x: &Tensor, weight: &Tensor, bias: &Tensor, padding:
 
 struct ConvMaxFeatureMap {
     geometry: Geometry,
+    /// Of images, filters and gradients.
+    precision: Precision,
     /// Side of the window: 1 or 2.
     pool: usize,
     /// What the forward pass leaves for the backward pass: per output value, the winning pixel of
@@ -185,7 +188,7 @@ impl ConvMaxFeatureMap {
     fn forward<T: Element>(&self, x: &[T], weight: &[T], bias: &[T]) -> (Vec<T>, Vec<u8>) {
         let (g, half) = (&self.geometry, self.geometry.filters / 2);
         let (rows, image) = (self.strip_rows(), self.reduced(g.out_height));
-        let filters = Matrix::new(weight, g.window()).transposed();
+        let filters = self.precision.matrix(weight, g.window()).transposed();
         let in_tiles = self.in_tiles().then(|| tiles::Strips::new(g, weight));
         let mut y = vec![T::ZERO; g.batch * image];
         let mut winners = vec![0u8; y.len()];
@@ -200,7 +203,7 @@ impl ConvMaxFeatureMap {
                     Some(strips) => strips.strip(x, nth * rows, &mut buffers.tiles, convolved),
                     None => {
                         let columns = fit_columns(&mut buffers.columns, g, x, nth * rows, positions);
-                        product(convolved, g.filters, Matrix::new(columns, g.window()), filters, false);
+                        product(convolved, g.filters, self.precision.matrix(columns, g.window()), filters, false);
                     }
                 }
                 compete(self.windows(), convolved, bias, y, winners);
@@ -277,7 +280,7 @@ impl ConvMaxFeatureMap {
     ) -> (Vec<T>, Vec<T>) {
         let g = &self.geometry;
         let (rows, image) = (self.strip_rows(), self.reduced(g.out_height));
-        let filters = Matrix::new(weight, g.window());
+        let filters = self.precision.matrix(weight, g.window());
         let sizes = if wanted.weight { (weight.len(), g.filters) } else { (0, 0) };
         let (mut dweight, mut dbias) = (vec![T::ZERO; sizes.0], vec![T::ZERO; sizes.1]);
         let mut buffers = Buffers::default();
@@ -289,11 +292,17 @@ impl ConvMaxFeatureMap {
             let reduced = nth * image + self.reduced(first_row)..nth * image + self.reduced(first_row + height);
             let convolved = fit(&mut buffers.convolved, positions * g.filters);
             give(self.windows(), convolved, &dy[reduced.clone()], &winners[reduced]);
-            let convolved = Matrix::new(&buffers.convolved[..positions * g.filters], g.filters);
+            let convolved = self.precision.matrix(&buffers.convolved[..positions * g.filters], g.filters);
             let pixels = nth * g.image_len()..(nth + 1) * g.image_len();
             if wanted.weight {
                 let columns = fit_columns(&mut buffers.columns, g, &x[pixels.clone()], first_row, positions);
-                product(&mut dweight, g.window(), convolved.transposed(), Matrix::new(columns, g.window()), true);
+                product(
+                    &mut dweight,
+                    g.window(),
+                    convolved.transposed(),
+                    self.precision.matrix(columns, g.window()),
+                    true,
+                );
                 add_rows(&mut dbias, &buffers.convolved[..positions * g.filters]);
             }
             if wanted.x {

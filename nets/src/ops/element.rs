@@ -109,6 +109,22 @@ impl Element for f64 {
     }
 }
 
+/// What is known of values before a kernel sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Precision {
+    /// That of their type.
+    Full,
+    /// They were bf16, so that products of two are exact in f32.
+    Bf16,
+}
+
+impl Precision {
+    /// Of a tensor's values.
+    pub(crate) fn of(dtype: DType) -> Self {
+        if dtype == DType::BF16 { Self::Bf16 } else { Self::Full }
+    }
+}
+
 /// One argument of an op: its values and where they lie.
 pub(crate) type Argument<'a> = (&'a CpuStorage, &'a Layout);
 

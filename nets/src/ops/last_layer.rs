@@ -1,11 +1,10 @@
 //! The last layer of a generator down to its bytes: no image of floating point numbers is ever written.
 
 use super::conv::{Geometry, Kind, data_gradient_of_image};
-use super::element::{Element, for_element_type, same_dtype, values};
+use super::element::{Element, Precision, for_element_type, same_dtype, values};
 #[cfg(feature = "cuda")]
 use super::{conv, kernels, kernels::cuda};
 use crate::pixels::quantize;
-#[cfg(feature = "cuda")]
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail};
 #[cfg(feature = "cuda")]
@@ -51,7 +50,7 @@ impl CustomOp3 for LastLayer {
         s3: &CpuStorage,
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let g = &self.0;
+        let (g, precision) = (&self.0, Precision::of(s1.dtype()));
         let mut bytes = vec![0; g.batch * g.image_len()];
         for_element_type!(s1, "last-layer", T => {
             let (y, w, bias) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?, &*values::<T>((s3, l3))?);
@@ -59,7 +58,7 @@ impl CustomOp3 for LastLayer {
             images.for_each_init(Default::default, |(columns, sums): &mut (Vec<T>, Vec<T>), (bytes, y)| {
                 sums.clear();
                 sums.resize(g.image_len(), T::ZERO);
-                data_gradient_of_image(g, y, w, columns, sums);
+                data_gradient_of_image(g, precision, y, w, columns, sums);
                 let pixels = bytes.chunks_exact_mut(g.channels).zip(sums.chunks_exact(g.channels));
                 pixels.for_each(|(bytes, sums)| {
                     for ((byte, &sum), &bias) in bytes.iter_mut().zip(sums).zip(bias) {

@@ -6,8 +6,9 @@
 //! quarter of its gradient). Every op:
 //!
 //! - computes in f32 and f64, in f64 so that its gradient can be held against finite differences. Tensors of
-//!   bf16 are computed with in f32 and rounded once: half the memory, at the speed of f32, whose short
-//!   convolutions in tiles need fewer multiplications than a processor's dot products of bf16 save;
+//!   bf16 are computed with in f32 and rounded once: half the memory. What doesn't go in tiles, which need fewer
+//!   multiplications than that saves, is summed in pairs of terms, by the processor's dot products of bf16 where
+//!   it has them (AVX512_BF16) and to the same bits where it hasn't;
 //! - gives the same bits whatever the number of threads: work is cut by the tensor's geometry only,
 //!   and sums are taken in a fixed order;
 //! - treats every image of a batch alike: a row's result does not depend on its neighbours;

@@ -9,8 +9,9 @@
 //! the caches (shallow layers: many positions) each task unrolls a strip of rows of one image into a
 //! buffer that stays in its core's cache.
 
-use super::super::element::Element;
+use super::super::element::{Element, Precision};
 use super::geometry::{Geometry, Kind};
+use super::product::{multiply, product};
 use super::tiles;
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -19,24 +20,18 @@ use rayon::prelude::*;
 const WHOLE_BATCH_VALUES: usize = 4 << 20;
 /// Values of a strip's unrolled matrix: 1 MiB in f32, half of a usual second-level cache.
 const STRIP_VALUES: usize = 256 << 10;
-/// Rows and columns of one block of a large product.
-const BLOCK_ROWS: usize = 256;
-const BLOCK_COLUMNS: usize = 128;
-/// Terms of a sum that the matrix library adds up at once. It would choose their number itself by the
-/// size of the caches and of the product; up to this one it always takes all.
-const TERMS: usize = 512;
 /// Partial filter gradients that are summed in order.
 const PARTIAL_SUMS: usize = 8;
 
-/// Computes a kind; the lengths of `a` and `b` are those of the geometry.
-pub(super) fn convolve<T: Element>(kind: Kind, g: &Geometry, a: &[T], b: &[T]) -> Vec<T> {
+/// Computes a kind; the lengths of `a` and `b` are those of the geometry, and both have that precision.
+pub(super) fn convolve<T: Element>(kind: Kind, g: &Geometry, precision: Precision, a: &[T], b: &[T]) -> Vec<T> {
     if tiles::suit(g) {
         return tiles::convolve(kind, g, a, b);
     }
     match kind {
-        Kind::Forward => forward(g, a, b),
-        Kind::DataGradient => data_gradient(g, a, b),
-        Kind::FilterGradient => filter_gradient(g, a, b),
+        Kind::Forward => forward(g, precision, a, b),
+        Kind::DataGradient => data_gradient(g, precision, a, b),
+        Kind::FilterGradient => filter_gradient(g, precision, a, b),
     }
 }
 
@@ -49,12 +44,12 @@ pub(in crate::ops) fn strip_rows(g: &Geometry) -> usize {
     (STRIP_VALUES / (g.out_width * g.window())).clamp(1, g.out_height)
 }
 
-fn forward<T: Element>(g: &Geometry, x: &[T], w: &[T]) -> Vec<T> {
+fn forward<T: Element>(g: &Geometry, precision: Precision, x: &[T], w: &[T]) -> Vec<T> {
     let mut y = vec![T::ZERO; g.batch * g.output_len()];
-    let filters = Matrix::new(w, g.window()).transposed();
+    let filters = precision.matrix(w, g.window()).transposed();
     if unrolls_at_once(g) {
         let columns = unroll_batch(g, x);
-        multiply(&mut y, g.filters, Matrix::new(&columns, g.window()), filters);
+        multiply(&mut y, g.filters, precision.matrix(&columns, g.window()), filters);
         return y;
     }
     let rows = strip_rows(g);
@@ -64,35 +59,36 @@ fn forward<T: Element>(g: &Geometry, x: &[T], w: &[T]) -> Vec<T> {
             let positions = y.len() / g.filters;
             columns.resize(positions * g.window(), T::ZERO);
             unroll(g, x, strip * rows, columns);
-            product(y, g.filters, Matrix::new(columns, g.window()), filters, false);
+            product(y, g.filters, precision.matrix(columns, g.window()), filters, false);
         });
     });
     y
 }
 
-fn data_gradient<T: Element>(g: &Geometry, y: &[T], w: &[T]) -> Vec<T> {
-    let filters = Matrix::new(w, g.window());
+fn data_gradient<T: Element>(g: &Geometry, precision: Precision, y: &[T], w: &[T]) -> Vec<T> {
+    let filters = precision.matrix(w, g.window());
     let mut x = vec![T::ZERO; g.batch * g.image_len()];
     if g.is_pointwise() {
-        multiply(&mut x, g.channels, Matrix::new(y, g.filters), filters);
+        multiply(&mut x, g.channels, precision.matrix(y, g.filters), filters);
         return x;
     }
     let images = x.par_chunks_mut(g.image_len());
     if unrolls_at_once(g) {
         let mut columns = vec![T::ZERO; g.batch * g.positions() * g.window()];
-        multiply(&mut columns, g.window(), Matrix::new(y, g.filters), filters);
+        multiply(&mut columns, g.window(), precision.matrix(y, g.filters), filters);
         images.zip(columns.par_chunks(g.positions() * g.window())).for_each(|(x, columns)| roll(g, columns, 0, x));
         return x;
     }
     images
         .zip(y.par_chunks(g.output_len()))
-        .for_each_init(Vec::new, |columns, (x, y)| data_gradient_of_image(g, y, w, columns, x));
+        .for_each_init(Vec::new, |columns, (x, y)| data_gradient_of_image(g, precision, y, w, columns, x));
     x
 }
 
 /// Adds the data gradient of one image to it, on this thread; `columns` is a buffer.
 pub(in crate::ops) fn data_gradient_of_image<T: Element>(
     g: &Geometry,
+    precision: Precision,
     y: &[T],
     w: &[T],
     columns: &mut Vec<T>,
@@ -103,17 +99,22 @@ pub(in crate::ops) fn data_gradient_of_image<T: Element>(
     for (strip, y) in y.chunks(rows * g.out_width * g.filters).enumerate() {
         let positions = y.len() / g.filters;
         columns.resize(positions * g.window(), T::ZERO);
-        product(columns, g.window(), Matrix::new(y, g.filters), Matrix::new(w, g.window()), false);
+        product(columns, g.window(), precision.matrix(y, g.filters), precision.matrix(w, g.window()), false);
         roll(g, columns, strip * rows, x);
     }
 }
 
-fn filter_gradient<T: Element>(g: &Geometry, x: &[T], y: &[T]) -> Vec<T> {
+fn filter_gradient<T: Element>(g: &Geometry, precision: Precision, x: &[T], y: &[T]) -> Vec<T> {
     let mut w = vec![T::ZERO; g.filters * g.window()];
     if unrolls_at_once(g) && w.len() > g.batch * g.positions() {
         // Deep layers: the filters are the large side, and every filter is one task's own.
         let columns = unroll_batch(g, x);
-        multiply(&mut w, g.window(), Matrix::new(y, g.filters).transposed(), Matrix::new(&columns, g.window()));
+        multiply(
+            &mut w,
+            g.window(),
+            precision.matrix(y, g.filters).transposed(),
+            precision.matrix(&columns, g.window()),
+        );
         return w;
     }
     // Shallow layers: the sum over positions is the large side, cut into a fixed number of parts.
@@ -132,7 +133,8 @@ fn filter_gradient<T: Element>(g: &Geometry, x: &[T], y: &[T]) -> Vec<T> {
                 columns.resize(positions * g.window(), T::ZERO);
                 unroll(g, &x[image * g.image_len()..][..g.image_len()], first_row, &mut columns);
                 let y = &y[image * g.output_len() + first_row * g.out_width * g.filters..][..positions * g.filters];
-                let (y, columns) = (Matrix::new(y, g.filters).transposed(), Matrix::new(&columns, g.window()));
+                let (y, columns) =
+                    (precision.matrix(y, g.filters).transposed(), precision.matrix(&columns, g.window()));
                 product(&mut w, g.window(), y, columns, nth > 0);
             }
             w
@@ -213,127 +215,4 @@ pub(in crate::ops) fn roll<T: Element>(g: &Geometry, columns: &[T], first_row: u
 #[inline(always)]
 fn add<T: Element>(sums: &mut [T], values: &[T]) {
     sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += value);
-}
-
-/// A row-major matrix, perhaps read as its transpose.
-#[derive(Clone, Copy)]
-pub(in crate::ops) struct Matrix<'a, T> {
-    values: &'a [T],
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
-}
-
-impl<'a, T> Matrix<'a, T> {
-    pub(in crate::ops) fn new(values: &'a [T], columns: usize) -> Self {
-        Self { values, rows: values.len() / columns, columns, row_stride: columns, column_stride: 1 }
-    }
-
-    pub(in crate::ops) fn transposed(self) -> Self {
-        Self {
-            rows: self.columns,
-            columns: self.rows,
-            row_stride: self.column_stride,
-            column_stride: self.row_stride,
-            ..self
-        }
-    }
-
-    /// Rows and columns from the given ones on; the extents say how many are meant.
-    fn block(self, row: usize, rows: usize, column: usize, columns: usize) -> Self {
-        let values = &self.values[row * self.row_stride + column * self.column_stride..];
-        Self { values, rows, columns, ..self }
-    }
-}
-
-/// `result = a b`, blocks of it in parallel.
-fn multiply<T: Element>(result: &mut [T], columns: usize, a: Matrix<T>, b: Matrix<T>) {
-    let rows = a.rows;
-    let blocks_across = columns.div_ceil(BLOCK_COLUMNS);
-    let blocks_down = rows.div_ceil(BLOCK_ROWS);
-    let blocks = blocks_down * blocks_across;
-    let target = Target { first: result.as_mut_ptr(), row_stride: columns };
-    assert!(result.len() == rows * columns, "a product of {rows}x{columns} needs as many values: this is a bug");
-    (0..blocks).into_par_iter().for_each(|block| {
-        // Blocks of like heights: a last one of few rows would be summed by another kernel, and a
-        // row's bits would depend on its place in the batch.
-        let row_of = |block: usize| block * rows / blocks_down;
-        let (row, column) = (row_of(block / blocks_across), block % blocks_across * BLOCK_COLUMNS);
-        let height = row_of(block / blocks_across + 1) - row;
-        let width = BLOCK_COLUMNS.min(columns - column);
-        let (a, b) = (a.block(row, height, 0, a.columns), b.block(0, b.rows, column, width));
-        // SAFETY: blocks tile the result without overlap, so no two tasks write one value.
-        unsafe { target.at(row, column).store_product(a, b, false) }
-    });
-}
-
-/// `result = a b`, or `result += a b`, on this thread.
-pub(in crate::ops) fn product<T: Element>(
-    result: &mut [T],
-    columns: usize,
-    a: Matrix<T>,
-    b: Matrix<T>,
-    accumulate: bool,
-) {
-    assert!(result.len() == a.rows * columns && columns == b.columns, "product of unfitting matrices: this is a bug");
-    let target = Target { first: result.as_mut_ptr(), row_stride: columns };
-    // SAFETY: the target is exclusively borrowed and has the product's extents.
-    unsafe { target.store_product(a, b, accumulate) }
-}
-
-/// Where a block of a product goes.
-#[derive(Clone, Copy)]
-struct Target<T> {
-    first: *mut T,
-    row_stride: usize,
-}
-
-// SAFETY: a target is only written through `store_product`, whose callers keep blocks disjoint.
-unsafe impl<T: Send> Send for Target<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Target<T> {}
-
-impl<T: Element> Target<T> {
-    /// # Safety
-    /// The position must lie inside the target.
-    unsafe fn at(self, row: usize, column: usize) -> Self {
-        // SAFETY: by the caller.
-        Self { first: unsafe { self.first.add(row * self.row_stride + column) }, ..self }
-    }
-
-    /// # Safety
-    /// `a.rows` x `b.columns` values from `first` on must be writable and not touched by others.
-    unsafe fn store_product(self, a: Matrix<T>, b: Matrix<T>, accumulate: bool) {
-        assert!(a.columns == b.rows, "product over {} and {} terms: this is a bug", a.columns, b.rows);
-        let share = a.columns.div_ceil(a.columns.div_ceil(TERMS).max(1)).max(1);
-        for first in (0..a.columns).step_by(share) {
-            let terms = share.min(a.columns - first);
-            let (a, b) = (a.block(0, a.rows, first, terms), b.block(first, terms, 0, b.columns));
-            // SAFETY: extents and strides describe the slices they were made from.
-            unsafe {
-                gemm::gemm(
-                    a.rows,
-                    b.columns,
-                    terms,
-                    self.first,
-                    1,
-                    self.row_stride as isize,
-                    accumulate || first > 0,
-                    a.values.as_ptr(),
-                    a.column_stride as isize,
-                    a.row_stride as isize,
-                    b.values.as_ptr(),
-                    b.column_stride as isize,
-                    b.row_stride as isize,
-                    T::ONE,
-                    T::ONE,
-                    false,
-                    false,
-                    false,
-                    gemm::Parallelism::None,
-                );
-            }
-        }
-    }
 }

@@ -17,20 +17,23 @@ mod cuda;
 mod cudnn;
 mod geometry;
 mod kernel;
+mod product;
 #[cfg(test)]
 mod reference;
 pub(super) mod tiles;
 
-use super::element::{Argument, for_element_type, output, same_dtype, values};
+use super::element::{Argument, Precision, for_element_type, output, same_dtype, values};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
+use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
-pub(super) use cpu::{Matrix, data_gradient_of_image, product, roll, strip_rows, unroll};
+pub(super) use cpu::{data_gradient_of_image, roll, strip_rows, unroll};
 #[cfg(feature = "cuda")]
 pub(super) use cuda::convolve;
 #[cfg(feature = "cuda")]
 pub(crate) use cudnn::left_to_definition;
 pub(super) use geometry::{Geometry, Kind};
+pub(super) use product::product;
 pub(super) use tiles::fit;
 
 /// Convolution without bias: `x (B,H,W,C)` with `w (K,R,R,C)` to `(B,OH,OW,K)`, where
@@ -130,7 +133,7 @@ impl CustomOp2 for Conv {
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         let (a, b): (Argument, Argument) = ((s1, l1), (s2, l2));
         for_element_type!(s1, "conv2d", T => {
-            let result = cpu::convolve(self.kind, &self.geometry, &values(a)?, &values(b)?);
+            let result = cpu::convolve(self.kind, &self.geometry, Precision::of(s1.dtype()), &values(a)?, &values(b)?);
             Ok(output::<T>(result, self.geometry.result_dims(self.kind).to_vec()))
         })
     }
