@@ -11,7 +11,6 @@ use crate::gain::{self, Finding, Gain, over_repetitions};
 use crate::generation::{SEED, against, recognized, right};
 use crate::jobs::{Arm, GeneratorJob, Job, RecognizerJob};
 use crate::report::{Bench, Report};
-use crate::rows::{Supply, Whom};
 use crate::settings::Settings;
 use crate::world::Part;
 use command::human::count;
@@ -151,7 +150,7 @@ fn generator_job(settings: &Settings, up_to: Ingredient, seed: u64) -> Result<Ge
 
 /// A classifier that sees a generator's faces alone.
 fn pupil_job(settings: &Settings, up_to: Ingredient, seed: u64) -> Result<RecognizerJob> {
-    let arm = Arm { share: 1.0, whom: Whom::Existing, supply: Supply::Online };
+    let arm = Arm::existing(1.0);
     let job = settings.arm_job(arm, settings.first_loss(), seed, Part::Training)?;
     let name = format!("recognizer-ablation-{}-seed-{seed}", up_to.slug());
     Ok(RecognizerJob { name, generator: Some(generator_job(settings, up_to, seed)?), ..job })

@@ -5,9 +5,9 @@ use crate::jobs::{Job, in_order};
 use crate::report::{Bench, Report};
 use crate::settings::Settings;
 use crate::world::World;
-use crate::{ablation, figures, gan_train, generation, ratio, verification};
+use crate::{ablation, figures, gan_train, generation, ratio, usage, verification};
 
-/// One of the paper's questions, or the one that it leaves: which parts of a better recipe are worth having.
+/// One of the paper's questions, or of those that it leaves: which parts of a better recipe are worth having.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Experiment {
     /// Do generated faces help to tell strangers apart? (Table 2.)
@@ -22,15 +22,17 @@ pub enum Experiment {
     GanTrain,
     /// Which parts of the modern recipe earn their place?
     Ablation,
+    /// How should a trainer take generated rows?
+    Usage,
 }
 
 impl Experiment {
     /// Those that `all` runs, in its order.
     pub const FIVE: [Self; 5] = [Self::Verification, Self::Ratio, Self::Generation, Self::Figures, Self::GanTrain];
 
-    /// Those five, and the one that takes a training of each recipe.
-    pub const ALL: [Self; 6] =
-        [Self::Verification, Self::Ratio, Self::Generation, Self::Figures, Self::GanTrain, Self::Ablation];
+    /// Those five, and the two that look for a better recipe.
+    pub const ALL: [Self; 7] =
+        [Self::Verification, Self::Ratio, Self::Generation, Self::Figures, Self::GanTrain, Self::Ablation, Self::Usage];
 
     /// Of its subcommand and folder.
     pub fn name(self) -> &'static str {
@@ -41,12 +43,13 @@ impl Experiment {
             Self::Figures => "figures",
             Self::GanTrain => "gan-train",
             Self::Ablation => "ablation",
+            Self::Usage => "usage",
         }
     }
 
     /// Whether it judges on pairs of strangers.
     pub fn needs_pairs(self) -> bool {
-        matches!(self, Self::Verification | Self::Ratio)
+        matches!(self, Self::Verification | Self::Ratio | Self::Usage)
     }
 
     /// Its trainings, each after those that it needs.
@@ -61,6 +64,7 @@ impl Experiment {
             Self::Figures => figures::jobs(settings)?,
             Self::GanTrain => gan_train::jobs(settings)?,
             Self::Ablation => ablation::jobs(settings)?,
+            Self::Usage => usage::jobs(settings)?,
         }))
     }
 
@@ -76,6 +80,7 @@ impl Experiment {
             Self::Figures => figures::run(bench),
             Self::GanTrain => gan_train::run(bench),
             Self::Ablation => ablation::run(bench),
+            Self::Usage => usage::run(bench),
         }
     }
 }

@@ -10,7 +10,6 @@ use crate::gain::{self, Finding, Gain, over_repetitions};
 use crate::generation::{SEED, against, recognized, right};
 use crate::jobs::{Arm, Job, Variant};
 use crate::report::{Bench, Report};
-use crate::rows::{Supply, Whom};
 use crate::settings::Settings;
 use crate::world::Part;
 use command::Progress;
@@ -41,7 +40,7 @@ impl On {
     }
 
     fn arm(self, settings: &Settings) -> Arm {
-        let existing = |share| Arm { share, whom: Whom::Existing, supply: Supply::Online };
+        let existing = |share| Arm::existing(share);
         match self {
             Self::Real => Arm::REAL,
             Self::Generated => existing(1.0),

@@ -79,7 +79,23 @@ pub struct Arm {
     pub whom: Whom,
     /// Whether they come again.
     pub supply: Supply,
+    /// How they are taken.
+    pub usage: Usage,
 }
+
+/// How a recognizer takes generated rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// They count less than real ones.
+    pub weighted: bool,
+    /// None come towards the end.
+    pub real_last: bool,
+    /// Those that are unlike their person, or too like it, are made again.
+    pub selected: bool,
+}
+
+/// How often a row is made again where rows are selected.
+const RETRIES: u32 = 4;
 
 impl Variant {
     /// In the order of the table.
@@ -116,7 +132,13 @@ impl Variant {
 
 impl Arm {
     /// Real rows alone.
-    pub const REAL: Self = Self { share: 0.0, whom: Whom::Existing, supply: Supply::Online };
+    pub const REAL: Self = Self::existing(0.0);
+
+    /// New images of the people of the data, a share of the rows.
+    pub const fn existing(share: f64) -> Self {
+        let usage = Usage { weighted: false, real_last: false, selected: false };
+        Self { share, whom: Whom::Existing, supply: Supply::Online, usage }
+    }
 
     fn slug(self) -> String {
         if self.share == 0.0 {
@@ -130,7 +152,10 @@ impl Arm {
             Supply::Online => "online",
             Supply::Offline { .. } => "offline",
         };
-        format!("{whom}-{}-{supply}", self.share)
+        let Usage { weighted, real_last, selected } = self.usage;
+        let usage = [(weighted, "-weighted"), (real_last, "-real-last"), (selected, "-selected")];
+        let usage: String = usage.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
+        format!("{whom}-{}-{supply}{usage}", self.share)
     }
 }
 
@@ -181,6 +206,13 @@ impl Job {
             Self::Recognizer(RecognizerJob { name, config, recipe, .. }) => {
                 let made = (recipe.share > 0.0).then(|| format!(", {} of them generated", percent(recipe.share)));
                 let made = made.unwrap_or_default();
+                let until = recipe.real_from.map_or(String::new(), |batch| format!(" until step {batch}"));
+                let weight = match config.generated_weight {
+                    1.0 => String::new(),
+                    weight => format!(" at weight {weight}"),
+                };
+                let selected = if recipe.retries.is_some() { ", selected" } else { "" };
+                let made = format!("{made}{until}{weight}{selected}");
                 format!(
                     "{name}: {} {}, {} loss, seed {}, {length}{made}",
                     config.kind, config.width, config.loss, config.seed
@@ -267,8 +299,14 @@ impl Settings {
     /// A generator whose settings can't train.
     pub fn arm_job(&self, arm: Arm, loss: LossName, seed: u64, part: Part) -> Result<RecognizerJob> {
         let generator = (arm.share > 0.0).then(|| self.generator_job(Variant::Ours, part)).transpose()?;
-        let Arm { share, whom, supply } = arm;
-        let config = self.config(loss, seed);
+        let Arm { share, whom, supply, usage } = arm;
+        let mut config = self.config(loss, seed);
+        if usage.weighted {
+            config.generated_weight = self.generated_weight;
+        }
+        let steps = config.images.div_ceil(u64::from(self.batch));
+        let real_from = usage.real_last.then(|| ((1.0 - self.real_last) * steps as f64).round() as u64);
+        let retries = usage.selected.then_some(RETRIES);
         let word = match loss {
             LossName::Softmax => "softmax",
             LossName::Centre => "centre",
@@ -277,7 +315,14 @@ impl Settings {
             name: of_part(&format!("recognizer-{word}-{}-seed-{seed}", arm.slug()), part),
             config,
             part,
-            recipe: Recipe { batch: self.batch as usize, seed, share, whom, supply, brightness: self.brightness },
+            recipe: Recipe {
+                share,
+                whom,
+                supply,
+                real_from,
+                retries,
+                ..Recipe::real(self.batch as usize, seed, self.brightness)
+            },
             generator,
         })
     }

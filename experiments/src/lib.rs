@@ -28,8 +28,10 @@ pub mod plan;
 pub mod ratio;
 pub mod report;
 pub mod rows;
+pub mod selection;
 pub mod settings;
 pub mod trainings;
+pub mod usage;
 pub mod verification;
 pub mod world;
 

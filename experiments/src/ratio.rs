@@ -7,7 +7,6 @@ use crate::error::Result;
 use crate::gain::{self, Finding, Gain, over_repetitions};
 use crate::jobs::{Arm, Job};
 use crate::report::{Bench, Report};
-use crate::rows::{Supply, Whom};
 use crate::settings::Settings;
 use crate::verification::similarity;
 use crate::world::{Part, World};
@@ -57,7 +56,7 @@ fn reals(settings: &Settings, world: &World) -> Vec<Real> {
 }
 
 fn arm(share: f64) -> Arm {
-    if share == 0.0 { Arm::REAL } else { Arm { share, whom: Whom::Existing, supply: Supply::Online } }
+    if share == 0.0 { Arm::REAL } else { Arm::existing(share) }
 }
 
 /// The trainings.

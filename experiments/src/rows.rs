@@ -3,19 +3,20 @@
 //! A stream of a server holds the same kinds of rows, by the same rules: new images of existing
 //! people under their own class, images of [`dataset::blended`] people under classes of their own
 //! behind all others, latents of the prior. Nothing here goes over gRPC, since what is compared is
-//! what recognizers learn from rows, however they came; for the same reason no guard or filter of the
-//! server's is at work.
+//! what recognizers learn from rows, however they came; for the same reason no guard of the server's is
+//! at work, and its filter's like ([`Selector`]) only where it is what is compared.
 //!
 //! Batch n is a function of `(data, generator, recipe, n)`: an arm that was killed goes on with the
 //! same bits.
 
+use crate::selection::Selector;
 use candle_core::Tensor;
 use cvae_gan::Trained;
 use dataset::Dataset;
 use dataset::augment::{STANDARD, brighten};
 use dataset::blended::{Blended, Rule, order};
 use nets::LATENT;
-use nets::chance::{Chance, Draws};
+use nets::chance::Chance;
 use nets::pixels::IMAGE_SIZE;
 use rayon::prelude::*;
 use recognizer::{Batch, BatchSource, FolderSettings, FolderSource, Source, SourceError};
@@ -69,6 +70,13 @@ pub struct Recipe {
     pub supply: Supply,
     /// Most that a row is brightened or darkened by.
     pub brightness: f64,
+    /// From this batch on all rows are real.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real_from: Option<u64>,
+    /// Generated rows that the maker's selector refuses are made again so often at most, each time of another
+    /// latent; then the likest try is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
 }
 
 /// What makes the generated rows.
@@ -78,6 +86,8 @@ pub struct Maker {
     pub trained: Arc<Trained>,
     /// Digest of its checkpoint.
     pub digest: String,
+    /// What judges its rows, for recipes with retries.
+    pub selector: Option<Arc<Selector>>,
 }
 
 /// A stream of an arm.
@@ -94,18 +104,43 @@ struct Plan {
     source: Source,
     label: u32,
     parents: Vec<(usize, f64)>,
-    latent: Vec<f32>,
+    /// Where its latent is drawn: the purpose, the index and the row.
+    draws: (&'static str, u64, u64),
+}
+
+impl Plan {
+    /// The standard normal latent of a try.
+    fn latent(&self, seed: u64, attempt: u32) -> Vec<f32> {
+        let (purpose, index, row) = self.draws;
+        let chance = match attempt {
+            0 => Chance::new(seed, purpose),
+            _ => Chance::new(seed, &format!("{purpose}, try {attempt}")),
+        };
+        let mut values = vec![0.0; LATENT];
+        chance.at(index, row).normals(&mut values);
+        values.into_iter().map(|value| value as f32).collect()
+    }
 }
 
 impl Recipe {
     /// Real rows alone.
     pub fn real(batch: usize, seed: u64, brightness: f64) -> Self {
-        Self { batch, seed, share: 0.0, whom: Whom::Existing, supply: Supply::Online, brightness }
+        Self {
+            batch,
+            seed,
+            share: 0.0,
+            whom: Whom::Existing,
+            supply: Supply::Online,
+            brightness,
+            real_from: None,
+            retries: None,
+        }
     }
 
     /// Generated rows in all batches before batch `index`.
     fn generated_before(&self, index: u64) -> u64 {
         let share = (self.share * MILLION as f64).round() as u128;
+        let index = index.min(self.real_from.unwrap_or(u64::MAX));
         (u128::from(index) * self.batch as u128 * share / u128::from(MILLION)) as u64
     }
 }
@@ -124,6 +159,10 @@ impl Rows {
             return Err(SourceError::Settings(
                 "expected a generator of the data's people and channels for generated rows, found none".to_owned(),
             ));
+        }
+        if recipe.retries.is_some() && maker.as_ref().is_some_and(|maker| maker.selector.is_none()) {
+            let what = "expected an identity network to select generated rows by, found none";
+            return Err(SourceError::Settings(what.to_owned()));
         }
         let identities = data.identities().len() as u32;
         // Rows are augmented here, alike whether they are real or not.
@@ -155,33 +194,39 @@ impl Rows {
                 (Source::Blended, self.identities() + j, parents, nth / people)
             }
         };
-        let mut draws = match self.recipe.supply {
-            Supply::Online => Chance::new(seed, "latent").at(index, row),
-            Supply::Offline { images } => {
-                Chance::new(seed, "experiments/fixed set").at(label, turn % u64::from(images.max(1)))
-            }
+        let draws = match self.recipe.supply {
+            Supply::Online => ("latent", index, row),
+            Supply::Offline { images } => ("experiments/fixed set", label, turn % u64::from(images.max(1))),
         };
-        Plan { source, label: label as u32, parents, latent: latent(&mut draws) }
+        Plan { source, label: label as u32, parents, draws }
     }
 
+    /// The images of planned rows, one after another.
     fn make(&self, plans: &[Plan]) -> Result<Vec<u8>, SourceError> {
         let (Some(maker), false) = (&self.maker, plans.is_empty()) else { return Ok(Vec::new()) };
-        let trained = &maker.trained;
-        let latents: Vec<f32> = plans.iter().flat_map(|plan| plan.latent.iter().copied()).collect();
-        let draw = || -> cvae_gan::Result<Vec<u8>> {
-            let z = Tensor::from_vec(latents, (plans.len(), LATENT), trained.device())?;
-            let labels: cvae_gan::Result<Vec<Tensor>> = plans.iter().map(|plan| trained.label(&plan.parents)).collect();
-            trained.draw(&z, &Tensor::cat(&labels?, 0)?)
+        let draw = |rows: &[usize], attempt: u32| self.draw(maker, rows.iter().map(|&row| &plans[row]), attempt);
+        let made = match (self.recipe.retries, &maker.selector) {
+            (Some(retries), Some(selector)) => {
+                let people: Vec<&[(usize, f64)]> = plans.iter().map(|plan| &plan.parents[..]).collect();
+                selector.select(&people, retries, draw)
+            }
+            _ => draw(&(0..plans.len()).collect::<Vec<_>>(), 0),
         };
-        draw().map_err(SourceError::other)
+        made.map_err(SourceError::other)
     }
-}
 
-/// A standard normal vector.
-fn latent(draws: &mut Draws) -> Vec<f32> {
-    let mut values = vec![0.0; LATENT];
-    draws.normals(&mut values);
-    values.into_iter().map(|value| value as f32).collect()
+    fn draw<'a>(
+        &self,
+        maker: &Maker,
+        plans: impl Iterator<Item = &'a Plan> + Clone,
+        attempt: u32,
+    ) -> cvae_gan::Result<Vec<u8>> {
+        let (trained, seed) = (&maker.trained, self.recipe.seed);
+        let latents: Vec<f32> = plans.clone().flat_map(|plan| plan.latent(seed, attempt)).collect();
+        let labels: Vec<Tensor> = plans.map(|plan| trained.label(&plan.parents)).collect::<cvae_gan::Result<_>>()?;
+        let z = Tensor::from_vec(latents, (labels.len(), LATENT), trained.device())?;
+        trained.draw(&z, &Tensor::cat(&labels, 0)?)
+    }
 }
 
 impl BatchSource for Rows {
@@ -270,10 +315,13 @@ impl BatchSource for Rows {
             Supply::Offline { images } => format!("of a fixed set of {images} each"),
         };
         let real = self.real.describe();
-        match self.recipe.share {
-            0.0 => real,
-            share => format!("{real}; {} images of {people}, {supply}", command::human::percent(share)),
+        let Recipe { share, real_from, retries, .. } = self.recipe;
+        if share == 0.0 {
+            return real;
         }
+        let until = real_from.map_or(String::new(), |batch| format!(", until batch {batch}"));
+        let selected = if retries.is_some() { ", selected" } else { "" };
+        format!("{real}; {} images of {people}, {supply}{selected}{until}", command::human::percent(share))
     }
 
     fn class_names(&self) -> Vec<String> {
@@ -302,7 +350,7 @@ mod tests {
         let mut seen = vec![BTreeSet::new(); 9];
         for nth in 0..count {
             let plan = rows.plan(nth, nth / 8, nth % 8);
-            seen[plan.label as usize].insert(plan.latent.iter().map(|value| value.to_bits()).collect::<Vec<_>>());
+            seen[plan.label as usize].insert(plan.latent(3, 0).iter().map(|value| value.to_bits()).collect::<Vec<_>>());
         }
         seen.iter().map(BTreeSet::len).collect()
     }
@@ -326,6 +374,12 @@ mod tests {
             assert_eq!(found, expected.iter().map(|parent| parent.identity).collect::<Vec<_>>());
             assert!(plan.parents.iter().all(|(_, weight)| *weight <= 0.6 + 1e-6));
         }
+    }
+
+    #[test]
+    fn after_the_last_generated_row_all_are_real() {
+        let recipe = Recipe { share: 0.5, real_from: Some(3), ..Recipe::real(8, 3, 0.0) };
+        assert_eq!([0, 1, 3, 4, 1000].map(|index| recipe.generated_before(index)), [0, 4, 12, 12, 12]);
     }
 
     #[test]

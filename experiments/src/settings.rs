@@ -100,6 +100,12 @@ pub struct Settings {
     /// Real images of each person that `ratio` compares, beside all; the generator sees no others
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [5, 10], value_parser = clap::value_parser!(u32).range(2..), help_heading = "Arms")]
     pub real_images: Vec<u32>,
+    /// How much a generated row counts where `usage` weighs them; a real one counts 1
+    #[arg(long, value_name = "WEIGHT", default_value_t = 0.4, help_heading = "Arms")]
+    pub generated_weight: f64,
+    /// Last share of a training without generated rows, where `usage` ends with real ones
+    #[arg(long, value_name = "SHARE", default_value_t = 0.15, help_heading = "Arms")]
+    pub real_last: f64,
 
     /// What computes: cpu or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = nets::device::named, help_heading = "Training")]
@@ -119,7 +125,11 @@ impl Settings {
         if !matches!(self.channels, 1 | 3) {
             return refuse("channels", "1 (grey) or 3 (RGB)", self.channels.to_string());
         }
-        for (name, share) in [("held-out-share", self.held_out_share), ("synthetic-share", self.synthetic_share)] {
+        for (name, share) in [
+            ("held-out-share", self.held_out_share),
+            ("synthetic-share", self.synthetic_share),
+            ("real-last", self.real_last),
+        ] {
             if !inner(share) {
                 return refuse(name, "a share between 0 and 1", share.to_string());
             }
@@ -131,7 +141,7 @@ impl Settings {
             return refuse("shares", "shares from 0 to 1", share.to_string());
         }
         for loss in &self.losses {
-            self.config(*loss, 1).check()?;
+            TrainConfig { generated_weight: self.generated_weight, ..self.config(*loss, 1) }.check()?;
         }
         Ok(())
     }

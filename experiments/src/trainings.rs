@@ -7,13 +7,14 @@
 use crate::error::{Error, Result};
 use crate::jobs::{GeneratorJob, Job, RecognizerJob};
 use crate::rows::{Maker, Rows};
+use crate::selection::Selector;
 use crate::world::World;
 use candle_core::Device;
 use command::atomic_file::write_atomically;
 use command::run_directory::Checkpoints;
 use command::training::Rhythm;
 use command::{Interrupt, RunDirectory};
-use cvae_gan::{Figures, Trained, identity_network};
+use cvae_gan::{Figures, IdentityNetwork, Trained, identity_network};
 use recognizer::Recognizer;
 use recognizer::metrics::Features;
 use serde::{Deserialize, Serialize};
@@ -110,7 +111,10 @@ impl<'a> Trainings<'a> {
             self.record_all(Job::Recognizer(job.clone()))?;
             return Ok(found);
         }
-        let maker = job.generator.as_ref().map(|generator| self.generator(generator)).transpose()?;
+        let mut maker = job.generator.as_ref().map(|generator| self.generator(generator)).transpose()?;
+        if let (Some(maker), Some(generator), Some(_)) = (&mut maker, &job.generator, job.recipe.retries) {
+            maker.selector = self.selector(generator, maker)?;
+        }
         command::say(Job::Recognizer(job.clone()).line());
         let mut rows = Rows::new(self.world.part(job.part)?, maker, job.recipe.clone())?;
         self.during(&path, &job.name, |run, resume| {
@@ -144,9 +148,17 @@ impl<'a> Trainings<'a> {
             None => self.train_generator(&path, job)?,
         };
         self.record_all(Job::Generator(job.clone()))?;
-        let maker = Maker { trained: Arc::new(trained), digest: self.digest(&job.name) };
+        let maker = Maker { trained: Arc::new(trained), digest: self.digest(&job.name), selector: None };
         self.makers.borrow_mut().insert(job.name.clone(), maker.clone());
         Ok(maker)
+    }
+
+    /// What selects a generator's rows: the network that it was trained against, where it was against one.
+    fn selector(&self, job: &GeneratorJob, maker: &Maker) -> Result<Option<Arc<Selector>>> {
+        let Some(identity) = &job.identity else { return Ok(None) };
+        let data = self.world.part(job.part)?;
+        let network = IdentityNetwork::of_dataset(self.recognizer(identity)?, &data, self.interrupt)?;
+        Ok(Some(Arc::new(Selector::new(network, &maker.trained)?)))
     }
 
     fn train_generator(&self, path: &Path, job: &GeneratorJob) -> Result<Trained> {

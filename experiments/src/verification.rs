@@ -61,10 +61,10 @@ impl Which {
         let share = settings.synthetic_share;
         match self {
             Self::None => Arm::REAL,
-            Self::ExistingOnline => Arm { share, whom: Whom::Existing, supply: Supply::Online },
-            Self::BlendedOnline => Arm { share, whom: blended, supply: Supply::Online },
-            Self::ExistingOffline => Arm { share, whom: Whom::Existing, supply: offline },
-            Self::BlendedOffline => Arm { share, whom: blended, supply: offline },
+            Self::ExistingOnline => Arm::existing(share),
+            Self::BlendedOnline => Arm { whom: blended, ..Arm::existing(share) },
+            Self::ExistingOffline => Arm { supply: offline, ..Arm::existing(share) },
+            Self::BlendedOffline => Arm { whom: blended, supply: offline, ..Arm::existing(share) },
         }
     }
 }

@@ -52,6 +52,9 @@ pub struct TrainFlags {
     /// Share of the feature that is dropped, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, help_heading = "Training")]
     pub dropout: f64,
+    /// How much a generated row of a stream counts in the losses, 0.001 to 1; a real one counts 1
+    #[arg(long, value_name = "WEIGHT", default_value_t = 1.0, help_heading = "Training")]
+    pub generated_weight: f64,
     /// Seed of weights, order, augmentation and dropout
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Training")]
     pub seed: u64,
@@ -101,6 +104,7 @@ impl TrainFlags {
             classifier_rate: self.classifier_rate,
             clip: self.clip,
             dropout: self.dropout,
+            generated_weight: self.generated_weight,
             numbers: nets::device::numbers(&self.device)?,
             ..usual
         };

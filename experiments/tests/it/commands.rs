@@ -116,6 +116,32 @@ fn the_ablation_tells_of_each_part() {
 }
 
 #[test]
+fn the_ways_to_take_generated_rows_are_compared() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("out");
+    let told = stdout(&experiments("usage", &out, &[]));
+    let report: Value = serde_json::from_str(&read(out.join("usage/report.json"))).unwrap();
+    let ways = report["figures"]["ways"].as_array().unwrap();
+    assert_eq!(ways.len(), 6);
+    assert!(ways[0]["over_real"].is_null() && ways[1]["over_plain"].is_null());
+    assert!(ways.iter().skip(1).all(|way| way["over_real"].is_object()));
+    assert!(
+        told.contains("all three") && read(out.join("usage/report.md")).contains("none in the last 15.0 %"),
+        "{told}"
+    );
+    // Each way is another training.
+    let digests: std::collections::BTreeSet<&str> = report["provenance"]["trainings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|training| training["name"].as_str().unwrap().starts_with("recognizer-"))
+        .map(|training| training["digest"].as_str().unwrap())
+        .collect();
+    assert_eq!(digests.len() % 6, 0);
+    assert!(out.join("usage/usage.png").is_file());
+}
+
+#[test]
 fn what_can_not_work_is_refused_before_anything_is_trained() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("out");

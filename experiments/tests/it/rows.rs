@@ -18,7 +18,7 @@ fn maker(world: &World, settings: &experiments::Settings) -> Maker {
 }
 
 fn recipe(share: f64, whom: Whom, supply: Supply) -> Recipe {
-    Recipe { batch: 8, seed: 3, share, whom, supply, brightness: 0.2 }
+    Recipe { share, whom, supply, ..Recipe::real(8, 3, 0.2) }
 }
 
 fn batches(rows: &mut Rows, count: usize) -> Vec<Batch> {
@@ -82,7 +82,7 @@ fn a_training_that_was_stopped_ends_as_one_that_was_not() {
     let digest = |place: &std::path::Path, stop: bool| {
         let settings = world::settings(place, &[]);
         let world = world::open(&settings);
-        let arm = Arm { share: 0.5, whom: Whom::Existing, supply: Supply::Online };
+        let arm = Arm::existing(0.5);
         let job = settings.arm_job(arm, LossName::Softmax, 1, Part::Training).unwrap();
         if stop {
             let interrupt = Interrupt::new();

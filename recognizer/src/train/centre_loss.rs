@@ -40,8 +40,8 @@ impl Centres {
         Tensor::from_slice(&self.values, (classes, self.dimension), &candle_core::Device::Cpu)
     }
 
-    /// `(1 / 2B) sum_i |f_i - sum_c w_ic m_c|^2` over features `(B, dimension)`, a scalar through which
-    /// gradients reach the features only. `w_ic` is the part of class c in row i.
+    /// Half the mean over rows, by their weights, of `|f_i - sum_c w_ic m_c|^2` over features `(B, dimension)`: a
+    /// scalar through which gradients reach the features only. `w_ic` is the part of class c in row i.
     pub fn loss(&self, features: &Tensor, targets: &Targets) -> Result<Tensor> {
         let mut own = Vec::with_capacity(targets.len() * self.dimension);
         for row in targets.rows() {
@@ -49,7 +49,12 @@ impl Centres {
         }
         let own = Tensor::from_vec(own, (targets.len(), self.dimension), features.device())?;
         let distance = (features - own.to_dtype(features.dtype())?)?;
-        distance.sqr()?.sum_all()?.affine(0.5 / targets.len() as f64, 0.0)
+        let mut squares = distance.sqr()?;
+        if let Some(weights) = targets.weights() {
+            let weights = Tensor::from_slice(weights, (targets.len(), 1), features.device())?;
+            squares = squares.broadcast_mul(&weights.to_dtype(features.dtype())?)?;
+        }
+        squares.sum_all()?.affine(0.5 / targets.total_weight(), 0.0)
     }
 
     /// Moves each centre of the batch towards its features:

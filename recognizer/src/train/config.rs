@@ -37,9 +37,17 @@ pub struct TrainConfig {
     pub clip: f64,
     /// Share of the feature dropped in training.
     pub dropout: f64,
+    /// How much a generated row counts in the losses, where a real one counts 1.
+    #[serde(default = "as_much")]
+    pub generated_weight: f64,
     /// What the network computes in; weights, losses and updates are f32.
     #[serde(default)]
     pub numbers: Numbers,
+}
+
+/// As real rows: what older trainings did.
+fn as_much() -> f64 {
+    1.0
 }
 
 impl TrainConfig {
@@ -62,6 +70,7 @@ impl TrainConfig {
             // Rarely reached after the warm-up; before, it keeps one odd batch from ruining all.
             clip: 5.0,
             dropout: 0.5,
+            generated_weight: 1.0,
             numbers: Numbers::F32,
         }
     }
@@ -107,6 +116,9 @@ impl TrainConfig {
                 refuse("classifier rate", "a number above 0", *found)
             }
             Self { clip: found, .. } if !(*found >= 0.0 && found.is_finite()) => refuse("clip", "0 or more", *found),
+            Self { generated_weight: found, .. } if !(0.001..=1.0).contains(found) => {
+                refuse("generated weight", "a number from 0.001 to 1", *found)
+            }
             Self { loss: Loss::Centre { weight: found, .. }, .. } if !(*found >= 0.0 && found.is_finite()) => {
                 refuse("centre weight", "0 or more", *found)
             }

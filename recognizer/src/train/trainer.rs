@@ -116,7 +116,7 @@ impl Trainer {
         let logits = self.network.classify(&dropped)?;
 
         // Loss.
-        let targets = Targets::of(batch);
+        let targets = Targets::of(batch).weighted(&batch.sources, self.config.generated_weight);
         let mut total = targets.cross_entropy(&logits)?;
         let mut terms = vec![("softmax loss", measured(&total)?)];
         if let (Some(centres), Loss::Centre { weight, .. }) = (&self.centres, self.config.loss) {

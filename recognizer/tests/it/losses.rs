@@ -3,7 +3,7 @@ use nets::gradient_check::{check_gradients, random};
 use proptest::prelude::*;
 use recognizer::train::centre_loss::Centres;
 use recognizer::train::targets::Targets;
-use recognizer::{Batch, Mixture, Part, Schedule, TrainConfig};
+use recognizer::{Batch, Mixture, Part, Schedule, Source, TrainConfig};
 
 fn tensor(rows: &[[f32; 2]]) -> Tensor {
     Tensor::from_slice(rows.as_flattened(), (rows.len(), 2), &Device::Cpu).unwrap()
@@ -92,6 +92,33 @@ fn a_mixture_is_drawn_to_the_mixture_of_centres_and_moves_each_by_its_part() {
 }
 
 #[test]
+fn rows_count_by_their_weight_in_both_losses() {
+    let (logits, features) = (random(&[4, 3], 5).unwrap(), random(&[4, 5], 6).unwrap());
+    let sources = [Source::Real, Source::Existing, Source::Real, Source::Blended];
+    let mut centres = Centres::new(3, 5);
+    centres.update(&random(&[4, 5], 1).unwrap(), &Targets::hard(&[0, 1, 1, 2]), 0.5).unwrap();
+    let value = |loss: candle_core::Result<Tensor>| loss.unwrap().to_scalar::<f64>().unwrap();
+    let rows =
+        |tensor: &Tensor, rows: &[u32]| tensor.index_select(&Tensor::new(rows, &Device::Cpu).unwrap(), 0).unwrap();
+    let weighted = Targets::hard(&[2, 0, 1, 1]).weighted(&sources, 0.25);
+    let (real, made) = (Targets::hard(&[2, 1]), Targets::hard(&[0, 1]));
+    // Two rows at 1 and two at a quarter.
+    let mean = |of_real: f64, of_made: f64| (2.0 * of_real + 0.5 * of_made) / 2.5;
+    let softmax =
+        mean(value(real.cross_entropy(&rows(&logits, &[0, 2]))), value(made.cross_entropy(&rows(&logits, &[1, 3]))));
+    assert!((value(weighted.cross_entropy(&logits)) - softmax).abs() < 1e-12);
+    let centre = mean(
+        value(centres.loss(&rows(&features, &[0, 2]), &real)),
+        value(centres.loss(&rows(&features, &[1, 3]), &made)),
+    );
+    assert!((value(centres.loss(&features, &weighted)) - centre).abs() < 1e-12);
+    check_gradients(&[logits], |inputs| weighted.cross_entropy(&inputs[0])).unwrap();
+    check_gradients(&[features], |inputs| centres.loss(&inputs[0], &weighted)).unwrap();
+    // All alike: the plain mean.
+    assert_eq!(Targets::hard(&[1, 2]).weighted(&sources[..2], 1.0), Targets::hard(&[1, 2]));
+}
+
+#[test]
 fn several_rows_of_a_class_move_its_centre_together() {
     let mut centres = Centres::new(1, 2);
     centres.update(&tensor(&[[3.0, 0.0], [0.0, 3.0]]), &Targets::hard(&[0, 0]), 0.5).unwrap();
@@ -148,6 +175,10 @@ fn settings_that_cannot_train_are_refused_in_one_sentence() {
     assert_eq!(
         refusal(TrainConfig { dropout: 1.0, ..published() }),
         "expected a number from 0 up to, not including, 1 as dropout, found 1"
+    );
+    assert_eq!(
+        refusal(TrainConfig { generated_weight: 0.0, ..published() }),
+        "expected a number from 0.001 to 1 as generated weight, found 0"
     );
     assert_eq!(refusal(TrainConfig { images: 0, ..published() }), "expected at least 1 as images, found 0");
     assert_eq!(refusal(TrainConfig { clip: f64::NAN, ..published() }), "expected 0 or more as clip, found NaN");

@@ -1,4 +1,4 @@
-//! `experiments verification|ratio|generation|figures|gan-train|all|ablation`.
+//! `experiments verification|ratio|generation|figures|gan-train|all|ablation|usage`.
 
 use clap::{Parser, Subcommand};
 use command::{CommonArgs, Context, Ending};
@@ -39,6 +39,8 @@ enum Verb {
     All(Box<Settings>),
     /// Which parts of the modern recipe earn their place? From the published one, part by part
     Ablation(Box<Settings>),
+    /// How should a trainer take generated rows: all, the likely ones, at less weight, not to the end?
+    Usage(Box<Settings>),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +56,7 @@ fn run(cli: Cli, context: Context) -> Result<Ending, Error> {
         Verb::GanTrain(settings) => (&[Experiment::GanTrain], settings),
         Verb::All(settings) => (&Experiment::FIVE, settings),
         Verb::Ablation(settings) => (&[Experiment::Ablation], settings),
+        Verb::Usage(settings) => (&[Experiment::Usage], settings),
     };
     let conduct = Conduct { experiments, settings, resolved: &context.settings, interrupt: &context.interrupt };
     let conducted = if cli.common.dry_run { conduct.foretell()? } else { conduct.run()? };
