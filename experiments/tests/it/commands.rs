@@ -2,8 +2,9 @@
 
 use crate::world::TINY;
 use serde_json::Value;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn experiments(verb: &str, out: &Path, more: &[&str]) -> Output {
     let out = ["--out", out.to_str().unwrap()];
@@ -115,18 +116,39 @@ fn the_ablation_tells_of_each_part() {
     assert!(out.join("ablation/ablation.png").is_file());
 }
 
+/// Of two steps, the last.
+const REAL_LAST: [&str; 2] = ["--real-last", "0.5"];
+
+/// Starts a command and kills it as soon as it has named so many trainings.
+fn killed(verb: &str, out: &Path, trainings: usize) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_experiments"))
+        .arg(verb)
+        .args(TINY)
+        .args(["--out", out.to_str().unwrap()])
+        .args(REAL_LAST)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let named = |line: &String| line.contains(" loss, seed ") || line.contains(", preset ");
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert_eq!(lines.filter(named).take(trainings).count(), trainings);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
-fn the_ways_to_take_generated_rows_are_compared() {
+fn the_ways_to_take_generated_rows_are_compared_and_killing_changes_nothing() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("out");
-    let told = stdout(&experiments("usage", &out, &[]));
+    let told = stdout(&experiments("usage", &out, &REAL_LAST));
     let report: Value = serde_json::from_str(&read(out.join("usage/report.json"))).unwrap();
     let ways = report["figures"]["ways"].as_array().unwrap();
     assert_eq!(ways.len(), 6);
     assert!(ways[0]["over_real"].is_null() && ways[1]["over_plain"].is_null());
     assert!(ways.iter().skip(1).all(|way| way["over_real"].is_object()));
     assert!(
-        told.contains("all three") && read(out.join("usage/report.md")).contains("none in the last 15.0 %"),
+        told.contains("all three") && read(out.join("usage/report.md")).contains("none in the last 50.0 %"),
         "{told}"
     );
     // Each way is another training.
@@ -139,6 +161,17 @@ fn the_ways_to_take_generated_rows_are_compared() {
         .collect();
     assert_eq!(digests.len() % 6, 0);
     assert!(out.join("usage/usage.png").is_file());
+
+    let other = place.path().join("killed");
+    [2, 1, 3].into_iter().for_each(|trainings| killed("usage", &other, trainings));
+    stdout(&experiments("usage", &other, &REAL_LAST));
+    let again: Value = serde_json::from_str(&read(other.join("usage/report.json"))).unwrap();
+    assert_eq!(again["figures"], report["figures"]);
+    let digests = |report: &Value| -> Vec<(Value, Value)> {
+        let trainings = report["provenance"]["trainings"].as_array().unwrap();
+        trainings.iter().map(|training| (training["name"].clone(), training["digest"].clone())).collect()
+    };
+    assert_eq!(digests(&again), digests(&report));
 }
 
 #[test]
