@@ -143,6 +143,7 @@ struct OfRecipe {
 fn generator_job(settings: &Settings, up_to: Ingredient, seed: u64) -> Result<GeneratorJob> {
     let Settings { generator_width, generator_images, channels, .. } = *settings;
     let recipe = up_to.recipe(generator_width, generator_images, channels, GENERATOR_SEED + seed)?;
+    let recipe = cvae_gan::Settings { numbers: settings.numbers(), ..recipe };
     let identity = recipe.needs_identity().then(|| Box::new(settings.identity_job(Part::Training)));
     let name = format!("generator-ablation-{}-seed-{seed}", up_to.slug());
     Ok(GeneratorJob { name, settings: recipe, part: Part::Training, identity })

@@ -49,7 +49,7 @@ impl Conduct<'_> {
         let Self { experiments, settings, resolved, interrupt } = *self;
         let world = self.world()?;
         Plan::new(settings, resolved, &world)?.claim(&settings.out)?;
-        let device = nets::device::parse(&settings.device)?;
+        let device = nets::device::parse_with_numbers(&settings.device)?.device;
         let (mut text, mut reports) = (String::new(), serde_json::Map::new());
         let mut index = Vec::new();
         for &experiment in experiments {
@@ -84,7 +84,7 @@ impl Conduct<'_> {
         let Self { experiments, settings, resolved, interrupt } = *self;
         let world = self.world()?;
         Plan::new(settings, resolved, &world)?.check(&settings.out)?;
-        let device = nets::device::parse(&settings.device)?;
+        let device = nets::device::parse_with_numbers(&settings.device)?.device;
         let trainings = Trainings::new(&settings.out, &world, device, interrupt);
         let mut jobs = Vec::new();
         for experiment in experiments {

@@ -255,7 +255,8 @@ impl Settings {
     pub fn identity_job(&self, part: Part) -> RecognizerJob {
         let config =
             TrainConfig::new(LightCnnKind::Nine, self.identity_width, self.identity_images, self.batch as usize);
-        self.real_job(of_part("identity-network", part), TrainConfig { seed: IDENTITY_SEED, ..config }, part)
+        let config = TrainConfig { seed: IDENTITY_SEED, numbers: self.numbers(), ..config };
+        self.real_job(of_part("identity-network", part), config, part)
     }
 
     /// Takes no part in any other training.
@@ -289,6 +290,7 @@ impl Settings {
             overrides.label_code = Some(LabelCode::IdentityFeatures);
         }
         let settings = cvae_gan::Settings::resolve(self.generator_width, None, self.generator_images, &overrides)?;
+        let settings = cvae_gan::Settings { numbers: self.numbers(), ..settings };
         let identity = settings.needs_identity().then(|| Box::new(self.identity_job(part)));
         Ok(GeneratorJob { name: of_part(&format!("generator-{}", variant.slug()), part), settings, part, identity })
     }

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use clap::Args;
 use command::WrongSetting;
+use nets::device::Numbers;
 use nets::{LightCnnKind, Width};
 use recognizer::flags::LossName;
 use recognizer::{Loss, TrainConfig};
@@ -107,8 +108,9 @@ pub struct Settings {
     #[arg(long, value_name = "SHARE", default_value_t = 0.15, help_heading = "Arms")]
     pub real_last: f64,
 
-    /// What computes: cpu or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = nets::device::named, help_heading = "Training")]
+    /// What computes: cpu or cuda:N, or either with /bf16 behind it, for arms, generators and identity networks in
+    /// bfloat16; judges compute in f32
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = nets::device::named_with_numbers, help_heading = "Training")]
     pub device: String,
 }
 
@@ -154,7 +156,13 @@ impl Settings {
             LossName::Softmax => Loss::Softmax,
             LossName::Centre => Loss::Centre { weight: self.centre_weight, rate: Loss::CENTRE_RATE },
         };
-        TrainConfig { loss, seed, learning_rate, ..usual }
+        TrainConfig { loss, seed, learning_rate, numbers: self.numbers(), ..usual }
+    }
+
+    /// What arms, generators and identity networks compute in.
+    pub fn numbers(&self) -> Numbers {
+        // The device was parsed when the flag was.
+        nets::device::numbers(&self.device).unwrap_or_default()
     }
 
     /// The losses, each once, in the order given.
