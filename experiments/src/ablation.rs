@@ -8,9 +8,9 @@
 
 use crate::error::Result;
 use crate::gain::{self, Finding, Gain, over_repetitions};
-use crate::generation::{SEED, against, recognized, right};
+use crate::generation::{SEED, against, recognized};
 use crate::jobs::{Arm, GeneratorJob, Job, RecognizerJob};
-use crate::report::{Bench, Report};
+use crate::report::{Bench, Generators, Report};
 use crate::settings::Settings;
 use crate::world::Part;
 use command::human::count;
@@ -20,6 +20,7 @@ use cvae_gan::settings::{Augment, LabelCode};
 use cvae_gan::{Overrides, Preset};
 use nets::{Conditioning, Width};
 use recognizer::generated::{self, known_classes};
+use recognizer::metrics::identity::diversity;
 use recognizer::metrics::paired::{Difference, JudgedPair};
 use serde::Serialize;
 
@@ -32,8 +33,9 @@ const GENERATOR_SEED: u64 = 200;
 pub enum Ingredient {
     /// The losses as the paper prints them.
     Published,
-    /// Losses that mean what they should: weights as shares of the pixel term's pull, batch means in eq. (4),
-    /// a cosine in eq. (7) with verdict and inner layers, borrowed latents, critics that come late.
+    /// Losses that mean what they should: weights as shares of the pixel term's pull (the penalty's 10 and not 1, the
+    /// divergence's 0.003 and not 0.01), batch means in eq. (4), a cosine in eq. (7) with verdict, inner layers and
+    /// changed copies for the identity network, borrowed latents, labels of length 4, critics that come late.
     Repairs,
     /// The average of the weights is what is judged.
     Average,
@@ -41,7 +43,7 @@ pub enum Ingredient {
     Augmentation,
     /// Identity features, and scales and shifts in every layer of G.
     Conditioning,
-    /// Hinge and spectral norm in place of Wasserstein and gradient penalty.
+    /// Hinge and spectral norm in place of Wasserstein and gradient penalty, and critics that come earlier.
     Hinge,
     /// Critics judge an image as one of its person.
     Projection,
@@ -120,7 +122,18 @@ struct Found {
     /// A classifier trained on real rows alone, for equally many images.
     real_seeds: Vec<f64>,
     real: Difference,
+    held_out: HeldOut,
     recipes: Vec<OfRecipe>,
+}
+
+/// Held-out real images before the judge, as many as generated ones: what perfection would have.
+#[derive(Serialize)]
+struct HeldOut {
+    top1: Difference,
+    frechet_distance: f64,
+    kernel_distance: f64,
+    /// Absent where nobody has two that are held out.
+    spread_ratio: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -136,6 +149,7 @@ struct OfRecipe {
     top1: Difference,
     /// Means over seeds.
     frechet_distance: f64,
+    kernel_distance: f64,
     spread_ratio: f64,
     memorisation_ratio: f64,
 }
@@ -197,6 +211,7 @@ pub fn run(bench: &Bench<'_>) -> Result<Report> {
     let by_real = settings.seeds().map(|seed| test(&real_job(settings, seed)?)).collect::<Result<Vec<_>>>()?;
     let mut recipes = Vec::new();
     let mut before: Option<Vec<Vec<JudgedPair>>> = None;
+    let mut of_held_out = None;
     for up_to in Ingredient::ALL {
         let (mut taught, mut judged, mut reports) = (Vec::new(), Vec::new(), Vec::new());
         for seed in settings.seeds() {
@@ -204,7 +219,9 @@ pub fn run(bench: &Bench<'_>) -> Result<Report> {
             let maker = trainings.generator(&generator_job(settings, up_to, seed)?)?;
             let made = bench.made_features(&judge, &maker.trained, SEED)?;
             judged.push(recognized(&judge, &made, &names)?);
-            reports.push(generated::judge(&judge, &known, &made, &reference, &held_out)?);
+            let report = generated::judge(&judge, &known, &made, &reference, &held_out)?;
+            of_held_out.get_or_insert((report.held_out.frechet_distance, report.held_out.kernel_distance));
+            reports.push(report);
         }
         let gain = before.as_ref().map(|before| {
             let pairs = before.iter().zip(&taught).map(|(first, second)| against(first, second));
@@ -215,22 +232,31 @@ pub fn run(bench: &Bench<'_>) -> Result<Report> {
             |figure: fn(&generated::Report) -> f64| reports.iter().map(figure).sum::<f64>() / reports.len() as f64;
         recipes.push(OfRecipe {
             up_to,
-            taught_seeds: taught.iter().map(|judged| right(judged)).collect(),
+            taught_seeds: taught.iter().map(|judged| gain::right(judged)).collect(),
             taught: gain::share(&taught)?,
             finding: gain.as_ref().map(Gain::finding),
             gain,
             top1: gain::share(&judged)?,
             frechet_distance: mean(|report| report.generated.frechet_distance),
+            kernel_distance: mean(|report| report.generated.kernel_distance),
             spread_ratio: mean(|report| report.diversity.spread_ratio),
             memorisation_ratio: mean(|report| report.memorisation.ratio),
         });
         before = Some(taught);
     }
+    let (frechet_distance, kernel_distance) = of_held_out.unwrap_or((f64::NAN, f64::NAN));
+    let spread = diversity((held_out.features(), held_out.labels()), (reference.features(), reference.labels()));
     let found = Found {
+        held_out: HeldOut {
+            top1: gain::share(&[recognized(&judge, &held_out, &names)?])?,
+            frechet_distance,
+            kernel_distance,
+            spread_ratio: spread.ok().map(|spread| spread.spread_ratio),
+        },
         people: names.len(),
         chance: 1.0 / names.len() as f64,
         held_out_images: world.held_out.len(),
-        real_seeds: by_real.iter().map(|judged| right(judged)).collect(),
+        real_seeds: by_real.iter().map(|judged| gain::right(judged)).collect(),
         real: gain::share(&by_real)?,
         recipes,
     };
@@ -251,9 +277,9 @@ fn tell(bench: &Bench<'_>, found: &Found) -> Report {
         "Each row has all parts of the rows above it. For each of {} seeds a generator (width {}) trained for {} images, and a \
          {} {} for {} images on nothing but its faces, new ones in each step; it is tested on {} held-out real images of the \
          same {} people. Intervals of 95 % over resampled people and seeds. Beside it, how often a judge that took no part \
-         takes a generated image for whom it should show; FID in its features to the training images; variety within a \
-         person, of real; and the distance to the nearest training image, of that of held-out ones: well under 1 means \
-         copies.",
+         takes a generated image for whom it should show; FID and KID in its features to the training images, and those of \
+         held-out real ones, as many; variety within a person, of real; and the distance to the nearest training image, of \
+         that of held-out ones: well under 1 means copies.",
         settings.seeds,
         settings.generator_width,
         count(settings.generator_images),
@@ -268,10 +294,11 @@ fn tell(bench: &Bench<'_>, found: &Found) -> Report {
         over_repetitions(&found.real_seeds),
         gain::percent(&found.real),
         "-".to_owned(),
-        "-".to_owned(),
-        "-".to_owned(),
-        "-".to_owned(),
-        "-".to_owned(),
+        gain::percent(&found.held_out.top1),
+        format!("{:.2}", found.held_out.frechet_distance),
+        format!("{:.4}", found.held_out.kernel_distance),
+        found.held_out.spread_ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
+        "1.00".to_owned(),
     ];
     let rows = found.recipes.iter().map(|of| {
         [
@@ -281,12 +308,22 @@ fn tell(bench: &Bench<'_>, found: &Found) -> Report {
             of.gain.as_ref().map_or("-".to_owned(), Gain::points),
             gain::percent(&of.top1),
             format!("{:.2}", of.frechet_distance),
+            format!("{:.4}", of.kernel_distance),
             format!("{:.2}", of.spread_ratio),
             format!("{:.2}", of.memorisation_ratio),
         ]
     });
-    let header =
-        ["recipe", "taught", "interval", "less the row above", "top-1 of its faces", "FID", "variety", "nearest"];
+    let header = [
+        "recipe",
+        "taught",
+        "interval",
+        "less the row above",
+        "top-1 of its faces",
+        "FID",
+        "KID",
+        "variety",
+        "nearest",
+    ];
     report.table(header, std::iter::once(real).chain(rows));
 
     let mut plot = Intervals::new("What classifiers learn from generated faces alone", "top-1 on real faces [%], 95 %");
@@ -302,23 +339,21 @@ fn tell(bench: &Bench<'_>, found: &Found) -> Report {
         plot.render(),
     );
 
+    report.usual_cautions(bench, found.recipes.iter().filter(|of| of.gain.is_some()).count(), Generators::EachSeed);
     report.caution("parts are added in one order: a part may be worth more, or less, without those before it");
     report.caution(
         "batch, rates, widths of the critics and first weights are the same in all; what the paper prints for its own widths \
          isn't tried here",
     );
     report.caution("what helps in so short a training need not help in a long one, nor the other way round");
-    if bench.world.training.drawn().is_some() {
-        report.caution("drawn faces show the mechanism; they are no evidence on photographs");
-    }
     report
 }
 
-/// What is to be done with a part.
+/// What is to be said of a part.
 fn verdict(finding: Finding) -> &'static str {
     match finding {
-        Finding::Better => "keep it; classifiers learn more",
-        Finding::Worse => "leave it out; classifiers learn less",
+        Finding::Better => "classifiers learn more with it",
+        Finding::Worse => "classifiers learn less with it",
         Finding::Unclear => "no difference larger than its uncertainty",
     }
 }

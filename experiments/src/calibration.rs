@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::jobs::{GeneratorJob, Job, RecognizerJob};
 use crate::rows::Rows;
+use crate::selection::tries;
 use crate::trainings::Trainings;
 use crate::world::World;
 use candle_core::{DType, Device, Tensor};
@@ -54,7 +55,7 @@ struct Speeds<'a> {
 impl Speeds<'_> {
     fn of_recognizer(&mut self, job: &RecognizerJob) -> Result<f64> {
         let RecognizerJob { config, recipe, part, generator, .. } = job;
-        let learning = format!("{} {} {}", config.kind, config.width, recipe.batch);
+        let learning = format!("{} {} {} {} {}", config.kind, config.width, recipe.batch, config.loss, config.numbers);
         let learn = self.measured(learning, |speeds| {
             let mut rows =
                 Rows::new(speeds.world.part(*part)?, None, crate::rows::Recipe { share: 0.0, ..recipe.clone() })?;
@@ -64,18 +65,20 @@ impl Speeds<'_> {
         let make = match generator {
             Some(generator) if recipe.share > 0.0 => {
                 let settings = &generator.settings;
-                let key = format!("making, {} {}", settings.width, settings.channels);
+                let key = format!("making, {} {} {:?}", settings.width, settings.channels, settings.conditioning);
                 self.measured(key, |speeds| making_time(settings, speeds.world.people(), speeds.device))?
             }
             _ => 0.0,
         };
         // Batches are made beside the learning, on the same cores.
-        Ok(config.images as f64 * (learn + recipe.share * make))
+        let until = recipe.real_from.map_or(1.0, |batch| (batch * recipe.batch as u64) as f64 / config.images as f64);
+        let made = recipe.share * until.min(1.0) * recipe.retries.map_or(1.0, tries);
+        Ok(config.images as f64 * (learn + made * make))
     }
 
     fn of_generator(&mut self, job: &GeneratorJob) -> Result<f64> {
         let settings = &job.settings;
-        let key = format!("generator {} {} {}", settings.model, settings.lambda_id, settings.images);
+        let key = format!("generator {:?}", cvae_gan::Settings { seed: 0, ..settings.clone() });
         self.measured(key, |speeds| {
             let data = speeds.world.part(job.part)?;
             let mut source = cvae_gan::start::source(settings, data.clone())?;

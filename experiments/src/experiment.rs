@@ -28,7 +28,8 @@ pub enum Experiment {
 
 impl Experiment {
     /// Those that `all` runs, in its order.
-    pub const FIVE: [Self; 5] = [Self::Verification, Self::Ratio, Self::Generation, Self::Figures, Self::GanTrain];
+    pub const OF_THE_PAPER: [Self; 5] =
+        [Self::Verification, Self::Ratio, Self::Generation, Self::Figures, Self::GanTrain];
 
     /// Those five, and the two that look for a better recipe.
     pub const ALL: [Self; 7] =

@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::generation::SEED;
 use crate::jobs::{Job, Variant};
 use crate::report::{Bench, Report};
+use crate::rows::BLENDING;
 use crate::settings::Settings;
 use crate::world::Part;
 use candle_core::Tensor;
@@ -134,7 +135,7 @@ impl Album<'_> {
     }
 
     fn blended(&self) -> Result<command::picture::Picture> {
-        let blended = Blended::new(Rule::usual(1), self.data.identities().len() as u32);
+        let blended = Blended::new(Rule::usual(BLENDING), self.data.identities().len() as u32);
         let parents = blended.parents(0).len();
         let captions = (1..=parents).map(|nth| format!("parent {nth}"));
         let captions = captions.chain((1..=COLUMNS - parents).map(|nth| format!("z{nth}")));

@@ -99,6 +99,27 @@ impl Finding {
     }
 }
 
+/// A gain and what may be said of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Told {
+    /// What may be said.
+    pub finding: Finding,
+    /// The figures.
+    #[serde(flatten)]
+    pub gain: Gain,
+}
+
+impl From<Gain> for Told {
+    fn from(gain: Gain) -> Self {
+        Self { finding: gain.finding(), gain }
+    }
+}
+
+/// The share of right calls of the second way.
+pub fn right(judged: &[JudgedPair]) -> f64 {
+    judged.iter().filter(|pair| pair.second).count() as f64 / judged.len() as f64
+}
+
 /// A share of right calls over repetitions, people and repetitions resampled together.
 ///
 /// # Errors

@@ -7,9 +7,9 @@
 
 use crate::error::Result;
 use crate::gain::{self, Finding, Gain, over_repetitions};
-use crate::generation::{SEED, against, recognized, right};
+use crate::generation::{SEED, against, recognized};
 use crate::jobs::{Arm, Job, Variant};
-use crate::report::{Bench, Report};
+use crate::report::{Bench, Generators, Report};
 use crate::settings::Settings;
 use crate::world::Part;
 use command::Progress;
@@ -133,11 +133,11 @@ pub fn run(bench: &Bench<'_>) -> Result<Report> {
         let gain = gain.transpose()?;
         classifiers.push(Classifier {
             trained_on: on,
-            on_real_seeds: on_real.iter().map(|judged| right(judged)).collect(),
+            on_real_seeds: on_real.iter().map(|judged| gain::right(judged)).collect(),
             on_real: gain::share(&on_real)?,
             finding: gain.as_ref().map(Gain::finding),
             gain,
-            on_generated_seeds: on_generated.iter().map(|judged| right(judged)).collect(),
+            on_generated_seeds: on_generated.iter().map(|judged| gain::right(judged)).collect(),
             on_generated: gain::share(&on_generated)?,
         });
         by_real.get_or_insert(on_real);
@@ -257,12 +257,10 @@ fn tell(bench: &Bench<'_>, found: &Found) -> Report {
         ];
         report.table(["nearest to", "share"], rows);
     }
-    report.caution("there is one generator: its luck is in no interval");
+    let tests = found.classifiers.iter().filter(|of| of.gain.is_some()).count();
+    report.usual_cautions(bench, tests, Generators::Once);
     report.caution("classifiers here know the people whom they are tested on; strangers are the matter of `experiments verification`");
     report.caution("a judge that recognizes few real images says little of generated ones");
-    if bench.world.training.drawn().is_some() {
-        report.caution("drawn faces show the mechanism; they are no evidence on photographs");
-    }
     report
 }
 

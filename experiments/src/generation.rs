@@ -78,11 +78,6 @@ pub(crate) fn recognized(recognizer: &Recognizer, images: &Labelled, names: &[St
     Ok(judged.collect())
 }
 
-/// The share that was recognized.
-pub(crate) fn right(judged: &[JudgedPair]) -> f64 {
-    judged.iter().filter(|image| image.second).count() as f64 / judged.len() as f64
-}
-
 /// The same images before two judges, or two sets that show the same people in the same order.
 pub(crate) fn against(first: &[JudgedPair], second: &[JudgedPair]) -> Vec<JudgedPair> {
     first.iter().zip(second).map(|(first, second)| JudgedPair { first: first.second, ..*second }).collect()
@@ -255,9 +250,7 @@ fn tell(bench: &Bench<'_>, table: &Table) -> Report {
         "the baselines follow the same preset: CGAN without encoder, CVAE without critics and identity term, and what G is told \
          of an identity is the same but for the CVAE, which is told its number alone",
     );
-    if bench.world.training.drawn().is_some() {
-        report.caution("drawn faces show the mechanism; they are no evidence on photographs");
-    }
+    report.caution_of_drawn_faces(bench);
     report
 }
 

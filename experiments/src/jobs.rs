@@ -95,7 +95,7 @@ pub struct Usage {
 }
 
 /// How often a row is made again where rows are selected.
-const RETRIES: u32 = 4;
+pub(crate) const RETRIES: u32 = 4;
 
 impl Variant {
     /// In the order of the table.
@@ -182,6 +182,12 @@ impl Job {
             Self::Recognizer(job) => job.config.seed,
             Self::Generator(job) => job.settings.seed,
         }
+    }
+
+    /// Of everything that decides its outcome beside the images, so that a plan is another one where a preset or a
+    /// constant is.
+    pub fn fingerprint(&self) -> String {
+        blake3::hash(format!("{self:?}").as_bytes()).to_hex()[..8].to_owned()
     }
 
     /// What it takes first, then itself.
@@ -307,7 +313,8 @@ impl Settings {
             config.generated_weight = self.generated_weight;
         }
         let steps = config.images.div_ceil(u64::from(self.batch));
-        let real_from = usage.real_last.then(|| ((1.0 - self.real_last) * steps as f64).round() as u64);
+        let real_from =
+            usage.real_last.then(|| (((1.0 - self.real_last) * steps as f64).round() as u64).min(steps - 1));
         let retries = usage.selected.then_some(RETRIES);
         let word = match loss {
             LossName::Softmax => "softmax",

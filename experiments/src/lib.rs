@@ -7,8 +7,9 @@
 //! - [`experiment`]: all of them by name; [`jobs`]: what each trains; [`plan`]: written down before
 //!   anything runs; [`calibration`]: how long it will take;
 //! - [`trainings`]: run directories that go on where they stopped; [`rows`]: the batches of an arm;
-//! - [`verification`], [`ratio`], [`generation`], [`figures`], [`gan_train`], [`ablation`]: what each
-//!   measures, and how it tells it;
+//!   [`selection`]: which generated rows are taken;
+//! - [`verification`], [`ratio`], [`generation`], [`figures`], [`gan_train`], [`ablation`], [`usage`]:
+//!   what each measures, and how it tells it;
 //! - [`gain`]: differences with their uncertainty, and the words that they allow; [`machine`]: where and
 //!   when; [`report`]: Markdown, JSON and pictures;
 //! - [`conduct`]: all of it in one call.

@@ -53,7 +53,11 @@ impl Plan {
             if experiment.needs_pairs() && world.pairs.is_none() {
                 continue;
             }
-            let lines = experiment.jobs(settings, world)?.iter().map(|job| Value::String(job.line())).collect();
+            let lines = experiment
+                .jobs(settings, world)?
+                .iter()
+                .map(|job| Value::String(format!("{} ({})", job.line(), job.fingerprint())))
+                .collect();
             trainings.insert(experiment.name().to_owned(), Value::Array(lines));
         }
         let table = [("settings", given), ("digests", digests), ("trainings", trainings)];

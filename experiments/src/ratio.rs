@@ -6,7 +6,7 @@
 use crate::error::Result;
 use crate::gain::{self, Finding, Gain, over_repetitions};
 use crate::jobs::{Arm, Job};
-use crate::report::{Bench, Report};
+use crate::report::{Bench, Generators, Report};
 use crate::settings::Settings;
 use crate::verification::similarity;
 use crate::world::{Part, World};
@@ -110,14 +110,11 @@ fn cell(bench: &Bench<'_>, real: Real, share: f64, features: &[Features], alone:
         both.map(|(first, second)| Ok(pairs.judged(first, second, similarity)?)).collect()
     };
     let own = judged(features)?;
-    let right = |pairs: &Vec<recognizer::metrics::paired::JudgedPair>| {
-        pairs.iter().filter(|pair| pair.second).count() as f64 / pairs.len() as f64
-    };
     let gain = alone.map(|alone| Gain::of(&judged(alone)?)).transpose()?;
     Ok(Cell {
         real_images: real.most,
         share,
-        accuracies: own.iter().map(right).collect(),
+        accuracies: own.iter().map(|judged| gain::right(judged)).collect(),
         accuracy: gain::share(&own)?,
         finding: gain.as_ref().map(Gain::finding),
         gain,
@@ -192,18 +189,8 @@ fn tell(bench: &Bench<'_>, grid: &Grid) -> Report {
     }
 
     let tests = grid.cells.iter().filter(|cell| cell.gain.is_some()).count();
-    report.caution(format!(
-        "{tests} gains are tested at 95 % each: were nothing different at all, one in twenty would still seem to be; the best \
-         of several shares looks better than it is"
-    ));
-    if settings.seeds < 5 {
-        report.caution("few seeds show little of the luck of trainings");
-    }
-    report.caution("there is one generator for each number of real images: its own luck is in no interval");
+    report.usual_cautions(bench, tests, Generators::Once);
     report.caution("all arms have equally many steps, so generated rows displace real ones");
-    if bench.world.training.drawn().is_some() {
-        report.caution("drawn faces show the mechanism; they are no evidence on photographs");
-    }
     report
 }
 

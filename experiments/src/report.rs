@@ -31,6 +31,15 @@ pub struct Report {
     figures: Value,
 }
 
+/// How often a generator was trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generators {
+    /// For all seeds of what learns from it.
+    Once,
+    /// With each seed.
+    EachSeed,
+}
+
 enum Part {
     Heading(String),
     Text(String),
@@ -64,6 +73,36 @@ impl Report {
     /// Adds a sentence on what the findings don't say, without its full stop.
     pub fn caution(&mut self, sentence: impl Into<String>) {
         self.caveats.push(capital(sentence.into()));
+    }
+
+    /// Adds what every comparison of trainings leaves open: `tests` differences at 95 %, repeated with seeds, of
+    /// generators that were trained once or with each seed.
+    pub fn usual_cautions(&mut self, bench: &Bench<'_>, tests: usize, generators: Generators) {
+        if tests > 1 {
+            self.caution(format!(
+                "{tests} differences are tested at 95 % each: were nothing different at all, one in twenty would still seem \
+                 to be, and the best of several looks better than it is"
+            ));
+        }
+        match bench.settings.seeds {
+            1 => self.caution("with a single seed the luck of a training is in no interval"),
+            2..=4 => self.caution(
+                "so few seeds show little of the luck of trainings: where they disagree the true interval is wider than the \
+                 one that is given",
+            ),
+            _ => {}
+        }
+        if generators == Generators::Once {
+            self.caution("a generator was trained once: its own luck is in no interval");
+        }
+        self.caution_of_drawn_faces(bench);
+    }
+
+    /// Adds what drawn faces can't show, where the data are drawn.
+    pub fn caution_of_drawn_faces(&mut self, bench: &Bench<'_>) {
+        if bench.world.training.drawn().is_some() {
+            self.caution("drawn faces show the mechanism; they are no evidence on photographs");
+        }
     }
 
     /// Begins a section.

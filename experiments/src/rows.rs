@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Seed of blended people, the same in all arms.
-const BLENDING: u64 = 1;
+pub(crate) const BLENDING: u64 = 1;
 /// Shares are counted in millionths, so that totals are exact.
 const MILLION: u64 = 1_000_000;
 
@@ -73,8 +73,8 @@ pub struct Recipe {
     /// From this batch on all rows are real.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub real_from: Option<u64>,
-    /// Generated rows that the maker's selector refuses are made again so often at most, each time of another
-    /// latent; then the likest try is taken.
+    /// Generated rows of existing people that the maker's selector refuses are made again so often at most, each
+    /// time of another latent; then the try that lies nearest to its bounds is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
 }
@@ -160,8 +160,9 @@ impl Rows {
                 "expected a generator of the data's people and channels for generated rows, found none".to_owned(),
             ));
         }
-        if recipe.retries.is_some() && maker.as_ref().is_some_and(|maker| maker.selector.is_none()) {
-            let what = "expected an identity network to select generated rows by, found none";
+        let selects = recipe.whom == Whom::Existing && maker.as_ref().is_some_and(|maker| maker.selector.is_some());
+        if recipe.share > 0.0 && recipe.retries.is_some() && !selects {
+            let what = "expected existing people and an identity network to select generated rows by";
             return Err(SourceError::Settings(what.to_owned()));
         }
         let identities = data.identities().len() as u32;
@@ -207,7 +208,7 @@ impl Rows {
         let draw = |rows: &[usize], attempt: u32| self.draw(maker, rows.iter().map(|&row| &plans[row]), attempt);
         let made = match (self.recipe.retries, &maker.selector) {
             (Some(retries), Some(selector)) => {
-                let people: Vec<&[(usize, f64)]> = plans.iter().map(|plan| &plan.parents[..]).collect();
+                let people: Vec<usize> = plans.iter().map(|plan| plan.label as usize).collect();
                 selector.select(&people, retries, draw)
             }
             _ => draw(&(0..plans.len()).collect::<Vec<_>>(), 0),
@@ -289,6 +290,7 @@ impl BatchSource for Rows {
             "kind": "experiments rows",
             "dataset": self.real.dataset().digest(),
             "generator": self.maker.as_ref().map(|maker| &maker.digest),
+            "selector": self.maker.as_ref().and_then(|maker| maker.selector.as_ref()).map(|selector| selector.digest()),
             "recipe": self.recipe,
             "next": self.next,
         })

@@ -15,7 +15,7 @@ pub struct Settings {
     /// Faces to train on: a folder per identity, a tar of one, or demo
     #[arg(long, value_name = "PATH", help_heading = "Input")]
     pub data: PathBuf,
-    /// Pairs of other people, for `verification` and `ratio`: a folder or tar with pairs.txt, that file in its folder, or demo:held-out
+    /// Pairs of other people, for `verification`, `ratio` and `usage`: a folder or tar with pairs.txt, that file in its folder, or demo:held-out
     #[arg(long, value_name = "PATH", help_heading = "Input")]
     pub pairs: Option<PathBuf>,
     /// Faces of other people yet, on which the network of the inception score is trained [default: it is the judge's]

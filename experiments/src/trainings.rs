@@ -111,10 +111,11 @@ impl<'a> Trainings<'a> {
             self.record_all(Job::Recognizer(job.clone()))?;
             return Ok(found);
         }
-        let mut maker = job.generator.as_ref().map(|generator| self.generator(generator)).transpose()?;
-        if let (Some(maker), Some(generator), Some(_)) = (&mut maker, &job.generator, job.recipe.retries) {
-            maker.selector = self.selector(generator, maker)?;
-        }
+        let maker = job.generator.as_ref().map(|generator| match job.recipe.retries {
+            Some(_) => self.selecting(generator),
+            None => self.generator(generator),
+        });
+        let maker = maker.transpose()?;
         command::say(Job::Recognizer(job.clone()).line());
         let mut rows = Rows::new(self.world.part(job.part)?, maker, job.recipe.clone())?;
         self.during(&path, &job.name, |run, resume| {
@@ -153,12 +154,19 @@ impl<'a> Trainings<'a> {
         Ok(maker)
     }
 
-    /// What selects a generator's rows: the network that it was trained against, where it was against one.
-    fn selector(&self, job: &GeneratorJob, maker: &Maker) -> Result<Option<Arc<Selector>>> {
-        let Some(identity) = &job.identity else { return Ok(None) };
+    /// The same with what selects its rows: the network that it was trained against, where it was against one.
+    fn selecting(&self, job: &GeneratorJob) -> Result<Maker> {
+        let mut maker = self.generator(job)?;
+        let Some(identity) = &job.identity else { return Ok(maker) };
+        let name = format!("{} with a selector", job.name);
+        if let Some(maker) = self.makers.borrow().get(&name) {
+            return Ok(maker.clone());
+        }
         let data = self.world.part(job.part)?;
         let network = IdentityNetwork::of_dataset(self.recognizer(identity)?, &data, self.interrupt)?;
-        Ok(Some(Arc::new(Selector::new(network, &maker.trained)?)))
+        maker.selector = Some(Arc::new(Selector::new(network, &maker.trained)?));
+        self.makers.borrow_mut().insert(name, maker.clone());
+        Ok(maker)
     }
 
     fn train_generator(&self, path: &Path, job: &GeneratorJob) -> Result<Trained> {

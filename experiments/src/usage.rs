@@ -5,9 +5,10 @@
 //! three together. Judged on pairs of strangers, as in [`crate::verification`].
 
 use crate::error::Result;
-use crate::gain::{self, Finding, Gain, over_repetitions};
-use crate::jobs::{Arm, Job, RecognizerJob, Usage};
-use crate::report::{Bench, Report};
+use crate::gain::{self, Gain, Told, over_repetitions};
+use crate::jobs::{Arm, Job, RETRIES, RecognizerJob, Usage};
+use crate::report::{Bench, Generators, Report};
+use crate::selection::{ABOVE, BELOW, tries};
 use crate::settings::Settings;
 use crate::verification::similarity;
 use crate::world::Part;
@@ -91,16 +92,9 @@ struct OfWay {
     /// Over resampled people and seeds.
     accuracy: Difference,
     /// Over real rows alone.
-    over_real: Option<Compared>,
+    over_real: Option<Told>,
     /// Over generated ones as they come.
-    over_plain: Option<Compared>,
-}
-
-#[derive(Serialize)]
-struct Compared {
-    finding: Finding,
-    #[serde(flatten)]
-    gain: Gain,
+    over_plain: Option<Told>,
 }
 
 /// The trainings.
@@ -129,22 +123,18 @@ pub fn run(bench: &Bench<'_>) -> Result<Report> {
     let judged = |first: &[Features], second: &[Features]| -> Result<Vec<Vec<JudgedPair>>> {
         first.iter().zip(second).map(|(first, second)| Ok(pairs.judged(first, second, similarity)?)).collect()
     };
-    let over = |base: Way, way: Way, features: &[Features]| -> Result<Option<Compared>> {
+    let over = |base: Way, way: Way, features: &[Features]| -> Result<Option<Told>> {
         let place = |way: Way| Way::ALL.iter().position(|other| *other == way);
         let Some((_, first)) = heard.iter().find(|(other, _)| *other == base && place(base) < place(way)) else {
             return Ok(None);
         };
-        let gain = Gain::of(&judged(first, features)?)?;
-        Ok(Some(Compared { finding: gain.finding(), gain }))
+        Ok(Some(Gain::of(&judged(first, features)?)?.into()))
     };
     let ways = heard.iter().map(|(way, features)| {
         let own = judged(features, features)?;
-        let right = |pairs: &Vec<JudgedPair>| {
-            pairs.iter().filter(|pair| pair.second).count() as f64 / pairs.len().max(1) as f64
-        };
         Ok(OfWay {
             way: *way,
-            accuracies: own.iter().map(right).collect(),
+            accuracies: own.iter().map(|judged| gain::right(judged)).collect(),
             accuracy: gain::share(&own)?,
             over_real: over(Way::RealAlone, *way, features)?,
             over_plain: over(Way::Plain, *way, features)?,
@@ -157,8 +147,13 @@ pub fn run(bench: &Bench<'_>) -> Result<Report> {
 fn tell(bench: &Bench<'_>, found: &Found) -> Report {
     let settings = bench.settings;
     let mut report = Report::new("Usage: how should a trainer take generated rows?", found);
+    for of in found.ways.iter().filter(|of| matches!(of.way, Way::Plain | Way::AllThree)) {
+        if let Some(Told { gain, .. }) = &of.over_real {
+            report.find(gain.sentence(&format!("`{}`", of.way.name(settings)), "real rows alone"));
+        }
+    }
     for of in &found.ways {
-        if let Some(Compared { gain, .. }) = &of.over_plain {
+        if let Some(Told { gain, .. }) = &of.over_plain {
             report.find(gain.sentence(&format!("`{}`", of.way.name(settings)), "generated ones as they come"));
         }
     }
@@ -169,8 +164,7 @@ fn tell(bench: &Bench<'_>, found: &Found) -> Report {
          of {}, {} of them generated (new images of the people of the data) but in the first row. *Weighted*: in the loss a \
          generated row counts {} where a real one counts 1, and the loss is the mean by these weights. *None in the last \
          {}*: from there on all rows are real. *Selected*: rows that the identity network finds less like their person than \
-         three quarters of what the generator makes, or more than nineteen twentieths, are made again, four times at most. \
-         Intervals of 95 % over resampled people and seeds.",
+         {} of what the generator makes of it, or more than {}, are made again, {RETRIES} times at most. Intervals of 95 % over resampled people and seeds.",
         count(found.pairs as u64),
         settings.arch,
         settings.width,
@@ -179,19 +173,24 @@ fn tell(bench: &Bench<'_>, found: &Found) -> Report {
         percent(settings.synthetic_share),
         settings.generated_weight,
         percent(settings.real_last),
+        percent(1.0 - BELOW),
+        percent(1.0 - ABOVE),
     ));
-    let cell = |compared: &Option<Compared>| compared.as_ref().map_or("-".to_owned(), |of| of.gain.points());
+    let cell = |compared: &Option<Told>| compared.as_ref().map_or("-".to_owned(), |of| of.gain.points());
+    let finding = |compared: &Option<Told>| compared.as_ref().map_or("-", |of| of.finding.word()).to_owned();
     let rows = found.ways.iter().map(|of| {
         [
             of.way.name(settings),
             over_repetitions(&of.accuracies),
             gain::percent(&of.accuracy),
             cell(&of.over_real),
+            finding(&of.over_real),
             cell(&of.over_plain),
-            of.over_plain.as_ref().map_or("-", |of| of.finding.word()).to_owned(),
+            finding(&of.over_plain),
         ]
     });
-    let header = ["generated rows", "accuracy", "interval", "less real alone", "less as they come", "finding"];
+    let header =
+        ["generated rows", "accuracy", "interval", "less real alone", "finding", "less as they come", "finding"];
     report.table(header, rows);
 
     let mut plot = Intervals::new("Ways to take generated rows", "accuracy on pairs of strangers [%], 95 %");
@@ -201,15 +200,13 @@ fn tell(bench: &Bench<'_>, found: &Found) -> Report {
     }
     report.picture("usage", "Accuracy by what recognizers make of generated rows", plot.render());
 
+    let of = |way: &OfWay| usize::from(way.over_real.is_some()) + usize::from(way.over_plain.is_some());
+    report.usual_cautions(bench, found.ways.iter().map(of).sum(), Generators::Once);
     report.caution("weight, share and bounds are each tried at one value; others may rank the ways differently");
-    report.caution(
-        "all ways have equally many steps and rows; a selected row costs the generator about three tenths more",
-    );
-    if settings.seeds < 5 {
-        report.caution("so few seeds show little of the luck of trainings");
-    }
-    if bench.world.training.drawn().is_some() {
-        report.caution("drawn faces show the mechanism; they are no evidence on photographs");
-    }
+    report.caution(format!(
+        "all ways have equally many steps and rows; a selected row costs {:.1} times the generator's work, and each try a look \
+         by the identity network",
+        tries(RETRIES)
+    ));
     report
 }

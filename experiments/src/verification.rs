@@ -8,7 +8,7 @@
 use crate::error::Result;
 use crate::gain::{Finding, Gain, over_repetitions};
 use crate::jobs::{Arm, Job};
-use crate::report::{Bench, Report};
+use crate::report::{Bench, Generators, Report};
 use crate::rows::{Supply, Whom};
 use crate::settings::Settings;
 use crate::world::{Part, World};
@@ -292,17 +292,7 @@ fn pictures(report: &mut Report, of: &OfLoss) {
 
 fn cautions(report: &mut Report, bench: &Bench<'_>, table: &Table) {
     let tests = table.losses.len() * COMPARISONS.len();
-    report.caution(format!(
-        "{tests} differences are tested at 95 % each: were nothing different at all, one in twenty would still seem to be"
-    ));
-    match bench.settings.seeds {
-        1 => report.caution("with a single seed the luck of a training is in no interval"),
-        2..=4 => report.caution(
-            "so few seeds show little of the luck of trainings: where they disagree the true interval is wider than the one \
-             that is given",
-        ),
-        _ => {}
-    }
+    report.usual_cautions(bench, tests, Generators::Once);
     report.caution(
         "all arms have equally many steps, so generated rows displace real ones; a longer training may rank them differently",
     );
@@ -314,8 +304,5 @@ fn cautions(report: &mut Report, bench: &Bench<'_>, table: &Table) {
     }
     if table.folds_overlap {
         report.caution("some people stand in two folds, so the folds are not independent");
-    }
-    if bench.world.training.drawn().is_some() {
-        report.caution("drawn faces show the mechanism; they are no evidence on photographs");
     }
 }

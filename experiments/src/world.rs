@@ -61,6 +61,12 @@ impl World {
             return Err(refusal(settings, what.to_owned()));
         }
         let parts = split::by_image(&data, settings.held_out_share, SEED)?;
+        let mut to_train_on = vec![0; data.identities().len()];
+        parts.train.iter().for_each(|&image| to_train_on[data.image_identity(image)] += 1);
+        if to_train_on.iter().all(|&images| images < 2) {
+            let what = format!("a held-out share of {} leaves 1 to train on", settings.held_out_share);
+            return Err(refusal(settings, format!("expected at least 2 images of somebody to train on, but {what}")));
+        }
         let pairs = settings.pairs.as_ref().map(PairSet::open).transpose()?;
         if let Some(pairs) = &pairs {
             check_strangers(settings, &data, pairs.dataset(), "pairs")?;
@@ -69,6 +75,10 @@ impl World {
         let others = settings.inception_data.as_ref().map(|path| Dataset::open(path, &options)).transpose()?;
         if let Some(others) = &others {
             check_strangers(settings, &data, others, "inception-data")?;
+            if others.identities().len() < 2 {
+                let what = "expected at least 2 people in inception-data, to be told apart, found 1";
+                return Err(refusal(settings, what.to_owned()));
+            }
         }
         Ok(Self {
             training: Arc::new(data.subset(&parts.train)?),

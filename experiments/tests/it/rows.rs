@@ -2,10 +2,10 @@
 
 use crate::world;
 use command::Interrupt;
-use experiments::Error;
 use experiments::jobs::{Arm, Variant};
 use experiments::rows::{Maker, Recipe, Rows, Supply, Whom};
 use experiments::world::{Part, World};
+use experiments::{Error, Experiment};
 use recognizer::flags::LossName;
 use recognizer::{Batch, BatchSource, Source};
 use std::collections::BTreeMap;
@@ -74,6 +74,21 @@ fn batches_are_what_their_recipe_says() {
         panic!("generated rows of nobody");
     };
     assert!(refused.to_string().contains("expected a generator of the data's people"), "{refused}");
+}
+
+#[test]
+fn trainings_of_one_name_are_one_training() {
+    let place = tempfile::tempdir().unwrap();
+    let settings = world::settings(place.path(), &[]);
+    let world = world::open(&settings);
+    let mut known = BTreeMap::new();
+    for experiment in Experiment::ALL {
+        for job in experiment.jobs(&settings, &world).unwrap() {
+            let found = format!("{job:?}");
+            let first = known.entry(job.name().to_owned()).or_insert_with(|| found.clone());
+            assert_eq!(*first, found);
+        }
+    }
 }
 
 #[test]

@@ -57,16 +57,17 @@ impl Centres {
         squares.sum_all()?.affine(0.5 / targets.total_weight(), 0.0)
     }
 
-    /// Moves each centre of the batch towards its features:
-    /// `m_j -= rate * sum_i w_ij (sum_c w_ic m_c - f_i) / (1 + sum_i w_ij)`.
+    /// Moves each centre of the batch towards its features, where `w_ij` is the part of class j in row i times how
+    /// much the row counts: `m_j -= rate * sum_i w_ij (sum_c w_ic m_c - f_i) / (1 + sum_i w_ij)`.
     pub fn update(&mut self, features: &Tensor, targets: &Targets, rate: f64) -> Result<()> {
         let features = features.to_dtype(candle_core::DType::F32)?.to_vec2::<f32>()?;
         // Rows are added in batch order, class by class: the same bits on every run.
         let mut moves = std::collections::BTreeMap::<u32, (f64, Vec<f64>)>::new();
-        for (feature, row) in features.iter().zip(targets.rows()) {
+        for (nth, (feature, row)) in features.iter().zip(targets.rows()).enumerate() {
             let own = self.mixed(row)?;
+            let of_row = targets.weights().map_or(1.0, |weights| f64::from(weights[nth]));
             for part in row {
-                let weight = f64::from(part.weight);
+                let weight = f64::from(part.weight) * of_row;
                 let (count, sum) = moves.entry(part.class).or_insert_with(|| (0.0, vec![0.0; own.len()]));
                 *count += weight;
                 for ((sum, &own), &value) in sum.iter_mut().zip(&own).zip(feature) {

@@ -112,6 +112,11 @@ fn rows_count_by_their_weight_in_both_losses() {
         value(centres.loss(&rows(&features, &[1, 3]), &made)),
     );
     assert!((value(centres.loss(&features, &weighted)) - centre).abs() < 1e-12);
+    // Half a row moves a centre half as far: 0.5 * 0.5 * f / (1 + 0.5).
+    let mut moved = Centres::new(1, 2);
+    let half = Targets::hard(&[0]).weighted(&sources[1..2], 0.5);
+    moved.update(&tensor(&[[3.0, -6.0]]), &half, 0.5).unwrap();
+    assert_eq!(values(&moved), [[0.5, -1.0]]);
     check_gradients(&[logits], |inputs| weighted.cross_entropy(&inputs[0])).unwrap();
     check_gradients(&[features], |inputs| centres.loss(&inputs[0], &weighted)).unwrap();
     // All alike: the plain mean.

@@ -54,7 +54,7 @@ fn run(cli: Cli, context: Context) -> Result<Ending, Error> {
         Verb::Generation(settings) => (&[Experiment::Generation], settings),
         Verb::Figures(settings) => (&[Experiment::Figures], settings),
         Verb::GanTrain(settings) => (&[Experiment::GanTrain], settings),
-        Verb::All(settings) => (&Experiment::FIVE, settings),
+        Verb::All(settings) => (&Experiment::OF_THE_PAPER, settings),
         Verb::Ablation(settings) => (&[Experiment::Ablation], settings),
         Verb::Usage(settings) => (&[Experiment::Usage], settings),
     };
