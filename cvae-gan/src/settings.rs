@@ -263,6 +263,9 @@ impl Settings {
         match overrides.model.unwrap_or(settings.model) {
             Model::CvaeGan => {}
             Model::Cvae => {
+                if let Some(game) = overrides.critic_loss.filter(|&game| game != settings.critic_loss) {
+                    return refuse("critic-loss", "none for a model without critics", &game);
+                }
                 let without = ["adv", "cls", "fm", "id"].into_iter().zip(settings.critic_weights_and_identity());
                 without.for_each(|(_, weight)| *weight = 0.0);
                 (settings.warm_up, settings.ramp, settings.swap) = (0, 0, 0.0);
@@ -426,7 +429,7 @@ impl Settings {
     }
 }
 
-fn refuse(setting: &'static str, expected: &str, found: &dyn Display) -> Result<()> {
+fn refuse<T>(setting: &'static str, expected: &str, found: &dyn Display) -> Result<T> {
     Err(WrongSetting { setting, expected: expected.to_owned(), found: found.to_string() }.into())
 }
 
@@ -482,6 +485,9 @@ mod tests {
         assert_eq!(restraint(game(CriticLoss::Logistic))?, (0.0, false, 0.2048));
         let batch = Overrides { batch: Some(64), ..game(CriticLoss::Logistic) };
         assert_eq!(restraint(batch)?, (0.0, false, 0.0512));
+        let without = Overrides { model: Some(Model::Cvae), ..game(CriticLoss::Hinge) };
+        let refused = Settings::resolve(Width::Tiny, None, 100, &without).unwrap_err().to_string();
+        assert_eq!(refused, "expected none for a model without critics as critic-loss, found hinge");
         let own = Overrides { spectral_norm: Some(true), r1_gamma: Some(0.0), ..game(CriticLoss::Logistic) };
         assert_eq!(restraint(own)?, (0.0, true, 0.0));
         Ok(())

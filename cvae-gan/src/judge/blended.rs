@@ -5,17 +5,12 @@ use crate::Result;
 use crate::features::go_on;
 use crate::pictures::random_latents;
 use command::{Interrupt, Progress};
-use nets::chance::Chance;
+use dataset::blended::{self, Rule};
 use recognizer::embed_pixels;
 use recognizer::generated::Labelled;
 use recognizer::metrics::Features;
 use recognizer::metrics::identity::{NewIdentities, new_identities};
 use serde::Serialize;
-
-/// Identities that are mixed, where there are so many.
-const PARENTS: usize = 3;
-/// Largest weight of a parent: above it, a blended face is a copy of that person under a new name.
-const LARGEST_WEIGHT: f64 = 0.6;
 
 /// Figures of blended identities. Both must hold, or their labels are noise.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -39,11 +34,12 @@ impl Trial<'_> {
         let Self { trained, judge, .. } = *self;
         let classes = shown(self.dataset);
         let existing = of_rows(centres, &classes)?;
+        let people = blended::Blended::new(rule(self.seed, classes.len()), classes.len() as u32);
         let mut features = Features::new(nets::FEATURE);
         let mut labels = Vec::new();
         for nth in 0..self.blended {
             go_on(interrupt)?;
-            let label = trained.label(&parents(&classes, self.seed, nth as u64))?;
+            let label = trained.label(&parents(&people, &classes, nth as u32))?;
             let z = random_latents(self.per_identity, self.seed, (trained.names.len() + nth) as u64, trained.device())?;
             let bytes = trained.draw(&z, &label.repeat((self.per_identity, 1))?)?;
             features.extend(&embed_pixels(&judge.network, judge.device(), trained.channels, &bytes)?)?;
@@ -59,18 +55,16 @@ impl Trial<'_> {
     }
 }
 
-/// Who a blended identity is: different people of `classes`, by weights that sum to 1. A function
-/// of the seed and its number.
-fn parents(classes: &[usize], seed: u64, nth: u64) -> Vec<(usize, f64)> {
-    let mut draws = Chance::new(seed, "cvae-gan/blended").at(nth, 0);
-    let chosen = draws.distinct(PARENTS.min(classes.len()), classes.len() as u64);
-    let weights = loop {
-        let weights = draws.dirichlet(1.0, chosen.len());
-        if weights.iter().all(|&weight| weight <= LARGEST_WEIGHT) {
-            break weights;
-        }
-    };
-    chosen.into_iter().map(|position| classes[position as usize]).zip(weights).collect()
+/// Streams' usual one, of two where there are no three.
+fn rule(seed: u64, people: usize) -> Rule {
+    let usual = Rule::usual(seed);
+    Rule { parents: usual.parents.min(people as u32), ..usual }
+}
+
+/// Who a blended identity is: different people of `classes`, by weights that sum to 1.
+fn parents(people: &blended::Blended, classes: &[usize], nth: u32) -> Vec<(usize, f64)> {
+    let parents = people.parents(nth).into_iter();
+    parents.map(|parent| (classes[parent.identity as usize], f64::from(parent.weight))).collect()
 }
 
 fn of_rows(features: &Features, rows: &[usize]) -> Result<Features> {
@@ -89,13 +83,14 @@ mod tests {
     #[test]
     fn a_blended_identity_is_several_people_and_none_of_them_mostly() {
         for (classes, count) in [(vec![0, 2, 5, 6], 3), (vec![1, 3], 2)] {
+            let people = blended::Blended::new(rule(7, classes.len()), classes.len() as u32);
             for nth in 0..50 {
-                let parents = parents(&classes, 7, nth);
+                let parents = parents(&people, &classes, nth);
                 assert_eq!(parents.len(), count);
-                assert!(parents.iter().all(|(class, weight)| classes.contains(class) && *weight <= LARGEST_WEIGHT));
-                assert!((parents.iter().map(|(_, weight)| weight).sum::<f64>() - 1.0).abs() < 1e-12);
+                assert!(parents.iter().all(|(class, weight)| classes.contains(class) && *weight <= 0.6 + 1e-6));
+                assert!((parents.iter().map(|(_, weight)| weight).sum::<f64>() - 1.0).abs() < 1e-6);
             }
+            assert_ne!(parents(&people, &classes, 0), parents(&people, &classes, 1));
         }
-        assert_ne!(parents(&[0, 1, 2, 3], 7, 0), parents(&[0, 1, 2, 3], 7, 1));
     }
 }
