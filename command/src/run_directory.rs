@@ -100,6 +100,23 @@ impl RunDirectory {
         Self::start(path.to_path_buf(), config)
     }
 
+    /// Starts a run in exactly `path`, where one may have been killed while it was begun: what that left (a lock,
+    /// empty folders, half a file) doesn't count, and another process that is at it is told by its lock.
+    ///
+    /// # Errors
+    /// [`Error::Occupied`] where anything else is, [`Error::Locked`], [`Error::Write`], [`Error::Replace`].
+    pub fn begin_at(path: impl AsRef<Path>, config: &str) -> Result<Self> {
+        let path = path.as_ref();
+        fs::create_dir_all(path).map_err(Error::writing(path))?;
+        for entry in fs::read_dir(path).map_err(Error::reading(path))? {
+            let entry = entry.map_err(Error::reading(path))?;
+            if !is_of_a_beginning(&entry) {
+                return Err(Error::Occupied(path.to_path_buf()));
+            }
+        }
+        Self::start(path.to_path_buf(), config)
+    }
+
     /// Opens a run to go on with it. Call [`Self::resume_at`] next.
     ///
     /// # Errors
@@ -219,6 +236,19 @@ impl RunDirectory {
     fn figures(&self) -> MutexGuard<'_, Figures> {
         // A writer that panicked has at worst left half a line, which the next resume drops.
         self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a run that has only just begun may have left this: the lock, the two folders while they are empty, its
+/// first lines of nothing, half a file.
+fn is_of_a_beginning(entry: &fs::DirEntry) -> bool {
+    let (path, name) = (entry.path(), entry.file_name());
+    let Some(name) = name.to_str() else { return false };
+    match name {
+        LOCK => true,
+        stats::FILE => fs::metadata(&path).is_ok_and(|file| file.len() == 0),
+        SAMPLES | checkpoints::DIRECTORY => fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none()),
+        _ => name.starts_with('.') && name.ends_with(atomic_file::UNFINISHED),
     }
 }
 

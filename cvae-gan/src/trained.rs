@@ -136,7 +136,10 @@ impl Exportable {
     }
 
     /// The networks, ready to compute.
-    fn build(self, device: &Device) -> Result<Trained> {
+    ///
+    /// # Errors
+    /// Weights of other shapes than the settings say.
+    pub fn build(self, device: &Device) -> Result<Trained> {
         let Training { settings, names, images_seen, .. } = self.training;
         let builder = |tensors: BTreeMap<String, Tensor>| {
             VarBuilder::from_tensors(tensors.into_iter().collect(), DType::F32, device)

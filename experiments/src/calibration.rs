@@ -36,11 +36,12 @@ pub struct Foretold {
 pub fn foretell(jobs: &[Job], world: &World, trainings: &Trainings<'_>) -> Result<Vec<Foretold>> {
     let mut known = Speeds { world, device: trainings.device(), seconds: BTreeMap::new() };
     let foretold = jobs.iter().map(|job| {
+        trainings.go_on("reckoning")?;
         let seconds = match job {
             Job::Recognizer(job) => known.of_recognizer(job)?,
             Job::Generator(job) => known.of_generator(job)?,
         };
-        Ok(Foretold { line: job.line(), finished: trainings.is_finished(job), seconds })
+        Ok(Foretold { line: job.line(), finished: trainings.is_finished(job)?, seconds })
     });
     foretold.collect()
 }

@@ -75,32 +75,53 @@ impl Plan {
     /// # Errors
     /// A folder of another plan, or with files and no plan.
     pub fn claim(&self, out: &Path) -> Result<()> {
+        self.check(out)?;
         let path = out.join(FILE);
         if path.is_file() {
-            return self.check(out);
+            return Ok(());
         }
         std::fs::create_dir_all(out).map_err(command::Error::writing(out))?;
-        if std::fs::read_dir(out).map_err(command::Error::reading(out))?.next().is_some() {
-            return Err(command::Error::Occupied(out.to_owned()).into());
-        }
         let text = self.to_toml();
         Ok(write_atomically(path, |file| file.write_all(text.as_bytes()))?)
     }
 
-    /// Whether a folder, if it has a plan, has this one. Writes nothing.
+    /// Whether a folder can have this plan: it isn't there yet, is empty, or has it already. Writes nothing.
     ///
     /// # Errors
-    /// A folder of another plan.
+    /// A folder of another plan, or with files and no plan.
     pub fn check(&self, out: &Path) -> Result<()> {
         let path = out.join(FILE);
-        if path.is_file() { self.agree_with(out, &Self::read(&path)?) } else { Ok(()) }
+        if path.is_file() {
+            return self.agree_with(out, &Self::read(&path)?);
+        }
+        let refuse = |found| Err(Error::NoPlan { path: out.to_owned(), found });
+        if !out.exists() {
+            return Ok(());
+        }
+        if !out.is_dir() {
+            return refuse("a file");
+        }
+        for entry in std::fs::read_dir(out).map_err(command::Error::reading(out))? {
+            let name = entry.map_err(command::Error::reading(out))?.file_name();
+            // Half a plan, of a process that was killed while it wrote it, counts for nothing.
+            if !name.to_string_lossy().starts_with(&format!(".{FILE}")) {
+                return refuse("other files");
+            }
+        }
+        Ok(())
     }
 
     fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(command::Error::reading(path))?;
-        let refused =
-            |error: toml::de::Error| Error::Plan { path: path.to_owned(), reason: error.message().to_owned() };
-        Ok(Self { table: text.parse().map_err(refused)? })
+        let refuse = |reason| Error::Plan { path: path.to_owned(), reason };
+        let table: Table = text.parse().map_err(|error: toml::de::Error| {
+            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            refuse(format!("in line {line}: {}", error.message()))
+        })?;
+        if !table.contains_key("settings") {
+            return Err(refuse("no settings".to_owned()));
+        }
+        Ok(Self { table })
     }
 
     fn agree_with(&self, out: &Path, found: &Self) -> Result<()> {
@@ -126,17 +147,32 @@ fn difference<'a>(asked: &'a Table, planned: &'a Table) -> Option<(String, Optio
             let keys =
                 asked.keys().chain(planned.keys()).filter(|key| !PLACES.contains(&key.as_str()) || name != "settings");
             let mut differing = keys.filter(|key| asked.get(*key) != planned.get(*key));
-            differing.next().map(|key| (format!("{name}.{key}"), asked.get(key), planned.get(key)))
+            differing.next().map(|key| within(format!("{name}.{key}"), asked.get(key), planned.get(key)))
         }
         (asked_inner, planned_inner) => (asked_inner.is_some() != planned_inner.is_some())
             .then(|| (name.to_owned(), asked.get(name), planned.get(name))),
     })
 }
 
+/// Of two lists, the first entries that differ.
+fn within<'a>(
+    name: String,
+    asked: Option<&'a Value>,
+    planned: Option<&'a Value>,
+) -> (String, Option<&'a Value>, Option<&'a Value>) {
+    if let (Some(Value::Array(asked)), Some(Value::Array(planned))) = (asked, planned) {
+        let nth = (0..asked.len().max(planned.len())).find(|&nth| asked.get(nth) != planned.get(nth));
+        let nth = nth.unwrap_or_default();
+        return (format!("{name}[{nth}]"), asked.get(nth), planned.get(nth));
+    }
+    (name, asked, planned)
+}
+
 /// A value in a sentence.
 fn short(value: &Value) -> String {
     match value {
-        Value::Array(values) if values.len() > 6 => format!("a list of {}", values.len()),
+        Value::Array(values) => format!("a list of {}", values.len()),
+        Value::Table(values) => format!("a table of {}", values.len()),
         value => value.to_string(),
     }
 }

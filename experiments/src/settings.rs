@@ -142,6 +142,16 @@ impl Settings {
         if let Some(share) = self.shares.iter().find(|&&share| !(0.0..=1.0).contains(&share)) {
             return refuse("shares", "shares from 0 to 1", share.to_string());
         }
+        let least = 1.0 / self.recognizer_images as f64;
+        let shares = self.shares.iter().filter(|&&share| share != 0.0);
+        let too_few = std::iter::once(&self.synthetic_share).chain(shares).find(|&&share| share < least);
+        if let Some(share) = too_few {
+            let expected = format!("a share of at least one row in the {} of a training", self.recognizer_images);
+            return refuse("share of generated rows", &expected, share.to_string());
+        }
+        if self.shares.iter().all(|&share| share == 0.0) {
+            return refuse("shares", "a share above 0", "none".to_owned());
+        }
         for loss in &self.losses {
             TrainConfig { generated_weight: self.generated_weight, ..self.config(*loss, 1) }.check()?;
         }
@@ -183,7 +193,8 @@ impl Settings {
 
     /// The shares of `ratio`, ascending, from 0.
     pub fn ratio_shares(&self) -> Vec<f64> {
-        let mut shares: Vec<f64> = std::iter::once(0.0).chain(self.shares.iter().copied()).collect();
+        let mut shares: Vec<f64> =
+            std::iter::once(0.0).chain(self.shares.iter().copied().filter(|&share| share != 0.0)).collect();
         shares.sort_by(f64::total_cmp);
         shares.dedup();
         shares

@@ -14,9 +14,9 @@ use command::atomic_file::write_atomically;
 use command::run_directory::Checkpoints;
 use command::training::Rhythm;
 use command::{Interrupt, RunDirectory};
-use cvae_gan::{Figures, IdentityNetwork, Trained, identity_network};
-use recognizer::Recognizer;
+use cvae_gan::{Exportable, Figures, IdentityNetwork, Trained, identity_network};
 use recognizer::metrics::Features;
+use recognizer::{BatchSource, Recognizer, SourceError};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -83,22 +83,42 @@ impl<'a> Trainings<'a> {
     }
 
     /// Whether a training came to its end.
-    pub fn is_finished(&self, job: &Job) -> bool {
+    ///
+    /// # Errors
+    /// A checkpoint that is damaged, or of another training.
+    pub fn is_finished(&self, job: &Job) -> Result<bool> {
         let path = self.folder.join(job.name());
-        match job {
-            Job::Recognizer(job) => self.finished_recognizer(&path, job).is_some(),
-            Job::Generator(job) => self.finished_generator(&path, job).is_some(),
+        let finished = match job {
+            Job::Recognizer(job) => recognizer::train::finished(&path, &job.config, &self.device)
+                .map(|found| found.is_some())
+                .map_err(Error::from),
+            Job::Generator(job) => self.finished_generator(&path, job).map(|found| found.is_some()),
+        };
+        finished.map_err(|error| error.of_training(&path))
+    }
+
+    /// A finished recognizer whose batches are those of `rows`.
+    fn finished_recognizer(&self, path: &Path, job: &RecognizerJob, rows: &mut Rows) -> Result<Option<Recognizer>> {
+        let Some((found, place)) = recognizer::train::finished(path, &job.config, &self.device)? else {
+            return Ok(None);
+        };
+        rows.resume(&place)?;
+        Ok(Some(found))
+    }
+
+    fn finished_generator(&self, path: &Path, job: &GeneratorJob) -> Result<Option<Trained>> {
+        if Checkpoints::in_run(path).is_empty()? {
+            return Ok(None);
         }
-    }
-
-    fn finished_recognizer(&self, path: &Path, job: &RecognizerJob) -> Option<Recognizer> {
-        let found = path.is_dir().then(|| recognizer::load(path, &self.device).ok())??;
-        (found.card.images_seen >= job.config.images).then_some(found)
-    }
-
-    fn finished_generator(&self, path: &Path, job: &GeneratorJob) -> Option<Trained> {
-        let found = path.is_dir().then(|| Trained::open(path, &self.device).ok())??;
-        (found.images_seen >= job.settings.images).then_some(found)
+        let parts = Exportable::read(path, &self.device)?;
+        let training = parts.training();
+        let data = self.world.part(job.part)?;
+        if training.settings != job.settings || training.dataset_digest != data.digest() {
+            let what = "expected a checkpoint of the settings and images of this training, found one of others";
+            return Err(SourceError::Settings(what.to_owned()).into());
+        }
+        let finished = training.images_seen >= job.settings.images;
+        Ok(if finished { Some(parts.build(&self.device)?) } else { None })
     }
 
     /// The recognizer of a job; trains it first, with all that it needs, where it isn't there.
@@ -107,17 +127,18 @@ impl<'a> Trainings<'a> {
     /// Whatever ends a training; [`Error::Interrupted`].
     pub fn recognizer(&self, job: &RecognizerJob) -> Result<Recognizer> {
         let path = self.folder.join(&job.name);
-        if let Some(found) = self.finished_recognizer(&path, job) {
-            self.record_all(Job::Recognizer(job.clone()))?;
-            return Ok(found);
-        }
         let maker = job.generator.as_ref().map(|generator| match job.recipe.retries {
             Some(_) => self.selecting(generator),
             None => self.generator(generator),
         });
         let maker = maker.transpose()?;
-        command::say(Job::Recognizer(job.clone()).line());
         let mut rows = Rows::new(self.world.part(job.part)?, maker, job.recipe.clone())?;
+        let finished = self.finished_recognizer(&path, job, &mut rows).map_err(|error| error.of_training(&path))?;
+        if let Some(found) = finished {
+            self.record_all(Job::Recognizer(job.clone()))?;
+            return Ok(found);
+        }
+        command::say(Job::Recognizer(job.clone()).line());
         self.during(&path, &job.name, |run, resume| {
             let session = recognizer::Session {
                 run,
@@ -144,7 +165,11 @@ impl<'a> Trainings<'a> {
             return Ok(maker.clone());
         }
         let path = self.folder.join(&job.name);
-        let trained = match self.finished_generator(&path, job) {
+        if let Some(identity) = &job.identity {
+            self.recognizer(identity)?;
+        }
+        let finished = self.finished_generator(&path, job).map_err(|error| error.of_training(&path))?;
+        let trained = match finished {
             Some(trained) => trained,
             None => self.train_generator(&path, job)?,
         };
@@ -171,9 +196,6 @@ impl<'a> Trainings<'a> {
 
     fn train_generator(&self, path: &Path, job: &GeneratorJob) -> Result<Trained> {
         let identity = job.identity.as_deref();
-        if let Some(identity) = identity {
-            self.recognizer(identity)?;
-        }
         command::say(Job::Generator(job.clone()).line());
         let settings = &job.settings;
         let data = self.world.part(job.part)?;
@@ -211,20 +233,16 @@ impl<'a> Trainings<'a> {
     /// Opens or begins a run directory, and keeps the time. `train` says whether it was interrupted.
     fn during(&self, path: &Path, name: &str, train: impl FnOnce(&RunDirectory, bool) -> Result<bool>) -> Result<()> {
         let resume = path.join("config.toml").is_file();
-        if !resume && path.is_dir() {
-            if !Checkpoints::in_run(path).list()?.is_empty() {
-                return Err(command::Error::Occupied(path.to_owned()).into());
-            }
-            // Killed while it was begun: nothing is in it yet.
-            std::fs::remove_dir_all(path).map_err(command::Error::writing(path))?;
-        }
         let run = match resume {
             true => RunDirectory::open(path)?,
-            false => RunDirectory::create_at(path, &format!("# a training of `experiments`: {name}\n"))?,
+            false => match RunDirectory::begin_at(path, &format!("# a training of `experiments`: {name}\n")) {
+                Err(command::Error::Occupied(_)) => return Err(Error::NoTraining(path.to_owned())),
+                run => run?,
+            },
         };
         let before = time(path);
         let began = Instant::now();
-        let interrupted = train(&run, resume)?;
+        let interrupted = train(&run, resume).map_err(|error| error.of_training(path))?;
         let time = Time { seconds: before.seconds + began.elapsed().as_secs_f64() };
         // Two numbers always have a JSON form.
         let text = serde_json::to_string(&time).unwrap_or_default();
@@ -308,5 +326,6 @@ fn features_of(bytes: &[u8], head: &[u8]) -> Option<Features> {
 /// Zero where nothing is known.
 fn time(run: &Path) -> Time {
     let text = std::fs::read_to_string(run.join(TIME)).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
+    let time: Time = serde_json::from_str(&text).unwrap_or_default();
+    if time.seconds >= 0.0 && time.seconds.is_finite() { time } else { Time::default() }
 }

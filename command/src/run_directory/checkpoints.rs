@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::atomic_file::{sync_directory, write_atomically};
 use crate::{Error, Result};
 
-const DIRECTORY: &str = "checkpoints";
+pub(super) const DIRECTORY: &str = "checkpoints";
 const PREFIX: &str = "images-";
 const SUFFIX: &str = ".safetensors";
 const SHARD: &str = ".shard-";
@@ -60,6 +60,14 @@ impl Checkpoints {
     /// The folder itself.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Whether there are none, or no such run.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(!self.directory.is_dir() || self.list()?.is_empty())
     }
 
     /// Writes a checkpoint, whole or not at all, and reads it back. One that doesn't read back as it

@@ -195,12 +195,30 @@ fn what_can_not_work_is_refused_before_anything_is_trained() {
     let output = Command::new(env!("CARGO_BIN_EXE_experiments")).arg("ratio").args(data).output().unwrap();
     assert!(refusal(&output).contains("expected --pairs"), "{output:?}");
 
-    // A folder with files of another kind is left alone.
+    // Shares that come to nothing.
+    let told = refused("verification", &["--synthetic-share", "0.01"]);
+    let expected =
+        "expected a share of at least one row in the 16 of a training as share of generated rows, found 0.01";
+    assert!(told.ends_with(expected), "{told}");
+    assert!(refused("ratio", &["--shares", "0"]).ends_with("expected a share above 0 as shares, found none"));
+
+    // A folder with files of another kind is left alone, by a plan too.
     std::fs::create_dir(&out).unwrap();
     std::fs::write(out.join("mine"), "").unwrap();
-    let output = experiments("figures", &out, &[]);
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(1) && told.contains("already holds files"), "{told}");
+    for more in [&[][..], &["--dry-run"]] {
+        let output = experiments("figures", &out, more);
+        let told = String::from_utf8_lossy(&output.stderr);
+        let expected =
+            "expected an empty folder, or one that `experiments` began, with its plan.toml; found other files";
+        assert!(output.status.code() == Some(1) && told.contains(expected), "{told}");
+    }
+    // So is a plan that is none.
+    for (text, expected) in [("", "found no settings"), ("[settings]\na = = 1\n", "found in line 2: ")] {
+        std::fs::write(out.join("plan.toml"), text).unwrap();
+        let output = experiments("figures", &out, &[]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && told.contains(expected), "{told}");
+    }
 }
 
 #[test]

@@ -2,4 +2,5 @@
 
 mod commands;
 mod rows;
+mod trainings;
 mod world;

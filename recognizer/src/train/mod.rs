@@ -21,6 +21,7 @@ mod trainer;
 
 pub use command::training::Rhythm;
 pub use config::{Loss, Schedule, TrainConfig};
+pub use state::finished;
 pub use trainer::{Step, Trainer};
 
 use crate::batch::{BatchSource, CheckpointRecorder, LatePlace, SourceError};

@@ -4,12 +4,15 @@ use super::config::TrainConfig;
 use super::gathered::Gathered;
 use super::trainer::Trainer;
 use crate::batch::BatchSource;
-use crate::card::{CARD, Card, KIND};
+use crate::card::{CARD, Card, KIND, NETWORK, Recognizer};
 use crate::error::{Error, Result};
+use candle_core::Device;
 use command::RunDirectory;
+use command::run_directory::Checkpoints;
 use nets::checkpoint::Checkpoint;
+use nets::sentence;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What stays the same over a training.
 pub(super) struct About {
@@ -110,6 +113,31 @@ pub(super) fn resume(
         run.change_setting(&setting.replace(' ', "-"), &asked.to_string(), &remark)?;
     }
     Ok(())
+}
+
+/// The recognizer of a run that came to its end, and its place in its source; `None` where it didn't yet, or there is
+/// no such run.
+///
+/// # Errors
+/// Checkpoints that are damaged, or of a training that was set otherwise.
+pub fn finished(run: &Path, config: &TrainConfig, device: &Device) -> Result<Option<(Recognizer, Value)>> {
+    if Checkpoints::in_run(run).is_empty()? {
+        return Ok(None);
+    }
+    let (_, mut checkpoint) = Checkpoints::in_run(run).newest(|found| Checkpoint::read(&found.path, KIND, device))?;
+    let card: Card = checkpoint.get(CARD)?;
+    if card.images_seen < config.images {
+        return Ok(None);
+    }
+    if let Some((setting, asked, found)) = differences(config, &checkpoint.get(CONFIG)?).into_iter().next() {
+        return Err(Error::OtherTraining {
+            expected: format!("a training with {setting} {asked}"),
+            found: format!("one with {found}"),
+        });
+    }
+    let (place, weights) = (checkpoint.get(PLACE)?, checkpoint.take(NETWORK));
+    let recognizer = Recognizer::new(card, weights, device);
+    Ok(Some((recognizer.map_err(|error| Error::Checkpoint(checkpoint.content(sentence(&error))))?, place)))
 }
 
 /// What may be another on the way, so that a training whose loss is no longer a number can go on.
