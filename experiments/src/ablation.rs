@@ -168,7 +168,7 @@ fn pupil_job(settings: &Settings, up_to: Ingredient, seed: u64) -> Result<Recogn
     let arm = Arm::existing(1.0);
     let job = settings.arm_job(arm, settings.first_loss(), seed, Part::Training)?;
     let name = format!("recognizer-ablation-{}-seed-{seed}", up_to.slug());
-    Ok(RecognizerJob { name, generator: Some(generator_job(settings, up_to, seed)?), ..job })
+    Ok(RecognizerJob { name, generator: Some(Box::new(generator_job(settings, up_to, seed)?)), ..job })
 }
 
 fn real_job(settings: &Settings, seed: u64) -> Result<RecognizerJob> {

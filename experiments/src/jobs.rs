@@ -32,7 +32,7 @@ pub struct RecognizerJob {
     /// In which batches.
     pub recipe: Recipe,
     /// What makes the generated rows, if there are any.
-    pub generator: Option<GeneratorJob>,
+    pub generator: Option<Box<GeneratorJob>>,
 }
 
 /// A generator to be trained.
@@ -194,7 +194,7 @@ impl Job {
     pub fn with_needs(self) -> Vec<Self> {
         let mut jobs = match &self {
             Self::Recognizer(RecognizerJob { generator: Some(generator), .. }) => {
-                Self::Generator(generator.clone()).with_needs()
+                Self::Generator((**generator).clone()).with_needs()
             }
             Self::Generator(GeneratorJob { identity: Some(identity), .. }) => {
                 Self::Recognizer((**identity).clone()).with_needs()
@@ -306,7 +306,7 @@ impl Settings {
     /// # Errors
     /// A generator whose settings can't train.
     pub fn arm_job(&self, arm: Arm, loss: LossName, seed: u64, part: Part) -> Result<RecognizerJob> {
-        let generator = (arm.share > 0.0).then(|| self.generator_job(Variant::Ours, part)).transpose()?;
+        let generator = (arm.share > 0.0).then(|| self.generator_job(Variant::Ours, part).map(Box::new)).transpose()?;
         let Arm { share, whom, supply, usage } = arm;
         let mut config = self.config(loss, seed);
         if usage.weighted {

@@ -84,7 +84,7 @@ mod tests {
     fn a_device_makes_the_same_of_bytes_as_the_host() -> Result<()> {
         for channels in [1, 3] {
             let bytes: Vec<u8> =
-                (0..IMAGE_SIZE * IMAGE_SIZE * channels).map(|nth| (nth * 2654435761 >> 7) as u8).collect();
+                (0..IMAGE_SIZE * IMAGE_SIZE * channels).map(|nth| ((nth * 2654435761) >> 7) as u8).collect();
             let there = signed_there(&bytes, 1, channels, &Device::Cpu)?;
             let difference = |here: Tensor, there: &Tensor| (here - there)?.abs()?.max_all()?.to_scalar::<f32>();
             assert!(difference(to_signed(&bytes, 1, channels, DType::F32, &Device::Cpu)?, &there)? < 1e-6);
