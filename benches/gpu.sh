@@ -2,7 +2,8 @@
 # What this machine's GPU computes rightly, and how fast beside PyTorch, in one table and one JSON file,
 # within nine minutes:
 #     benches/gpu.sh [FOLDER [PYTHON [bench-gpu's own flags]]]
-# FOLDER holds bench-gpu and bench-networks, built with `--features cuda`; without it they are built.
+# FOLDER holds bench-gpu and bench-networks, built with `--features cuda` (and `--profile travel`, if they are to
+# come from another machine); without it they are built.
 # PYTHON has torch; `python3` is tried without it, and nothing is compared where there is none.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
