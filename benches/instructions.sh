@@ -9,7 +9,7 @@ kept=${1:-}
 cargo build --release -p benches --bin bench-instructions
 counts=$(mktemp -d)
 trap 'rm -rf "$counts"' EXIT
-printf 'work\tinstructions%s\n' "${kept:+\tkept\tratio}"
+printf 'work\tinstructions%b\n' "${kept:+\tkept\tratio}"
 for work in generator-tile recognizer-step batch; do
     valgrind --tool=callgrind --callgrind-out-file="$counts/$work" --toggle-collect='*counted*' \
         target/release/bench-instructions "$work" 2> "$counts/log" || { cat "$counts/log" >&2; exit 1; }
