@@ -1,5 +1,6 @@
 //! Everything that can go wrong with an experiment, one sentence each.
 
+use recognizer::SourceError;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -45,7 +46,7 @@ pub enum Error {
     },
     /// A training that came to nothing by its settings.
     #[error("{term} became {value} in the training in {} after {images_seen} images; a folder has one plan: take another \
-             --out, with a lower {}", path.display(), remedy(term))]
+             --out, with {remedy}", path.display())]
     Diverged {
         /// Its folder.
         path: PathBuf,
@@ -55,6 +56,8 @@ pub enum Error {
         value: f64,
         /// Where in the training.
         images_seen: u64,
+        /// Which settings may help.
+        remedy: &'static str,
     },
     /// Ctrl-C; what is trained stays.
     #[error("interrupted during {0}; the same command goes on from there")]
@@ -82,21 +85,19 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
 }
 
-/// What to lower.
-fn remedy(term: &str) -> &'static str {
-    if term.contains("centre") { "--centre-weight" } else { "--learning-rate or --centre-weight, or another width" }
-}
-
 impl Error {
     /// Says which training it is about, and what to do: in these folders nobody resumes a single one.
     pub(crate) fn of_training(self, path: &Path) -> Self {
         let path = path.to_owned();
         match self {
             Self::Recognizer(recognizer::Error::NotFinite { term, value, images_seen, .. }) => {
-                Self::Diverged { path, term: term.to_owned(), value, images_seen }
+                let remedy = "a lower --learning-rate or --centre-weight";
+                Self::Diverged { path, term: term.to_owned(), value, images_seen, remedy }
             }
             Self::Gan(cvae_gan::Error::NotFinite { term, value, images_seen, .. }) => {
-                Self::Diverged { path, term, value, images_seen }
+                // Its rates are the preset's.
+                let remedy = "another --generator-width or --generator-images";
+                Self::Diverged { path, term, value, images_seen, remedy }
             }
             error if error.is_of_the_folder() => Self::Training { path, error: Box::new(error) },
             error => error,
@@ -110,9 +111,11 @@ impl Error {
                 || matches!(error, command::Error::Read { answer, .. } if answer.kind() == ErrorKind::InvalidData)
         };
         match self {
+            // What a finished training was found to be; of others, their place alone, and no image that can't be read.
+            Self::Source(SourceError::Place(_) | SourceError::Settings(_))
+            | Self::Recognizer(recognizer::Error::Source(SourceError::Place(_))) => true,
             Self::Recognizer(recognizer::Error::Checkpoint(_) | recognizer::Error::OtherTraining { .. })
-            | Self::Gan(cvae_gan::Error::Checkpoint(_) | cvae_gan::Error::OtherTraining { .. })
-            | Self::Source(_) => true,
+            | Self::Gan(cvae_gan::Error::Checkpoint(_) | cvae_gan::Error::OtherTraining { .. }) => true,
             Self::Command(error)
             | Self::Recognizer(recognizer::Error::Command(error))
             | Self::Gan(cvae_gan::Error::Command(error)) => of_command(error),
