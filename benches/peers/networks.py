@@ -30,12 +30,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 def module(name, path):
     spec = importlib.util.spec_from_file_location(name, path)
     loaded = importlib.util.module_from_spec(spec)
+    # Where torch.compile looks functions up by name.
+    sys.modules[name] = loaded
     spec.loader.exec_module(loaded)
     return loaded
 
 
-networks = module("networks", ROOT / "nets/reference/make.py")
-recipe = module("recipe", ROOT / "cvae-gan/reference/make.py")
+networks = module("reference_networks", ROOT / "nets/reference/make.py")
+recipe = module("reference_recipe", ROOT / "cvae-gan/reference/make.py")
 torch.set_default_dtype(torch.float32)
 LATENT = networks.LATENT
 DIVISOR = networks.DIVISOR

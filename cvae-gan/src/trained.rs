@@ -88,18 +88,31 @@ impl Trained {
     /// # Errors
     /// A class that isn't there.
     pub fn label(&self, parents: &[(usize, f64)]) -> Result<Tensor> {
+        self.labels([parents])
+    }
+
+    /// A [`label`](Self::label) for each row, `(N, identities)`: one upload, however many they are.
+    ///
+    /// # Errors
+    /// A class that isn't there.
+    pub fn labels<'a>(&self, rows: impl IntoIterator<Item = &'a [(usize, f64)]>) -> Result<Tensor> {
         let classes = self.names.len();
-        let mut row = vec![0f32; classes];
-        for &(class, weight) in parents {
-            match row.get_mut(class) {
-                Some(value) => *value = weight as f32,
-                None => {
-                    let expected = format!("an identity below {classes}");
-                    return Err(WrongSetting { setting: "identity", expected, found: class.to_string() }.into());
+        let mut labels = Vec::new();
+        for parents in rows {
+            let begin = labels.len();
+            labels.resize(begin + classes, 0f32);
+            for &(class, weight) in parents {
+                match labels[begin..].get_mut(class) {
+                    Some(value) => *value = weight as f32,
+                    None => {
+                        let expected = format!("an identity below {classes}");
+                        return Err(WrongSetting { setting: "identity", expected, found: class.to_string() }.into());
+                    }
                 }
             }
         }
-        Ok(Tensor::from_vec(row, (1, classes), &self.device)?)
+        let rows = labels.len() / classes.max(1);
+        Ok(Tensor::from_vec(labels, (rows, classes), &self.device)?)
     }
 
     /// The mean latent `(1,256)` of an image of NHWC bytes; `None` where there is no encoder.

@@ -21,7 +21,7 @@ pub fn parse(text: &str) -> Option<Result<DrawnSet>> {
         "demo:held-out" => return Some(Ok(HELD_OUT)),
         _ => text.strip_prefix("demo:")?,
     };
-    Some(parse_settings(settings).map_err(|why| Error::DrawnSpec { found: text.into(), why }))
+    Some(parse_settings(settings).map_err(Error::drawn(text)))
 }
 
 fn parse_settings(settings: &str) -> Result<DrawnSet, String> {

@@ -69,8 +69,9 @@ pub enum Error {
     DrawnSpec {
         /// As given.
         found: String,
-        /// The part that is wrong.
-        why: String,
+        /// The part that is wrong. As the source it makes a command end as for any wrong setting.
+        #[source]
+        why: command::WrongUse,
     },
 
     /// An identity that was to be withheld is not there.
@@ -246,6 +247,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// For `map_err` on what a description of drawn faces says.
+    pub(crate) fn drawn(found: impl ToString) -> impl FnOnce(String) -> Self {
+        let found = found.to_string();
+        move |why| Self::DrawnSpec { found, why: command::WrongUse(why) }
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }

@@ -87,7 +87,7 @@ struct Line<'a> {
 
 impl<'a> Job<'a> {
     fn new(set: &'a DrawnSet, encoding: Encoding, pairs: Option<&'a str>) -> Result<Self> {
-        set.check().map_err(|why| Error::DrawnSpec { found: set.to_string(), why })?;
+        set.check().map_err(Error::drawn(set))?;
         Ok(Self { set, encoding, pairs })
     }
 

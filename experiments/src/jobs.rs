@@ -282,12 +282,12 @@ impl Settings {
         RecognizerJob { name, config, part, recipe, generator: None }
     }
 
-    /// A generator of the paper's table 1, by the preset of its width.
+    /// A generator of the paper's table 1, by the preset that was chosen, or that of its width.
     ///
     /// # Errors
     /// Settings that can't train.
     pub fn generator_job(&self, variant: Variant, part: Part) -> Result<GeneratorJob> {
-        let preset = Preset::of_width(self.generator_width);
+        let preset = self.generator_preset.unwrap_or(Preset::of_width(self.generator_width));
         let usual = preset.settings(self.generator_width, self.generator_images);
         let mut overrides = variant.overrides();
         (overrides.channels, overrides.seed) = (Some(self.channels), Some(GENERATOR_SEED));
@@ -295,7 +295,7 @@ impl Settings {
             // One thing is changed at a time.
             overrides.label_code = Some(LabelCode::IdentityFeatures);
         }
-        let settings = cvae_gan::Settings::resolve(self.generator_width, None, self.generator_images, &overrides)?;
+        let settings = cvae_gan::Settings::resolve(self.generator_width, Some(preset), self.generator_images, &overrides)?;
         let settings = cvae_gan::Settings { numbers: self.numbers(), ..settings };
         let identity = settings.needs_identity().then(|| Box::new(self.identity_job(part)));
         Ok(GeneratorJob { name: of_part(&format!("generator-{}", variant.slug()), part), settings, part, identity })

@@ -224,9 +224,9 @@ impl Rows {
     ) -> cvae_gan::Result<Vec<u8>> {
         let (trained, seed) = (&maker.trained, self.recipe.seed);
         let latents: Vec<f32> = plans.clone().flat_map(|plan| plan.latent(seed, attempt)).collect();
-        let labels: Vec<Tensor> = plans.map(|plan| trained.label(&plan.parents)).collect::<cvae_gan::Result<_>>()?;
-        let z = Tensor::from_vec(latents, (labels.len(), LATENT), trained.device())?;
-        trained.draw(&z, &Tensor::cat(&labels, 0)?)
+        let labels = trained.labels(plans.map(|plan| plan.parents.as_slice()))?;
+        let z = Tensor::from_vec(latents, (labels.dim(0)?, LATENT), trained.device())?;
+        trained.draw(&z, &labels)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use clap::Args;
 use command::WrongSetting;
+use cvae_gan::Preset;
 use nets::device::Numbers;
 use nets::{LightCnnKind, Width};
 use recognizer::flags::LossName;
@@ -63,6 +64,9 @@ pub struct Settings {
     /// Channels: paper, small or tiny
     #[arg(long, value_name = "WIDTH", default_value_t = Width::Small, help_heading = "Generators")]
     pub generator_width: Width,
+    /// Recipe: paper, small-budget or modern [default: paper for the paper's widths, small-budget otherwise]
+    #[arg(long, value_name = "PRESET", help_heading = "Generators")]
+    pub generator_preset: Option<Preset>,
     /// Length of each training [unit: images seen]
     #[arg(long, value_name = "N", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Generators")]
     pub generator_images: u64,

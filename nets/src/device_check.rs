@@ -91,9 +91,12 @@ impl Check {
         self.compare(all, "max-average-pool", &image[..1], |v| ops::max_average_pool2(&v[0]))?;
         for pool in [false, true] {
             let layer = [random(&[3, 12, 12, 24], 1)?, random(&[64, 3, 3, 24], 2)?, random(&[64], 3)?];
+            let before = all.len();
             self.compare(all, &format!("layer, pooled {pool}"), &layer, |v| {
                 ops::conv_max_feature_map(&v[0], &v[1], &v[2], 1, pool)
             })?;
+            // Behind its value come the gradients.
+            all[before + 1..].iter_mut().for_each(|finding| finding.bound = self.competing_bound());
         }
         self.optimizers(all)?;
         Ok(findings)
@@ -231,6 +234,16 @@ impl Check {
             DType::F32 => 2e-5,
             DType::F16 => 5e-3,
             _ => 2e-2,
+        }
+    }
+
+    /// The same for gradients that go to the largest of several sums: where two compete closely, rounding one of
+    /// them in between sends its whole gradient the other way. Of three significant digits one in some hundred does.
+    fn competing_bound(&self) -> f64 {
+        match self.dtype {
+            DType::BF16 => 0.15,
+            DType::F16 => 0.05,
+            _ => self.bound(),
         }
     }
 

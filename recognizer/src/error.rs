@@ -51,6 +51,14 @@ pub enum Error {
     /// Images or pairs.
     #[error(transparent)]
     Dataset(#[from] dataset::Error),
+    /// Pairs that can't be used, with the place that they stand in.
+    #[error("{}: {source}", path.display())]
+    Pairs {
+        /// The data set, or the file itself.
+        path: PathBuf,
+        /// What is wrong with them.
+        source: dataset::Error,
+    },
     /// A figure that can't be measured.
     #[error(transparent)]
     Metric(#[from] MetricError),

@@ -1,7 +1,7 @@
 //! A recognizer judged on verification pairs.
 
 use crate::embed::embed_unless;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metrics::paired::{self, Difference, JudgedPair, McNemar};
 use crate::metrics::roc::{Acceptance, Scores};
 use crate::metrics::verification::{ScoredPair, Similarity, Verification, calls, verify};
@@ -69,13 +69,18 @@ impl PairSet {
     /// # Errors
     /// No data set there, no pairs in it, or pairs of absent images.
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
-        let path = path.as_ref();
+        let given = path.as_ref();
+        let path = given;
         let is_list = path.file_name().is_some_and(|name| name == "pairs.txt") && path.is_file();
         let path = path.parent().filter(|_| is_list).unwrap_or(path);
         let path = if path.as_os_str().is_empty() { std::path::Path::new(".") } else { path };
         // All images are needed: a damaged one is an error where it is met, with its name.
         let dataset = Dataset::open(path, &dataset::OpenOptions::default())?;
-        let pairs = Pairs::of(&dataset)?;
+        let pairs = Pairs::of(&dataset).map_err(|error| match error {
+            // It names its place itself.
+            error @ dataset::Error::NoPairs { .. } => error.into(),
+            source => Error::Pairs { path: given.into(), source },
+        })?;
         Ok(Self::new(dataset, pairs))
     }
 

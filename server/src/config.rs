@@ -48,10 +48,10 @@ pub struct Config {
     #[arg(long, value_name = "DEVICE", value_delimiter = ',', default_value = "cpu", value_parser = nets::device::named_with_numbers, help_heading = "Network")]
     pub device: Vec<String>,
 
-    /// Rows the generator computes at a time [unit: images]
-    // On a processor more rows bring little and make the others' turns longer; a GPU wants 64.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = within(1..=1024), help_heading = "Network")]
-    pub tile: usize,
+    /// Rows the generator computes at a time [unit: images] [default: 16 on a processor, 64 on a GPU]
+    // On a processor more rows bring little and make the others' turns longer; a GPU has more to do at once.
+    #[arg(long, value_name = "N", value_parser = within(1..=1024), help_heading = "Network")]
+    pub tile: Option<usize>,
 
     /// How long a tile may take before the device is believed to hang: the server then ends with an error; 0 for ever [unit: seconds]
     // A tile of the published networks takes a third of a second on two idle cores, and a trainer waits for
@@ -140,6 +140,14 @@ impl std::str::FromStr for Share {
 impl std::fmt::Display for Share {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}={}", self.trainer, self.weight)
+    }
+}
+
+impl Config {
+    /// Rows that the generator computes at a time.
+    pub fn tile(&self) -> usize {
+        let on_gpu = self.device.iter().any(|name| name.starts_with("cuda"));
+        self.tile.unwrap_or(if on_gpu { 64 } else { 16 })
     }
 }
 

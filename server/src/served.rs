@@ -168,7 +168,7 @@ impl Served {
     /// When the engine's threads can't be started.
     pub fn with_workers(config: &Config, parts: Parts, workers: &Workers) -> Result<Self> {
         let access = Access::open(&config.access)?;
-        let numerics = format!("{}/{}/tile{}", env!("LOOKALIKE_BUILD"), parts.numerics, config.tile);
+        let numerics = format!("{}/{}/tile{}", env!("LOOKALIKE_BUILD"), parts.numerics, config.tile());
         let telemetry = Arc::new(Telemetry::new(&numerics, &parts.dataset_digest)?);
         let catalogue = Arc::new(Catalogue::new(parts.image_counts));
         let gallery = Gallery::new(parts.images, catalogue.clone(), config.gallery << 20, telemetry.clone(), workers);
@@ -176,7 +176,7 @@ impl Served {
         let scheduler = {
             let shares = config.share.iter().map(|share| (share.trainer.clone(), share.weight)).collect();
             let engines = parts.bundle.generators.len();
-            Scheduler::start(config.tile, channels, names.len(), shares, telemetry.clone(), workers, engines)?
+            Scheduler::start(config.tile(), channels, names.len(), shares, telemetry.clone(), workers, engines)?
         };
         let bundle = Loaded::new(parts.bundle, &scheduler, &telemetry)?;
         bundle.weights.accept();

@@ -71,7 +71,7 @@ pub fn parts(seed: u64) -> Vec<Part> {
             batch: spec.batch_size,
             rows,
             // A turn takes its share of a tile at a time; a batch comes when its last row is there.
-            slack: 2.0 * (share * scene.world.config.tile as f64 + f64::from(spec.batch_size)),
+            slack: 2.0 * (share * scene.world.config.tile() as f64 + f64::from(spec.batch_size)),
         };
         counts.into_iter().zip(&specs).zip(&shares).map(|(part_of, &share)| part(part_of, share)).collect()
     })
@@ -192,7 +192,7 @@ fn world(draws: &mut Draws, seed: u64, shares: &[f64]) -> World {
         first: Weights::Good(0),
         last: Weights::Good(0),
         config: Config {
-            tile: 2 + draws.below(3) as usize,
+            tile: Some(2 + draws.below(3) as usize),
             // So much that there is always more to do.
             read_ahead: 6,
             shelf: 0,

@@ -169,7 +169,7 @@ fn beyond(world: &World, usage: &Usage) -> Option<&'static str> {
 async fn oracle(world: &Arc<World>, ledger: &Ledger) {
     let quiet = Arc::new(World {
         replicas: 1,
-        config: server::Config { tile: 3, watch: 0, ..server::Config::default() },
+        config: server::Config { tile: Some(3), watch: 0, ..server::Config::default() },
         latency: Duration::ZERO,
         moments: Vec::new(),
         ..(**world).clone()

@@ -276,7 +276,7 @@ fn plan(d: &mut Draws, number: u64, replicas: usize, specs: &[Spec]) -> Plan {
 fn config(d: &mut Draws, ranks: usize, trainings: &mut [Plan]) -> Config {
     let tight = d.chance(0.2);
     let mut config = Config {
-        tile: 1 + d.below(6) as usize,
+        tile: Some(1 + d.below(6) as usize),
         read_ahead: 1 + d.below(4) as usize,
         max_streams: ranks + 4,
         max_streams_per_trainer: ranks.max(2),

@@ -51,12 +51,15 @@ pub(crate) const PARTS: &[Part] = &[
     here("/tf32", &["--only", "cvae-gan step"], 40),
     here("/tf32", &["--only", "cvae-gan step", "--numbers", "bf16"], 40),
     torch(&["--unchecked", "--work", "cvae-gan step", "--modes", "tf32,bf16-cl,compile-bf16"], 120),
+    here("/tf32", &["--only", "modern step", "--numbers", "bf16"], 40),
     here("", &["--check", "ops", "--numbers", "f64"], 40),
     here("", &["--check", "ops", "--numbers", "f16"], 40),
     here("/tf32", &["--check", "networks"], 60),
     here("", &["--check", "networks", "--numbers", "bf16"], 60),
     here("/tf32", &["--only", "lightcnn-29"], 60),
+    here("", &["--only", "lightcnn-29", "--numbers", "bf16"], 60),
     here("/tf32", &["--only", "encoder"], 30),
+    here("", &["--only", "encoder", "--numbers", "bf16"], 30),
     torch(&["--unchecked", "--work", "lightcnn-29,encoder", "--modes", "tf32,bf16-cl"], 60),
 ];
 

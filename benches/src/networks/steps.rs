@@ -6,7 +6,7 @@ use crate::{
     clock::{Clock, Figures},
 };
 use candle_core::{DType, Tensor};
-use cvae_gan::{IdentityNetwork, Learner, Preset};
+use cvae_gan::{IdentityNetwork, Learner, Preset, Settings};
 use nets::{Capacity, FEATURE, LightCnn, LightCnnConfig, LightCnnKind, Parameters, Width, chance::Chance};
 use recognizer::{Batch, Source, TrainConfig, Trainer};
 use std::error::Error;
@@ -28,11 +28,14 @@ pub(crate) fn measure(clock: &Clock, width: Width, figures: &mut Figures) -> Res
             })?;
         }
     }
-    // The published recipe, with critics of 512 channels at most.
-    let work = "cvae-gan step";
-    if clock.wants(work) {
-        let mut settings = Preset::Paper.settings(width, IMAGES);
-        settings.capacity = Capacity::Compact;
+    // The published recipe, with critics of 512 channels at most, and the one after it.
+    for (work, preset) in [("cvae-gan step", Preset::Paper), ("modern step", Preset::Modern)] {
+        if !clock.wants(work) {
+            continue;
+        }
+        // Past the images that it sees without critics.
+        let usual = preset.settings(width, IMAGES);
+        let settings = Settings { capacity: Capacity::Compact, warm_up: 0, ramp: 0, batch: batch.rows, ..usual };
         let identity = Some(identity(width, clock)?);
         let mut learner = Learner::new(&settings, CLASSES, identity, DType::F32, clock.device)?;
         learner.compute_in(clock.dtype)?;

@@ -27,7 +27,7 @@ pub(crate) fn serve(channels: usize, way: Way) -> Result<(), Box<dyn Error>> {
     };
     runtime.block_on(async {
         // As many rows of a tile as a GPU takes at a time.
-        let config = Config { tile: 64, ..Config::default() };
+        let config = Config { tile: Some(64), ..Config::default() };
         let served = Served::new(&config, parts(channels))?;
         let listeners = Listeners::bind(&[place], 0o600, None).await?;
         let metrics = ::server::bind("127.0.0.1:0".parse()?).await?;

@@ -63,7 +63,7 @@ impl Dataset {
     /// # Errors
     /// When they are none or too many, or a withheld identity is not among them.
     pub fn of_drawn(drawn: &DrawnSet, options: &OpenOptions) -> Result<Self> {
-        drawn.check().map_err(|why| Error::DrawnSpec { found: drawn.to_string(), why })?;
+        drawn.check().map_err(Error::drawn(drawn))?;
         let mut entries = Vec::with_capacity(drawn.identities as usize * drawn.images as usize);
         let mut names = Vec::new();
         for class in 0..drawn.identities {

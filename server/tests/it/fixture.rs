@@ -62,7 +62,7 @@ pub(crate) enum Failure {
 impl Default for Setup {
     fn default() -> Self {
         Self {
-            config: Config { tile: 5, grace: 5, ..Config::default() },
+            config: Config { tile: Some(5), grace: 5, ..Config::default() },
             image_counts: vec![IMAGES; IDENTITIES as usize],
             channels: 1,
             encoder: true,

@@ -64,7 +64,7 @@ async fn a_guard_that_lets_nobody_pass_and_centres_that_nobody_knows_are_refused
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_keeps_to_the_centres_it_began_with_whatever_bundle_comes() {
     let file = File::default();
-    let config = Config { tile: 5, watch: 0, max_bundles: 2, ..Config::default() };
+    let config = Config { tile: Some(5), watch: 0, max_bundles: 2, ..Config::default() };
     let server = Setup { config, file: file.clone(), ..Setup::default() }.start().await;
     let swap = async |weights: &str| {
         *file.lock().unwrap() = Some(weights.to_owned());
