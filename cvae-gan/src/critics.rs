@@ -57,15 +57,18 @@ impl Critics {
             Some(norm) => norm.divided(&self.parameters)?,
             None => self.parameters.vars().into_iter().map(|(name, var)| (name, var.as_tensor().clone())).collect(),
         };
-        let builder = |of: fn(&Tensor) -> Tensor, dtype| {
-            let tensors = weights.iter().map(|(name, tensor)| (name.clone(), of(tensor))).collect();
+        // Cast once for both networks that compute in another type.
+        let cast = weights.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(compute)?)));
+        let cast = cast.collect::<Result<BTreeMap<String, Tensor>>>()?;
+        let builder = |tensors: &BTreeMap<String, Tensor>, of: fn(&Tensor) -> Tensor, dtype| {
+            let tensors = tensors.iter().map(|(name, tensor)| (name.clone(), of(tensor))).collect();
             VarBuilder::from_tensors(tensors, dtype, &device)
         };
         for critic in &mut self.scales {
             let (config, name) = (config(settings, classes, critic.scale), name(critic.scale));
-            critic.live = Discriminator::new(&config, builder(Tensor::clone, compute).pp(name))?;
-            critic.sloped = Discriminator::new(&config, builder(Tensor::clone, dtype).pp(name))?;
-            critic.frozen = Discriminator::new(&config, builder(Tensor::detach, compute).pp(name))?;
+            critic.live = Discriminator::new(&config, builder(&cast, Tensor::clone, compute).pp(name))?;
+            critic.sloped = Discriminator::new(&config, builder(&weights, Tensor::clone, dtype).pp(name))?;
+            critic.frozen = Discriminator::new(&config, builder(&cast, Tensor::detach, compute).pp(name))?;
         }
         Ok(())
     }

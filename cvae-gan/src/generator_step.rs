@@ -64,7 +64,7 @@ impl Learner {
         };
 
         // Backward through G and E; the divergence joins at E.
-        let mut surrogate = (&made.images * at_images)?.sum_all()?;
+        let mut surrogate = (&made.images * at_images)?.flatten_from(1)?.sum(1)?.sum_all()?;
         if let Some(posterior) = &made.posterior {
             let divergence = kl(posterior)?;
             step.term("loss/kl", "divergence", &divergence)?;

@@ -150,7 +150,10 @@ impl Learner {
         if self.compute != self.dtype {
             let length = self.code.length();
             self.live = Networks::new(&self.settings, length, self.parameters.cast(self.compute))?;
-            self.frozen = Networks::new(&self.settings, length, frozen(&self.parameters, self.compute))?;
+            // Between steps of E and G alone, which there aren't where the critics take no more of them.
+            if self.settings.critic_steps > 1 {
+                self.frozen = Networks::new(&self.settings, length, frozen(&self.parameters, self.compute))?;
+            }
         }
         Ok(())
     }

@@ -295,7 +295,8 @@ impl Settings {
             // One thing is changed at a time.
             overrides.label_code = Some(LabelCode::IdentityFeatures);
         }
-        let settings = cvae_gan::Settings::resolve(self.generator_width, Some(preset), self.generator_images, &overrides)?;
+        let settings =
+            cvae_gan::Settings::resolve(self.generator_width, Some(preset), self.generator_images, &overrides)?;
         let settings = cvae_gan::Settings { numbers: self.numbers(), ..settings };
         let identity = settings.needs_identity().then(|| Box::new(self.identity_job(part)));
         Ok(GeneratorJob { name: of_part(&format!("generator-{}", variant.slug()), part), settings, part, identity })

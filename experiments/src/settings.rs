@@ -113,7 +113,7 @@ pub struct Settings {
     pub real_last: f64,
 
     /// What computes: cpu or cuda:N, or either with /bf16 behind it, for arms, generators and identity networks in
-    /// bfloat16; judges compute in f32
+    /// bfloat16; judges compute in f32, or with cuda:N/tf32/bf16 in TF32
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = nets::device::named_with_numbers, help_heading = "Training")]
     pub device: String,
 }

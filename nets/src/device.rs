@@ -78,7 +78,8 @@ pub fn parse(name: &str) -> candle_core::Result<Device> {
     in_f32(name).and_then(|named| named.open(name).map_err(|error| error.to_string())).map_err(Error::Msg)
 }
 
-/// As [`parse`], or any of these with `/bf16` behind it: networks then compute in bf16.
+/// As [`parse`], or any of these with `/bf16` behind it: networks then compute in bf16, and what is left in f32
+/// follows what stands before it.
 ///
 /// # Errors
 /// As [`parse`].
@@ -119,6 +120,7 @@ fn read(name: &str) -> Result<Named, String> {
         None => (name, false, Numbers::F32),
         Some((place, "tf32")) => (place, true, Numbers::F32),
         Some((place, "bf16")) => (place, false, Numbers::Bf16),
+        Some((place, "tf32/bf16")) => (place, true, Numbers::Bf16),
         Some(_) => ("", false, Numbers::F32),
     };
     let gpu = match place.split_once(':') {
@@ -151,12 +153,14 @@ mod tests {
         for good in ["cpu", "cuda", "cuda:7", "cuda/tf32", "cuda:1/tf32"] {
             assert_eq!(named(good).as_deref(), Ok(good));
         }
-        for wrong in ["", "tpu", "cuda:", "cuda:x", "cuda:-1", "CPU", "cpu/tf32", "cuda/tf"] {
+        for wrong in
+            ["", "tpu", "cuda:", "cuda:x", "cuda:-1", "CPU", "cpu/tf32", "cuda/tf", "cuda/bf16/tf32", "cpu/tf32/bf16"]
+        {
             assert_eq!(named(wrong), Err(format!("expected cpu, cuda or cuda:N, found `{wrong}`")));
             assert!(parse(wrong).is_err());
             assert!(named_with_numbers(wrong).is_err_and(|error| error.ends_with(&format!("found `{wrong}`"))));
         }
-        for narrow in ["cpu/bf16", "cuda:3/bf16"] {
+        for narrow in ["cpu/bf16", "cuda:3/bf16", "cuda/tf32/bf16"] {
             assert_eq!(named_with_numbers(narrow).as_deref(), Ok(narrow));
             assert!(named(narrow).is_err());
         }

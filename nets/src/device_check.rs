@@ -98,6 +98,17 @@ impl Check {
             // Behind its value come the gradients.
             all[before + 1..].iter_mut().for_each(|finding| finding.bound = self.competing_bound());
         }
+        let two = [random(&[3, 40, 70], 1)?, random(&[3, 40, 70], 2)?];
+        self.compare(all, "mean-distance", &two, |v| ops::mean_distance(&v[0], &v[1]))?;
+        self.compare(all, "mean-magnitude", &two[..1], |v| {
+            ops::mean_distance(&v[0], &v[0].detach())? + ops::mean_magnitude(&v[0])?
+        })?;
+        let vectors = [ops::unit(&random(&[1, 40], 3)?, 1e-12)?, ops::unit(&random(&[1, 210], 4)?, 1e-12)?];
+        self.compare(all, "divided", &[random(&[40, 3, 70], 5)?], |v| {
+            let vectors = [0, 1].map(|nth: usize| vectors[nth].to_dtype(v[0].dtype())?.to_device(v[0].device()));
+            let [left, right] = vectors;
+            ops::divided(&v[0], &left?, &right?)
+        })?;
         self.optimizers(all)?;
         Ok(findings)
     }

@@ -5,7 +5,7 @@
 //! they are state: whoever resumes a training must bring them along.
 
 use crate::chance::Chance;
-use crate::ops::linear;
+use crate::ops::{self, linear};
 use crate::parameters::{Parameters, check_names};
 use candle_core::{Result, Tensor, Var};
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ impl SpectralNorm {
             let Some(vectors) = self.vectors.get_mut(&name) else { continue };
             let matrix = matrix(&var)?;
             vectors.left = unit(&linear(&vectors.right, &matrix)?)?;
-            vectors.right = unit(&linear(&vectors.left, &matrix.t()?.contiguous()?)?)?;
+            vectors.right = unit(&vectors.left.matmul(&matrix)?)?;
         }
         Ok(())
     }
@@ -73,9 +73,7 @@ impl SpectralNorm {
         let divide = |(name, var): (String, Var)| {
             let weight = var.as_tensor().clone();
             let Some(Vectors { left, right }) = self.vectors.get(&name) else { return Ok((name, weight)) };
-            let flat = weight.reshape((left.dim(1)?, right.dim(1)?))?;
-            let largest = (linear(right, &flat)? * left)?.sum_all()?;
-            Ok((name, weight.broadcast_div(&largest)?))
+            Ok((name, ops::divided(&weight, left, right)?))
         };
         parameters.vars().into_iter().map(divide).collect()
     }
@@ -113,8 +111,7 @@ fn matrix(var: &Var) -> Result<Tensor> {
 
 fn unit(vector: &Tensor) -> Result<Tensor> {
     // A weight of zeros has no direction.
-    let length = vector.sqr()?.sum_all()?.sqrt()?.maximum(1e-12)?;
-    vector.broadcast_div(&length)
+    ops::unit(vector, 1e-12)
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! How far tensors are apart.
 
 use candle_core::{D, Result, Tensor};
+use nets::ops;
 
 /// Mean over all elements of `|a - b|`.
 pub(crate) fn mean_absolute(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    (a - b)?.abs()?.mean_all()
+    ops::mean_distance(a, b)
 }
 
 /// Mean over rows of one less the cosine of `a (B,n)` and `b (B,n)`.

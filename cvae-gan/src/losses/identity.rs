@@ -3,6 +3,7 @@
 use super::distance::{mean_absolute, mean_cosine};
 use super::reading::IdentityDistance;
 use candle_core::{Result, Tensor};
+use nets::ops;
 
 /// Distance of features `(B,256)` from those wanted, averaged over the batch. The wanted ones get
 /// no gradient.
@@ -20,7 +21,7 @@ pub fn identity_maps(made: &[Tensor], real: &[Tensor]) -> Result<Tensor> {
     let layers = made.iter().zip(real).map(|(made, real)| {
         let real = real.detach();
         // Max-feature-map activations are never all zero on an image.
-        let unit = real.abs()?.mean_all()?.affine(1.0, 1e-6)?;
+        let unit = ops::mean_magnitude(&real)?.affine(1.0, 1e-6)?;
         mean_absolute(made, &real)? / unit
     });
     Tensor::stack(&layers.collect::<Result<Vec<_>>>()?, 0)?.mean_all()

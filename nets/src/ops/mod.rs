@@ -26,6 +26,8 @@
 //! | [`leaky_relu`], [`leaky_relu_mask`] | bias and slope | mask |
 //! | [`average_pool2`], [`max_average_pool2`], [`pyramid_down`] | windows | adjoint |
 //! | [`bias`] | added to every position | column sums |
+//! | [`mean_distance`], [`mean_magnitude`] | mean of `|a - b|`, of `|x|` | signs; none |
+//! | [`divided`], [`unit`] | a weight over its spectral norm, a vector over its length | fused; none |
 //! | [`quantise`] | to bytes | none |
 //! | [`last_layer`] | transposed convolution, bias, tanh, to bytes | none |
 //!
@@ -36,6 +38,7 @@ mod average_pool;
 mod bias;
 pub(crate) mod conv;
 mod conv_max_feature_map;
+mod divided;
 pub(crate) mod element;
 mod instance_norm;
 #[cfg(any(feature = "cuda", test))]
@@ -44,15 +47,18 @@ mod last_layer;
 mod leaky_relu;
 mod max_average_pool;
 mod max_feature_map;
+mod mean_distance;
 mod quantise;
 
 pub use average_pool::{average_pool2, pyramid_down};
 pub use bias::bias;
 pub use conv::{conv_transpose2d, conv2d, linear};
 pub use conv_max_feature_map::conv_max_feature_map;
+pub use divided::{divided, unit};
 pub use instance_norm::{Activation, instance_norm};
 pub use last_layer::last_layer;
 pub use leaky_relu::{leaky_relu, leaky_relu_mask};
 pub use max_average_pool::max_average_pool2;
 pub use max_feature_map::max_feature_map;
+pub use mean_distance::{mean_distance, mean_magnitude};
 pub use quantise::quantise;

@@ -10,6 +10,8 @@ pub use moving_average::MovingAverage;
 pub use sgd::{Sgd, SgdConfig};
 
 use crate::ops::element::Element;
+#[cfg(feature = "cuda")]
+use crate::ops::kernels::{self, cuda};
 use crate::parameters::Parameters;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
@@ -36,17 +38,41 @@ impl Multipliers {
 ///
 /// An optimizer is given it with the gradients, and looks at it on the device: a step needn't wait for it.
 pub fn gradient_norm(parameters: &Parameters, gradients: &GradStore) -> Result<Tensor> {
-    let (mut sums, mut device) = (Vec::new(), Device::Cpu);
+    let (mut found, mut device) = (Vec::new(), Device::Cpu);
     for (_, var) in parameters.vars() {
-        if let Some(gradient) = gradients.get(&var) {
-            sums.push(gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?);
-        }
+        found.extend(gradients.get(&var).cloned());
         device = var.device().clone();
     }
-    if sums.is_empty() {
-        return Tensor::new(0f64, &device);
+    match (&device, found.is_empty()) {
+        (_, true) => Tensor::new(0f64, &device),
+        #[cfg(feature = "cuda")]
+        (Device::Cuda(gpu), false) => norm_on_gpu(&found, gpu),
+        _ => {
+            let sum = |gradient: &Tensor| gradient.sqr()?.sum_all()?.to_dtype(DType::F64);
+            Tensor::stack(&found.iter().map(sum).collect::<Result<Vec<_>>>()?, 0)?.sum_all()?.sqrt()
+        }
     }
-    Tensor::stack(&sums, 0)?.sum_all()?.sqrt()
+}
+
+/// A kernel for each tensor and one for their sum.
+#[cfg(feature = "cuda")]
+fn norm_on_gpu(gradients: &[Tensor], device: &candle_core::CudaDevice) -> Result<Tensor> {
+    let places: usize = gradients.iter().map(|gradient| kernels::sum_parts(gradient.elem_count())).sum();
+    let parts = cuda::room(device, DType::F64, places)?;
+    let parts_at = cuda::address_of_new(&parts)?;
+    let mut place = 0;
+    for gradient in gradients {
+        let gradient = gradient.contiguous()?;
+        let launch = kernels::square_sums(gradient.elem_count(), place);
+        cuda::with_storages(&[&gradient], |arguments| {
+            let (storage, layout) = arguments[0];
+            cuda::run(&launch, device, gradient.dtype(), &[cuda::address((storage, layout))?, parts_at])
+        })?;
+        place += kernels::sum_parts(gradient.elem_count());
+    }
+    let norm = cuda::room(device, DType::F64, ())?;
+    cuda::run(&kernels::root_of_sum(places), device, DType::F64, &[parts_at, cuda::address_of_new(&norm)?])?;
+    Ok(cuda::tensor(norm, ()))
 }
 
 /// A norm that is no number if any of the values [`measured`](crate::measured) isn't one, else itself: handed

@@ -74,7 +74,9 @@ pub(crate) fn weight_bytes(file: &[u8]) -> usize {
 pub fn numerics(place: &Place) -> String {
     let in_f32 = numerics_in_f32(&place.device);
     match (place.numbers, in_f32.rsplit_once('/')) {
-        (Numbers::Bf16, Some((kernels, _))) => format!("{kernels}/{}", place.numbers),
+        (Numbers::Bf16, Some((kernels, "f32"))) => format!("{kernels}/{}", place.numbers),
+        // The identity network computes in these whatever the generator does.
+        (Numbers::Bf16, Some(_)) => format!("{in_f32}/{}", place.numbers),
         _ => in_f32,
     }
 }

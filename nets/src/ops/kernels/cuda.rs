@@ -68,6 +68,7 @@ pub(crate) fn run(launch: &Launch, device: &CudaDevice, dtype: DType, buffers: &
     if launch.is_empty() {
         return Ok(());
     }
+    let launch = launch.on(buffers);
     let function = device.get_or_load_custom_func(&format!("{}_{suffix}", launch.kernel), "lookalike", PTX)?;
     let arguments = launch.arguments(buffers);
     let [grid, block] = [launch.grid, launch.block].map(|[x, y, z]| (x, y, z));

@@ -75,6 +75,7 @@ impl Emulator {
             ensure!(!found.is_null(), "no kernel `{name}`");
             Ok(found)
         };
+        let launch = launch.on(buffers);
         let kernel = find(format!("{}_{number}", launch.kernel))?;
         let emulate = find("emulate".to_owned())?;
         let arguments = launch.arguments(buffers);

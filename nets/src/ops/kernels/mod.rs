@@ -27,6 +27,8 @@ pub(crate) struct Launch {
     block: [u32; 3],
     sizes: [i64; SIZES],
     numbers: [f64; NUMBERS],
+    /// The kernel that takes eight values at once, where there are such.
+    by_eights: Option<&'static str>,
 }
 
 const BUFFERS: usize = 6;
@@ -44,6 +46,14 @@ struct Arguments {
 
 /// Threads of a block of an elementwise kernel.
 const THREADS: usize = 256;
+/// Values that a thread takes at once where they come to a multiple of it.
+const EIGHT: usize = 8;
+/// Where eight values taken at once must begin [unit: bytes].
+#[cfg(feature = "cuda")]
+const EIGHTS_ALIGNMENT: u64 = 16;
+/// The emulator's machine takes them from anywhere.
+#[cfg(not(feature = "cuda"))]
+const EIGHTS_ALIGNMENT: u64 = 1;
 /// Blocks of an elementwise kernel, at most: beyond that its threads take several values each.
 const BLOCKS: usize = 1 << 12;
 /// Columns of a block that sums columns, and rows of its threads.
@@ -53,6 +63,10 @@ const ROWS: usize = 16;
 const SHARE: usize = 1024;
 /// Partial sums of a filter gradient, at most.
 const FILTER_PARTS: usize = 64;
+/// Partial sums of a whole tensor, at most: as many as a block has threads to add them.
+const SUM_PARTS: usize = THREADS;
+/// Values of one of them, at least.
+const VALUES_OF_A_SUM: usize = 4096;
 /// Channels of a block of instance norm, and rows of its threads.
 const NORM_CHANNELS: usize = 16;
 const NORM_ROWS: usize = 32;
@@ -64,11 +78,33 @@ impl Launch {
         Self::over(kernel, [blocks, 1], [THREADS, 1], &[&[count], sizes].concat(), numbers)
     }
 
+    /// The same by a kernel that takes eight values at once, if all come in eights.
+    fn or_by_eights(self, kernel: &'static str, in_eights: bool) -> Self {
+        Self { by_eights: in_eights.then_some(kernel), ..self }
+    }
+
+    /// What is launched on these buffers: eight values are taken at once where they lie as such a thing must.
+    fn on(&self, buffers: &[u64]) -> Self {
+        let aligned = buffers.iter().all(|address| address % EIGHTS_ALIGNMENT == 0);
+        let Some(kernel) = self.by_eights.filter(|_| aligned) else { return self.clone() };
+        let count = self.sizes[0] as usize / EIGHT;
+        let blocks = count.div_ceil(THREADS).min(BLOCKS) as u32;
+        let mut launch = Self { kernel, grid: [blocks, 1, 1], by_eights: None, ..self.clone() };
+        launch.sizes[0] = count as i64;
+        launch
+    }
+
     /// `grid` blocks of `block` threads; no extent that fits a GPU's memory is too large for it.
     fn over(kernel: &'static str, grid: [usize; 2], block: [usize; 2], sizes: &[usize], numbers: &[f64]) -> Self {
         let extents = |[x, y]: [usize; 2]| [x as u32, y as u32, 1];
-        let mut launch =
-            Self { kernel, grid: extents(grid), block: extents(block), sizes: [0; SIZES], numbers: [0.0; NUMBERS] };
+        let mut launch = Self {
+            kernel,
+            grid: extents(grid),
+            block: extents(block),
+            sizes: [0; SIZES],
+            numbers: [0.0; NUMBERS],
+            by_eights: None,
+        };
         launch.sizes.iter_mut().zip(sizes).for_each(|(slot, &size)| *slot = size as i64);
         launch.numbers[..numbers.len()].copy_from_slice(numbers);
         launch
@@ -93,12 +129,12 @@ pub(super) fn bias(count: usize, channels: usize) -> Launch {
 
 /// As [`bias`], then the slope below zero.
 pub(super) fn leaky_relu(count: usize, channels: usize, slope: f64) -> Launch {
-    Launch::each("leaky_relu", count, &[channels], &[slope])
+    Launch::each("leaky_relu", count, &[channels], &[slope]).or_by_eights("leaky_relu_eight", channels % EIGHT == 0)
 }
 
 /// An activation, a gradient, the gradient before it.
 pub(super) fn leaky_relu_mask(count: usize, slope: f64) -> Launch {
-    Launch::each("leaky_relu_mask", count, &[], &[slope])
+    Launch::each("leaky_relu_mask", count, &[], &[slope]).or_by_eights("leaky_relu_mask_eight", count % EIGHT == 0)
 }
 
 /// Images in `[-1, 1]`, bytes.
@@ -171,12 +207,12 @@ pub(super) fn max_feature_map_gradient(count: usize, half: usize) -> Launch {
 
 /// A convolution's output, a bias, y, the winners' bytes: `count` values of y.
 pub(super) fn compete(count: usize, half: usize, pool: usize, width: usize) -> Launch {
-    Launch::each("compete", count, &[half, pool, width], &[])
+    Launch::each("compete", count, &[half, pool, width], &[]).or_by_eights("compete_eight", half % EIGHT == 0)
 }
 
 /// A gradient, the winners' bytes, the gradient of the convolution's output: `count` values of y.
 pub(super) fn give(count: usize, half: usize, pool: usize, width: usize) -> Launch {
-    Launch::each("give", count, &[half, pool, width], &[])
+    Launch::each("give", count, &[half, pool, width], &[]).or_by_eights("give_eight", half % EIGHT == 0)
 }
 
 /// Images and the side and padding of the windows, at stride 2, over them.
@@ -214,6 +250,62 @@ pub(super) fn max_average_pool(count: usize, width: usize, channels: usize) -> L
 /// x, a gradient, that of x: `count` values of y.
 pub(super) fn max_average_pool_gradient(count: usize, width: usize, channels: usize) -> Launch {
     Launch::each("max_average_pool_gradient", count, &[width, channels], &[])
+}
+
+/// Partial sums over `count` values: by the count alone, so that sums are always taken in one order.
+pub(crate) fn sum_parts(count: usize) -> usize {
+    count.div_ceil(VALUES_OF_A_SUM).clamp(1, SUM_PARTS)
+}
+
+/// `x`, partial sums of its squares, in f64, from place `at` on.
+pub(crate) fn square_sums(count: usize, at: usize) -> Launch {
+    Launch::over("square_sums", [sum_parts(count), 1], [THREADS, 1], &[count, at], &[])
+}
+
+/// `x`, the root of its sum.
+pub(crate) fn root_of_sum(count: usize) -> Launch {
+    Launch::over("root_of_sum", [1, 1], [THREADS, 1], &[count], &[])
+}
+
+/// `x`, `x` over its length, which counts as `least` at least.
+pub(crate) fn unit(count: usize, least: f64) -> Launch {
+    Launch::over("unit", [1, 1], [THREADS, 1], &[count], &[least])
+}
+
+/// x, y or nothing, partial sums of `|x - y|` in the accumulator's type.
+pub(super) fn distance_sums(count: usize) -> Launch {
+    Launch::over("distance_sums", [sum_parts(count), 1], [THREADS, 1], &[count], &[])
+}
+
+/// Partial sums over `count` values, their mean.
+pub(super) fn mean_of_parts(count: usize) -> Launch {
+    Launch::over("mean_of_parts", [1, 1], [THREADS, 1], &[sum_parts(count), count], &[])
+}
+
+/// x, y or nothing, a gradient of the mean of `|x - y|`, that of x.
+pub(super) fn distance_gradient(count: usize) -> Launch {
+    Launch::each("distance_gradient", count, &[], &[])
+}
+
+/// A weight of `inputs` columns, a left and a right vector, partial sums of their product.
+pub(crate) fn bilinear_sums(count: usize, inputs: usize) -> Launch {
+    Launch::over("bilinear_sums", [sum_parts(count), 1], [THREADS, 1], &[count, inputs], &[])
+}
+
+/// A weight, partial sums over it, the weight over their sum, the sum.
+pub(crate) fn divided(count: usize) -> Launch {
+    Launch::each("divided", count, &[sum_parts(count)], &[])
+}
+
+/// Two tensors, partial sums of their products.
+pub(crate) fn product_sums(count: usize) -> Launch {
+    Launch::over("product_sums", [sum_parts(count), 1], [THREADS, 1], &[count], &[])
+}
+
+/// A gradient of [`divided`]'s result, partial sums of its products with the weight, the sum, the left and the right
+/// vector, the gradient of the weight.
+pub(crate) fn divided_gradient(count: usize, inputs: usize) -> Launch {
+    Launch::each("divided_gradient", count, &[sum_parts(count), inputs], &[])
 }
 
 /// The constants of one step of Adam.

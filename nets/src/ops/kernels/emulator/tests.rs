@@ -175,10 +175,11 @@ fn bias_and_its_gradient() -> Result<()> {
 #[test]
 fn leaky_relu_and_its_mask() -> Result<()> {
     for_each_number(|m| {
-        let (x, bias, g) = (m.random(&[7, 5, 13], 1)?, m.random(&[13], 2)?, m.random(&[7, 5, 13], 3)?);
-        for slope in [0.01, 0.0] {
-            let count = 7 * 5 * 13;
-            let y = m.output(&kernels::leaky_relu(count, 13, slope), &[&x, &bias], x.dims())?;
+        // Values by themselves, and by eights.
+        for (slope, channels) in [(0.01, 13), (0.0, 13), (0.01, 16), (0.0, 16)] {
+            let (count, dims) = (7 * 5 * channels, [7, 5, channels]);
+            let (x, bias, g) = (m.random(&dims, 1)?, m.random(&[channels], 2)?, m.random(&dims, 3)?);
+            let y = m.output(&kernels::leaky_relu(count, channels, slope), &[&x, &bias], x.dims())?;
             m.same("leaky relu", &y, &ops::leaky_relu(&x, &bias, slope)?)?;
             let masked = m.output(&kernels::leaky_relu_mask(count, slope), &[&x, &g], x.dims())?;
             m.same("mask", &masked, &ops::leaky_relu_mask(&x, &g, slope)?)?;
@@ -272,8 +273,9 @@ fn max_feature_map_and_its_gradient() -> Result<()> {
 #[test]
 fn a_layer_behind_its_convolution() -> Result<()> {
     for_each_number(|m| {
-        for pool in [1, 2] {
-            let [images, height, width, half] = [2, 6, 8, 5];
+        // Channels by themselves, and by eights.
+        for (pool, half) in [(1, 5), (2, 5), (1, 16), (2, 16)] {
+            let [images, height, width] = [2, 6, 8];
             let dims = [images, height / pool, width / pool, half];
             let count = dims.iter().product();
             let (convolved, bias) = (m.random(&[images, height, width, 2 * half], 1)?, m.random(&[2 * half], 2)?);
@@ -459,5 +461,79 @@ fn optimizers_take_the_same_steps() -> Result<()> {
         let old = old.to_dtype(m.dtype)?.to_dtype(DType::F64)?;
         let found = m.updated(&kernels::moving_average(len, 0.25), &[&old, &g], 0.0)?;
         m.same("moving average", &found[0], &average.tensors()?["w"])
+    })
+}
+
+#[test]
+fn sums_over_whole_tensors() -> Result<()> {
+    for_each_number(|m| {
+        // One partial sum, and several.
+        for count in [1, 300, 10_000] {
+            let (x, y) = (m.random(&[count], 1)?, m.random(&[count], 2)?);
+            let parts = (m.accumulator(), &[kernels::sum_parts(count)][..]);
+
+            let mean = |sums: &Tensor| -> Result<Tensor> {
+                let launch = kernels::mean_of_parts(count);
+                Ok(m.typed_outputs(&launch, &[(sums, m.accumulator())], &[(m.dtype, &[])])?.remove(0))
+            };
+            let sums = m.outputs(&kernels::distance_sums(count), &[&x, &y], &[parts])?.remove(0);
+            m.same("distance", &mean(&sums)?, &ops::mean_distance(&x, &y)?)?;
+            let g = m.random(&[], 3)?;
+            let dx = m.output(&kernels::distance_gradient(count), &[&x, &y, &g], &[count])?;
+            m.same("distance's gradient", &dx, &gradients(&[&x], &g, |v| ops::mean_distance(&v[0], &y))?[0])?;
+
+            let unit = m.output(&kernels::unit(count, 1e-12), &[&x], &[count])?;
+            m.same("unit", &unit, &ops::unit(&x, 1e-12)?)?;
+
+            // Behind the sums of another tensor.
+            let all = (DType::F64, &[1 + kernels::sum_parts(count)][..]);
+            let sums = m.outputs(&kernels::square_sums(count, 1), &[&x], &[all])?.remove(0);
+            let sums = sums.narrow(0, 1, kernels::sum_parts(count))?;
+            let whole = Machine { dtype: DType::F64, name: "f64", ..m };
+            let norm = whole.output(&kernels::root_of_sum(sums.elem_count()), &[&sums], &[])?;
+            m.same("norm", &norm, &x.sqr()?.sum_all()?.sqrt()?)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_magnitude_is_a_distance_from_nothing() -> Result<()> {
+    for_each_number(|m| {
+        let x = m.random(&[300], 1)?;
+        let (mut values, mut sums) = (Memory::of(&x, m.dtype)?, Memory::unwritten(m.accumulator(), 1)?);
+        m.emulator.run(&kernels::distance_sums(300), m.name, &[values.address(), 0, sums.address()])?;
+        m.same("magnitude", &(sums.tensor(&[])? / 300.0)?, &ops::mean_magnitude(&x)?)
+    })
+}
+
+#[test]
+fn a_weight_over_its_norm() -> Result<()> {
+    for_each_number(|m| {
+        for (outputs, inputs) in [(1, 7), (40, 300)] {
+            let count = outputs * inputs;
+            let (w, left, right) =
+                (m.random(&[outputs, inputs], 1)?, m.random(&[1, outputs], 2)?, m.random(&[1, inputs], 3)?);
+            let parts = (m.accumulator(), &[kernels::sum_parts(count)][..]);
+            let sums = m.outputs(&kernels::bilinear_sums(count, inputs), &[&w, &left, &right], &[parts])?.remove(0);
+            let outputs_of_it = [(m.dtype, w.dims()), (m.accumulator(), &[][..])];
+            let inputs_of_it = [(&w, m.dtype), (&sums, m.accumulator())];
+            let divided = m.typed_outputs(&kernels::divided(count), &inputs_of_it, &outputs_of_it)?;
+            m.same("divided", &divided[0], &ops::divided(&w, &left, &right)?)?;
+
+            let g = m.random(w.dims(), 4)?;
+            let sums = m.outputs(&kernels::product_sums(count), &[&g, &w], &[parts])?.remove(0);
+            let inputs_of_it = [
+                (&g, m.dtype),
+                (&sums, m.accumulator()),
+                (&divided[1], m.accumulator()),
+                (&left, m.dtype),
+                (&right, m.dtype),
+            ];
+            let launch = kernels::divided_gradient(count, inputs);
+            let dw = m.typed_outputs(&launch, &inputs_of_it, &[(m.dtype, w.dims())])?.remove(0);
+            m.same("gradient", &dw, &gradients(&[&w], &g, |v| ops::divided(&v[0], &left, &right))?[0])?;
+        }
+        Ok(())
     })
 }

@@ -33,6 +33,43 @@ KERNEL(NAME(leaky_relu_mask))(Arguments a) {
     }
 }
 
+/* leaky_relu, of eight channels at once, for channels that are a multiple of them; sizes: eights, channels. */
+KERNEL(NAME(leaky_relu_eight))(Arguments a) {
+    const NAME(Eight) *ALONE x = (const NAME(Eight) *)a.buffers[0];
+    const T *ALONE bias = (const T *)a.buffers[1];
+    NAME(Eight) *ALONE y = (NAME(Eight) *)a.buffers[2];
+    const Int count = a.sizes[0], groups = a.sizes[1] / 8;
+    const A slope = (A)a.numbers[0];
+    FOR_EACH(i, count) {
+        const T *ALONE biases = bias + remainder_of(i, groups) * 8;
+        NAME(Eight) values = x[i];
+        int k;
+        for (k = 0; k < 8; k++) {
+            A sum = LOAD(values.values[k]) + LOAD(biases[k]);
+            values.values[k] = STORE(sum > 0 ? sum : sum * slope);
+        }
+        y[i] = values;
+    }
+}
+
+/* leaky_relu_mask, likewise; sizes: eights. */
+KERNEL(NAME(leaky_relu_mask_eight))(Arguments a) {
+    const NAME(Eight) *ALONE y = (const NAME(Eight) *)a.buffers[0], *ALONE g = (const NAME(Eight) *)a.buffers[1];
+    NAME(Eight) *ALONE masked = (NAME(Eight) *)a.buffers[2];
+    const Int count = a.sizes[0];
+    const A slope = (A)a.numbers[0];
+    FOR_EACH(i, count) {
+        const NAME(Eight) activations = y[i];
+        NAME(Eight) gradients = g[i];
+        int k;
+        for (k = 0; k < 8; k++) {
+            A gradient = LOAD(gradients.values[k]);
+            gradients.values[k] = STORE(LOAD(activations.values[k]) > 0 ? gradient : gradient * slope);
+        }
+        masked[i] = gradients;
+    }
+}
+
 /* The block's sum over its rows of threads, for each of its columns, in one fixed order. */
 INLINE A NAME(column_total)(A value, A (*sums)[33]) {
     unsigned half;

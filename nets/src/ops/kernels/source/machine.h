@@ -18,6 +18,8 @@ typedef struct {
 #define SHARED __shared__
 #define BARRIER() __syncthreads()
 #define UNROLLED _Pragma("unroll 4")
+/* Of a type that is read and written whole. */
+#define TOGETHER(bytes) __align__(bytes)
 /* No other pointer of the kernel leads to the same values. */
 #define ALONE __restrict__
 #else
@@ -31,12 +33,15 @@ void barrier(void);
 #define SHARED static
 #define BARRIER() barrier()
 #define UNROLLED
+#define TOGETHER(bytes)
 #define ALONE restrict
 #endif
 
-/* Every i below count, shared out among all threads of a grid; a thread's next few are under way together. */
-#define FOR_EACH(i, count)                                                                                             \
-    UNROLLED for (Int i = (Int)blockIdx.x * blockDim.x + threadIdx.x; i < (count); i += (Int)gridDim.x * blockDim.x)
+/* Every i below count, shared out among all threads of a grid. */
+#define ONE_BY_ONE(i, count)                                                                                           \
+    for (Int i = (Int)blockIdx.x * blockDim.x + threadIdx.x; i < (count); i += (Int)gridDim.x * blockDim.x)
+/* The same; a thread's next few are under way together. */
+#define FOR_EACH(i, count) UNROLLED ONE_BY_ONE(i, count)
 
 /* Division of non-negative numbers: in 32 bits where both fit, which is several times faster. */
 INLINE Int quotient(Int a, Int b) {

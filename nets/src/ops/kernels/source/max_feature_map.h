@@ -86,6 +86,71 @@ KERNEL(NAME(give))(Arguments a) {
     }
 }
 
+/* The winners of eight channels. */
+typedef struct TOGETHER(8) {
+    unsigned char values[8];
+} NAME(EightBytes);
+
+/* compete, of eight channels at once, for a half that is a multiple of them; sizes: eights of y, half, pool, width. */
+KERNEL(NAME(compete_eight))(Arguments a) {
+    const T *ALONE convolved = (const T *)a.buffers[0], *ALONE bias = (const T *)a.buffers[1];
+    NAME(Eight) *ALONE y = (NAME(Eight) *)a.buffers[2];
+    NAME(EightBytes) *ALONE winners = (NAME(EightBytes) *)a.buffers[3];
+    const Int count = a.sizes[0], half = a.sizes[1], pool = a.sizes[2], width = a.sizes[3], columns = width / pool;
+    ONE_BY_ONE(i, count) {
+        Int window = quotient(i, half / 8), channel = (i - window * (half / 8)) * 8, tap;
+        A best[8], low_bias[8], high_bias[8];
+        NAME(Eight) result;
+        NAME(EightBytes) won;
+        int k;
+        for (k = 0; k < 8; k++) {
+            low_bias[k] = LOAD(bias[channel + k]);
+            high_bias[k] = LOAD(bias[half + channel + k]);
+        }
+        for (tap = 0; tap < pool * pool; tap++) {
+            const T *ALONE pixel = convolved + PIXEL(window, tap) + channel;
+            const NAME(Eight) lows = *(const NAME(Eight) *)pixel, highs = *(const NAME(Eight) *)(pixel + half);
+            for (k = 0; k < 8; k++) {
+                A low = LOAD(lows.values[k]) + low_bias[k], high = LOAD(highs.values[k]) + high_bias[k];
+                A value = NAME(exceeds)(low, high) ? low : high;
+                if (tap == 0 || NAME(exceeds)(value, best[k])) {
+                    best[k] = value;
+                    won.values[k] = (unsigned char)((int)tap * TAP + (low == high ? TIE : (low > high ? LOW : HIGH)));
+                }
+            }
+        }
+        for (k = 0; k < 8; k++) result.values[k] = STORE(best[k]);
+        y[i] = result;
+        winners[i] = won;
+    }
+}
+
+/* give, likewise. */
+KERNEL(NAME(give_eight))(Arguments a) {
+    const NAME(Eight) *ALONE dy = (const NAME(Eight) *)a.buffers[0];
+    const NAME(EightBytes) *ALONE winners = (const NAME(EightBytes) *)a.buffers[1];
+    T *ALONE convolved = (T *)a.buffers[2];
+    const Int count = a.sizes[0], half = a.sizes[1], pool = a.sizes[2], width = a.sizes[3], columns = width / pool;
+    ONE_BY_ONE(i, count) {
+        Int window = quotient(i, half / 8), channel = (i - window * (half / 8)) * 8, tap;
+        const NAME(Eight) gradients = dy[i];
+        const NAME(EightBytes) won = winners[i];
+        for (tap = 0; tap < pool * pool; tap++) {
+            T *pixel = convolved + PIXEL(window, tap) + channel;
+            NAME(Eight) lows, highs;
+            int k;
+            for (k = 0; k < 8; k++) {
+                int side = won.values[k] - (int)tap * TAP;
+                A gradient = LOAD(gradients.values[k]), shared = side == TIE ? gradient * (A)0.5 : 0;
+                lows.values[k] = STORE(side == LOW ? gradient : shared);
+                highs.values[k] = STORE(side == HIGH ? gradient : shared);
+            }
+            *(NAME(Eight) *)pixel = lows;
+            *(NAME(Eight) *)(pixel + half) = highs;
+        }
+    }
+}
+
 #undef LOW
 #undef HIGH
 #undef TIE
