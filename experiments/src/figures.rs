@@ -33,8 +33,9 @@ struct Shown {
 /// # Errors
 /// Settings that can't train.
 pub fn jobs(settings: &Settings) -> Result<Vec<Job>> {
-    let generators = Variant::ALL.map(|variant| Ok(Job::Generator(settings.generator_job(variant, Part::Training)?)));
-    generators.into_iter().collect()
+    let generators =
+        settings.variants().map(|variant| Ok(Job::Generator(settings.generator_job(variant, Part::Training)?)));
+    generators.collect()
 }
 
 /// Trains what is missing, draws all.
@@ -45,7 +46,7 @@ pub fn run(bench: &Bench<'_>) -> Result<Report> {
     let maker = |variant| bench.trainings.generator(&bench.settings.generator_job(variant, Part::Training)?);
     let ours = maker(Variant::Ours)?;
     let mut models = Vec::new();
-    for variant in Variant::ALL {
+    for variant in bench.settings.variants() {
         models.push((variant.name(), maker(variant)?));
     }
     let album = Album { data: &bench.world.training, trained: &ours.trained };

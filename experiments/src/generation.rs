@@ -61,7 +61,8 @@ struct OfModel {
 /// Settings that can't train.
 pub fn jobs(settings: &Settings, world: &World) -> Result<Vec<Job>> {
     let judges = [Some(settings.judge_job()), world.others.as_ref().map(|_| settings.inception_job())];
-    let generators = Variant::ALL.map(|variant| Ok(Job::Generator(settings.generator_job(variant, Part::Training)?)));
+    let generators =
+        settings.variants().map(|variant| Ok(Job::Generator(settings.generator_job(variant, Part::Training)?)));
     judges.into_iter().flatten().map(|job| Ok(Job::Recognizer(job))).chain(generators).collect()
 }
 
@@ -107,7 +108,7 @@ pub fn run(bench: &Bench<'_>) -> Result<Report> {
 
     let mut models: Vec<OfModel> = Vec::new();
     let mut ours = Vec::new();
-    for variant in Variant::ALL {
+    for variant in settings.variants() {
         let maker = trainings.generator(&settings.generator_job(variant, Part::Training)?)?;
         let made = bench.made_features(&judge, &maker.trained, SEED)?;
         let judged = recognized(&judge, &made, &names)?;

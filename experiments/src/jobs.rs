@@ -58,11 +58,12 @@ pub enum Job {
 }
 
 /// The models of the paper's table 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Variant {
     /// All terms.
     Ours,
     /// Without L_id. What G is told of an identity stays the same.
+    #[value(name = "without-l-id")]
     WithoutIdentity,
     /// G and D alone.
     Cgan,

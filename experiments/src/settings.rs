@@ -1,6 +1,7 @@
 //! The settings of all experiments: one set, so that they share what they train.
 
 use crate::error::Result;
+use crate::jobs::Variant;
 use clap::Args;
 use command::WrongSetting;
 use cvae_gan::Preset;
@@ -70,6 +71,9 @@ pub struct Settings {
     /// Length of each training [unit: images seen]
     #[arg(long, value_name = "N", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Generators")]
     pub generator_images: u64,
+    /// Models that `generation` and `figures` compare with ours: without-l-id, cgan, cvae
+    #[arg(long, value_name = "MODEL,...", value_delimiter = ',', default_values = ["without-l-id", "cgan", "cvae"], value_enum, hide_possible_values = true, help_heading = "Generators")]
+    pub models: Vec<Variant>,
     /// Channels of the identity network, a LightCNN-9
     #[arg(long, value_name = "WIDTH", default_value_t = Width::Small, help_heading = "Generators")]
     pub identity_width: Width,
@@ -188,6 +192,12 @@ impl Settings {
             }
         });
         losses
+    }
+
+    /// Our model, and those that it is compared with, each once, in the order of the table.
+    pub fn variants(&self) -> impl Iterator<Item = Variant> {
+        let compared = self.models.clone();
+        Variant::ALL.into_iter().filter(move |variant| *variant == Variant::Ours || compared.contains(variant))
     }
 
     /// The loss of experiments that take one.

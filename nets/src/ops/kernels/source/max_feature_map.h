@@ -129,14 +129,14 @@ KERNEL(NAME(compete_eight))(Arguments a) {
 KERNEL(NAME(give_eight))(Arguments a) {
     const NAME(Eight) *ALONE dy = (const NAME(Eight) *)a.buffers[0];
     const NAME(EightBytes) *ALONE winners = (const NAME(EightBytes) *)a.buffers[1];
-    T *ALONE convolved = (T *)a.buffers[2];
+    NAME(Eight) *ALONE convolved = (NAME(Eight) *)a.buffers[2];
     const Int count = a.sizes[0], half = a.sizes[1], pool = a.sizes[2], width = a.sizes[3], columns = width / pool;
     ONE_BY_ONE(i, count) {
         Int window = quotient(i, half / 8), channel = (i - window * (half / 8)) * 8, tap;
         const NAME(Eight) gradients = dy[i];
         const NAME(EightBytes) won = winners[i];
         for (tap = 0; tap < pool * pool; tap++) {
-            T *pixel = convolved + PIXEL(window, tap) + channel;
+            const Int at = (PIXEL(window, tap) + channel) / 8;
             NAME(Eight) lows, highs;
             int k;
             for (k = 0; k < 8; k++) {
@@ -145,8 +145,8 @@ KERNEL(NAME(give_eight))(Arguments a) {
                 lows.values[k] = STORE(side == LOW ? gradient : shared);
                 highs.values[k] = STORE(side == HIGH ? gradient : shared);
             }
-            *(NAME(Eight) *)pixel = lows;
-            *(NAME(Eight) *)(pixel + half) = highs;
+            convolved[at] = lows;
+            convolved[at + half / 8] = highs;
         }
     }
 }
