@@ -128,7 +128,7 @@ static SOURCE: LazyLock<Mutex<StreamSource>> = LazyLock::new(|| {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let config = Config { tile: 4, gallery: 1, shelf: 0, max_streams: 1024, ..Config::default() };
+            let config = Config { tile: Some(4), gallery: 1, shelf: 0, max_streams: 1024, ..Config::default() };
             let served = Arc::new(Served::new(&config, StandIns::default().parts()).expect("threads start"));
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             sender.send(listener.local_addr().expect("an address")).expect("somebody waits");

@@ -19,7 +19,7 @@ struct Asked {
 static ASKED: LazyLock<Asked> = LazyLock::new(|| {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let _inside = runtime.enter();
-    let config = Config { tile: 4, gallery: 1, shelf: 0, read_ahead: 1, max_streams: 1024, ..Config::default() };
+    let config = Config { tile: Some(4), gallery: 1, shelf: 0, read_ahead: 1, max_streams: 1024, ..Config::default() };
     let serve = |stand_ins: StandIns| {
         let served = Arc::new(Served::new(&config, stand_ins.parts()).expect("threads start"));
         (served.clone(), Service::new(served))
