@@ -90,7 +90,7 @@ impl Setup {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let gate = Arc::new(Gate::new(self.tiles));
         let access = AccessSettings { tokens: self.tokens.clone(), ..AccessSettings::default() };
-        let config = Config { tile: 4, grace: 1, watch: 0, max_bundles: 2, access, ..Config::default() };
+        let config = Config { tile: Some(4), grace: 1, watch: 0, max_bundles: 2, access, ..Config::default() };
         let config = (self.config)(config);
         let (file, stop) = (File::default(), CancellationToken::new());
         let served = Arc::new(Served::new(&config, self.parts(gate.clone(), file.clone())).unwrap());

@@ -27,8 +27,8 @@ pub(crate) struct Launch {
     block: [u32; 3],
     sizes: [i64; SIZES],
     numbers: [f64; NUMBERS],
-    /// The kernel that takes eight values at once, where there are such.
-    by_eights: Option<&'static str>,
+    /// What is launched instead where every buffer begins as eight values taken at once must.
+    by_eights: Option<Box<Launch>>,
 }
 
 const BUFFERS: usize = 6;
@@ -50,10 +50,10 @@ const THREADS: usize = 256;
 const EIGHT: usize = 8;
 /// Where eight values taken at once must begin [unit: bytes].
 #[cfg(feature = "cuda")]
-const EIGHTS_ALIGNMENT: u64 = 16;
+pub(super) const EIGHTS_ALIGNMENT: u64 = 16;
 /// The emulator's machine takes them from anywhere.
 #[cfg(not(feature = "cuda"))]
-const EIGHTS_ALIGNMENT: u64 = 1;
+pub(super) const EIGHTS_ALIGNMENT: u64 = 1;
 /// Blocks of an elementwise kernel, at most: beyond that its threads take several values each.
 const BLOCKS: usize = 1 << 12;
 /// Columns of a block that sums columns, and rows of its threads.
@@ -70,6 +70,10 @@ const VALUES_OF_A_SUM: usize = 4096;
 /// Channels of a block of instance norm, and rows of its threads.
 const NORM_CHANNELS: usize = 16;
 const NORM_ROWS: usize = 32;
+/// The same, at most, where its threads take eight channels at once.
+const EIGHTS_ROWS: usize = 256;
+/// Filters of a last layer that one kernel computes, at most: channels in, times channels out.
+const LAST_FILTERS: usize = 256;
 
 impl Launch {
     /// A thread for each of `count` values, which are the first size.
@@ -78,20 +82,15 @@ impl Launch {
         Self::over(kernel, [blocks, 1], [THREADS, 1], &[&[count], sizes].concat(), numbers)
     }
 
-    /// The same by a kernel that takes eight values at once, if all come in eights.
-    fn or_by_eights(self, kernel: &'static str, in_eights: bool) -> Self {
-        Self { by_eights: in_eights.then_some(kernel), ..self }
+    /// The same by a kernel that takes eight values at once, if they come in eights.
+    fn or_by_eights(self, eights: impl FnOnce() -> Self, in_eights: bool) -> Self {
+        Self { by_eights: in_eights.then(|| Box::new(eights())), ..self }
     }
 
-    /// What is launched on these buffers: eight values are taken at once where they lie as such a thing must.
-    fn on(&self, buffers: &[u64]) -> Self {
-        let aligned = buffers.iter().all(|address| address % EIGHTS_ALIGNMENT == 0);
-        let Some(kernel) = self.by_eights.filter(|_| aligned) else { return self.clone() };
-        let count = self.sizes[0] as usize / EIGHT;
-        let blocks = count.div_ceil(THREADS).min(BLOCKS) as u32;
-        let mut launch = Self { kernel, grid: [blocks, 1, 1], by_eights: None, ..self.clone() };
-        launch.sizes[0] = count as i64;
-        launch
+    /// What is launched on these buffers.
+    fn on(&self, buffers: &[u64]) -> &Self {
+        let aligned = || buffers.iter().all(|address| address % EIGHTS_ALIGNMENT == 0);
+        self.by_eights.as_deref().filter(|_| aligned()).unwrap_or(self)
     }
 
     /// `grid` blocks of `block` threads; no extent that fits a GPU's memory is too large for it.
@@ -129,12 +128,14 @@ pub(super) fn bias(count: usize, channels: usize) -> Launch {
 
 /// As [`bias`], then the slope below zero.
 pub(super) fn leaky_relu(count: usize, channels: usize, slope: f64) -> Launch {
-    Launch::each("leaky_relu", count, &[channels], &[slope]).or_by_eights("leaky_relu_eight", channels % EIGHT == 0)
+    let eights = || Launch::each("leaky_relu_eight", count / EIGHT, &[channels], &[slope]);
+    Launch::each("leaky_relu", count, &[channels], &[slope]).or_by_eights(eights, channels % EIGHT == 0)
 }
 
 /// An activation, a gradient, the gradient before it.
 pub(super) fn leaky_relu_mask(count: usize, slope: f64) -> Launch {
-    Launch::each("leaky_relu_mask", count, &[], &[slope]).or_by_eights("leaky_relu_mask_eight", count % EIGHT == 0)
+    let eights = || Launch::each("leaky_relu_mask_eight", count / EIGHT, &[], &[slope]);
+    Launch::each("leaky_relu_mask", count, &[], &[slope]).or_by_eights(eights, count % EIGHT == 0)
 }
 
 /// Images in `[-1, 1]`, bytes.
@@ -145,6 +146,14 @@ pub(crate) fn quantise(count: usize) -> Launch {
 /// Sums `(..., channels)`, a bias, the bytes of their tanh.
 pub(crate) fn last_layer(count: usize, channels: usize) -> Launch {
     Launch::each("last_layer", count, &[channels], &[])
+}
+
+/// `y (images, height, width, inputs)`, filters `(inputs, 4, 4, channels)`, a bias, the bytes of a whole last layer;
+/// `None` where it is too large for one kernel.
+pub(crate) fn whole_last_layer([images, height, width, inputs]: [usize; 4], channels: usize) -> Option<Launch> {
+    let count = images * (height + 1) * (width + 1);
+    let fits = inputs % EIGHT == 0 && matches!(channels, 1 | 3) && inputs * channels <= LAST_FILTERS;
+    fits.then(|| Launch::each("whole_last_layer", count, &[height, width, inputs, channels], &[]))
 }
 
 /// Partial sums of the columns of `(rows, columns)`, in the accumulator's type.
@@ -176,22 +185,25 @@ pub(super) struct Norm {
 }
 
 impl Norm {
-    fn launch(&self, kernel: &'static str) -> Launch {
+    fn launch(&self, kernel: &'static str, by_eights: &'static str) -> Launch {
         let grid = [self.images, self.channels.div_ceil(NORM_CHANNELS)];
         let apart = if self.conditional { self.channels } else { 0 };
         let sizes = [self.positions, self.channels, usize::from(self.relu), apart];
-        Launch::over(kernel, grid, [NORM_CHANNELS, NORM_ROWS], &sizes, &[self.epsilon])
+        let rows = self.positions.next_power_of_two().clamp(NORM_ROWS, EIGHTS_ROWS);
+        let launch = |kernel, block| Launch::over(kernel, grid, block, &sizes, &[self.epsilon]);
+        launch(kernel, [NORM_CHANNELS, NORM_ROWS])
+            .or_by_eights(|| launch(by_eights, [NORM_CHANNELS / EIGHT, rows]), self.channels % NORM_CHANNELS == 0)
     }
 
     /// x, scale, shift, y.
     pub(super) fn forward(&self) -> Launch {
-        self.launch("instance_norm")
+        self.launch("instance_norm", "instance_norm_eight")
     }
 
     /// x, scale, shift, a gradient, that of x, and each image's `(2, channels)` of those of scale and shift, in
     /// the accumulator's type.
     pub(super) fn gradient(&self) -> Launch {
-        self.launch("instance_norm_gradient")
+        self.launch("instance_norm_gradient", "instance_norm_gradient_eight")
     }
 }
 
@@ -207,12 +219,14 @@ pub(super) fn max_feature_map_gradient(count: usize, half: usize) -> Launch {
 
 /// A convolution's output, a bias, y, the winners' bytes: `count` values of y.
 pub(super) fn compete(count: usize, half: usize, pool: usize, width: usize) -> Launch {
-    Launch::each("compete", count, &[half, pool, width], &[]).or_by_eights("compete_eight", half % EIGHT == 0)
+    let eights = || Launch::each("compete_eight", count / EIGHT, &[half, pool, width], &[]);
+    Launch::each("compete", count, &[half, pool, width], &[]).or_by_eights(eights, half % EIGHT == 0)
 }
 
 /// A gradient, the winners' bytes, the gradient of the convolution's output: `count` values of y.
 pub(super) fn give(count: usize, half: usize, pool: usize, width: usize) -> Launch {
-    Launch::each("give", count, &[half, pool, width], &[]).or_by_eights("give_eight", half % EIGHT == 0)
+    let eights = || Launch::each("give_eight", count / EIGHT, &[half, pool, width], &[]);
+    Launch::each("give", count, &[half, pool, width], &[]).or_by_eights(eights, half % EIGHT == 0)
 }
 
 /// Images and the side and padding of the windows, at stride 2, over them.

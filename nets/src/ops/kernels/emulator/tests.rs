@@ -219,9 +219,33 @@ fn the_last_layer_ends_in_the_bytes_of_its_steps() -> Result<()> {
 }
 
 #[test]
+fn a_whole_last_layer_ends_in_the_same_bytes() -> Result<()> {
+    for_each_number(|m| {
+        for (height, width, inputs, channels) in [(1, 1, 8, 1), (3, 5, 16, 1), (4, 3, 24, 3)] {
+            let (y, w) = (m.random(&[2, height, width, inputs], 1)?, m.random(&[inputs, 4, 4, channels], 2)?);
+            // Small sums, so that bytes of all levels are there.
+            let (w, bias) = (w.affine(0.1, 0.0)?.to_dtype(m.dtype)?.to_dtype(DType::F64)?, m.random(&[channels], 3)?);
+            let launch = kernels::whole_last_layer([2, height, width, inputs], channels).context("it fits")?;
+            let dims = [2, 2 * height, 2 * width, channels];
+            let bytes = m.outputs(&launch, &[&y, &w, &bias], &[(DType::U8, &dims)])?.remove(0);
+            let expected = ops::last_layer(&y, &w, &bias)?.to_dtype(DType::F64)?;
+            // In fewer digits than f64's, a byte may fall to the other side of a half.
+            let worst = (bytes - expected)?.abs()?.max_all()?.to_scalar::<f64>()?;
+            ensure!(worst <= if m.dtype == DType::F64 { 0.0 } else { 1.0 }, "{worst} levels");
+        }
+        ensure!(
+            kernels::whole_last_layer([2, 4, 4, 12], 1).is_none()
+                && kernels::whole_last_layer([2, 4, 4, 512], 1).is_none()
+        );
+        Ok(())
+    })
+}
+
+#[test]
 fn instance_norm_and_its_gradients() -> Result<()> {
     for_each_number(|m| {
-        for [images, height, width, channels] in [[2, 3, 5, 4], [3, 8, 9, 37], [1, 2, 2, 16]] {
+        // Channels by themselves, and by eights.
+        for [images, height, width, channels] in [[2, 3, 5, 4], [3, 8, 9, 37], [1, 2, 2, 16], [2, 17, 20, 32]] {
             for (activation, conditional) in [
                 (Activation::Identity, false),
                 (Activation::Relu, false),

@@ -93,3 +93,130 @@ KERNEL(NAME(instance_norm_gradient))(Arguments a) {
 }
 
 #undef TILE
+
+/* The same kernels for channels that are a multiple of 16, eight of them at once: two columns of threads, and up to
+ * 256 rows of them, a power of 2. */
+
+#define COLUMNS 2
+
+/* The block's sums over its rows of threads, for the eight channels of each column. */
+INLINE void NAME(totals_of_eights)(A *values, A (*sums)[COLUMNS * 256]) {
+    const unsigned at = threadIdx.y * COLUMNS + threadIdx.x;
+    unsigned half;
+    int k;
+    for (k = 0; k < 8; k++) sums[k][at] = values[k];
+    BARRIER();
+    for (half = blockDim.y / 2; half > 0; half /= 2) {
+        if (threadIdx.y < half)
+            for (k = 0; k < 8; k++) sums[k][at] += sums[k][at + half * COLUMNS];
+        BARRIER();
+    }
+    for (k = 0; k < 8; k++) values[k] = sums[k][threadIdx.x];
+    BARRIER();
+}
+
+/* As moments above. */
+INLINE void NAME(moments_of_eights)(const NAME(Eight) *x, Int positions, Int step, A epsilon, A *mean, A *inverse,
+                                    A (*sums)[COLUMNS * 256]) {
+    const NAME(Eight) start = x[0];
+    A sum[8], squares[8];
+    Int at;
+    int k;
+    for (k = 0; k < 8; k++) sum[k] = squares[k] = 0;
+    for (at = threadIdx.y; at < positions; at += blockDim.y) {
+        const NAME(Eight) values = x[at * step];
+        for (k = 0; k < 8; k++) {
+            A value = LOAD(values.values[k]) - LOAD(start.values[k]);
+            sum[k] += value;
+            squares[k] += value * value;
+        }
+    }
+    NAME(totals_of_eights)(sum, sums);
+    NAME(totals_of_eights)(squares, sums);
+    for (k = 0; k < 8; k++) {
+        A shifted = sum[k] / (A)positions, variance = squares[k] / (A)positions - shifted * shifted;
+        if (variance < 0) variance = 0;
+        mean[k] = LOAD(start.values[k]) + shifted;
+        inverse[k] = 1 / NAME(root)(variance + epsilon);
+    }
+}
+
+/* instance_norm. */
+KERNEL(NAME(instance_norm_eight))(Arguments a) {
+    SHARED A sums[8][COLUMNS * 256];
+    const Int positions = a.sizes[0], channels = a.sizes[1], relu = a.sizes[2], step = channels / 8;
+    const Int channel = ((Int)blockIdx.y * COLUMNS + threadIdx.x) * 8;
+    const Int start = ((Int)blockIdx.x * positions * channels + channel) / 8;
+    const NAME(Eight) *ALONE x = (const NAME(Eight) *)a.buffers[0] + start;
+    NAME(Eight) *ALONE y = (NAME(Eight) *)a.buffers[3] + start;
+    const T *scales = (const T *)a.buffers[1] + (Int)blockIdx.x * a.sizes[3] + channel;
+    const T *shifts = (const T *)a.buffers[2] + (Int)blockIdx.x * a.sizes[3] + channel;
+    A mean[8], inverse[8], scale[8], shift[8];
+    Int at;
+    int k;
+    NAME(moments_of_eights)(x, positions, step, (A)a.numbers[0], mean, inverse, sums);
+    for (k = 0; k < 8; k++) {
+        scale[k] = LOAD(scales[k]);
+        shift[k] = LOAD(shifts[k]);
+    }
+    for (at = threadIdx.y; at < positions; at += blockDim.y) {
+        NAME(Eight) values = x[at * step];
+        for (k = 0; k < 8; k++) {
+            A value = (LOAD(values.values[k]) - mean[k]) * inverse[k] * scale[k] + shift[k];
+            values.values[k] = STORE(relu && value <= 0 ? 0 : value);
+        }
+        y[at * step] = values;
+    }
+}
+
+/* instance_norm_gradient. */
+KERNEL(NAME(instance_norm_gradient_eight))(Arguments a) {
+    SHARED A sums[8][COLUMNS * 256];
+    const Int positions = a.sizes[0], channels = a.sizes[1], relu = a.sizes[2], step = channels / 8;
+    const Int channel = ((Int)blockIdx.y * COLUMNS + threadIdx.x) * 8;
+    const Int start = ((Int)blockIdx.x * positions * channels + channel) / 8;
+    const NAME(Eight) *ALONE x = (const NAME(Eight) *)a.buffers[0] + start;
+    const NAME(Eight) *ALONE g = (const NAME(Eight) *)a.buffers[3] + start;
+    NAME(Eight) *ALONE dx = (NAME(Eight) *)a.buffers[4] + start;
+    A *affine = (A *)a.buffers[5] + (Int)blockIdx.x * 2 * channels + channel;
+    const T *scales = (const T *)a.buffers[1] + (Int)blockIdx.x * a.sizes[3] + channel;
+    const T *shifts = (const T *)a.buffers[2] + (Int)blockIdx.x * a.sizes[3] + channel;
+    A mean[8], inverse[8], scale[8], shift[8], sum_g[8], sum_gx[8];
+    Int at;
+    int k;
+    NAME(moments_of_eights)(x, positions, step, (A)a.numbers[0], mean, inverse, sums);
+    for (k = 0; k < 8; k++) {
+        scale[k] = LOAD(scales[k]);
+        shift[k] = LOAD(shifts[k]);
+        sum_g[k] = sum_gx[k] = 0;
+    }
+    for (at = threadIdx.y; at < positions; at += blockDim.y) {
+        const NAME(Eight) values = x[at * step], gradients = g[at * step];
+        for (k = 0; k < 8; k++) {
+            A normal = (LOAD(values.values[k]) - mean[k]) * inverse[k];
+            A gradient = relu && !(normal * scale[k] + shift[k] > 0) ? 0 : LOAD(gradients.values[k]);
+            sum_g[k] += gradient;
+            sum_gx[k] += gradient * normal;
+        }
+    }
+    NAME(totals_of_eights)(sum_g, sums);
+    NAME(totals_of_eights)(sum_gx, sums);
+    if (threadIdx.y == 0)
+        for (k = 0; k < 8; k++) {
+            affine[k] = sum_gx[k];
+            affine[channels + k] = sum_g[k];
+        }
+    for (at = threadIdx.y; at < positions; at += blockDim.y) {
+        const NAME(Eight) values = x[at * step];
+        NAME(Eight) gradients = g[at * step];
+        for (k = 0; k < 8; k++) {
+            A normal = (LOAD(values.values[k]) - mean[k]) * inverse[k];
+            A gradient = relu && !(normal * scale[k] + shift[k] > 0) ? 0 : LOAD(gradients.values[k]);
+            A rest = gradient - sum_g[k] / (A)positions - normal * (sum_gx[k] / (A)positions);
+            gradients.values[k] = STORE(scale[k] * inverse[k] * rest);
+        }
+        dx[at * step] = gradients;
+    }
+}
+
+#undef COLUMNS

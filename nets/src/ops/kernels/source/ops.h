@@ -8,6 +8,7 @@ typedef struct TOGETHER(16) {
 #include "bias.h"
 #include "convolution.h"
 #include "instance_norm.h"
+#include "last_layer.h"
 #include "max_feature_map.h"
 #include "optimizers.h"
 #include "pools.h"
