@@ -220,7 +220,7 @@ async fn jittered_rows_are_made_again_from_the_same_image_and_not_at_all_without
 #[tokio::test(flavor = "multi_thread")]
 async fn each_batch_is_judged_by_the_bundle_that_makes_it_and_replays() {
     let file = File::default();
-    let config = Config { tile: 5, watch: 0, ..Config::default() };
+    let config = Config { tile: Some(5), watch: 0, ..Config::default() };
     let server = Setup { config, file: file.clone(), ..Setup::default() }.start().await;
     let asking = |policy| v1::StreamRequest {
         bundle: Some(v1::BundlePolicy { policy: Some(policy) }),

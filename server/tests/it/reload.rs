@@ -9,7 +9,7 @@ use tonic::Code;
 /// A server over weights that can be changed.
 async fn running(config: Config) -> (Running, File) {
     let file = File::default();
-    let config = Config { tile: 5, watch: 0, ..config };
+    let config = Config { tile: Some(5), watch: 0, ..config };
     (Setup { config, file: file.clone(), ..Setup::default() }.start().await, file)
 }
 
@@ -244,7 +244,7 @@ async fn fifty_swaps_under_load_tear_no_batch_and_end_no_stream() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_file_is_noticed_and_a_bad_one_is_not_tried_again_and_again() {
     let file = File::default();
-    let config = Config { tile: 5, watch: 1, ..Config::default() };
+    let config = Config { tile: Some(5), watch: 1, ..Config::default() };
     let server = Setup { config, file: file.clone(), ..Setup::default() }.start().await;
     write(&file, "torn=yes");
     server.metric_becomes(r#"lookalike_bundle_swaps_total{outcome="refused"}"#, 1.0).await;

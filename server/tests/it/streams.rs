@@ -183,7 +183,7 @@ async fn grey_pixels_of_a_colour_bundle_are_a_third_of_the_bytes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_largest_batch_fits_into_a_message() {
     let server =
-        Setup { channels: 3, config: Config { tile: 64, ..Config::default() }, ..Setup::default() }.start().await;
+        Setup { channels: 3, config: Config { tile: Some(64), ..Config::default() }, ..Setup::default() }.start().await;
     let mut large = request(4, proto::limits::MAX_BATCH_SIZE, 1);
     large.spec.as_mut().unwrap().blending = Some(v1::Blending { parents: 5, ..Default::default() });
     let (_, batches) = server.read(large).await.unwrap();
