@@ -83,6 +83,10 @@ impl Fetch {
                 }
                 Err(failure) => failure,
             };
+            // All that was wanted is there, or nobody wants more: how the stream ended then is nobody's trouble.
+            if batches.is_closed() || self.settings.end.is_some_and(|end| self.next >= end) {
+                return;
+            }
             if let Err(error) = attempts.recover(failure, self.settings.silent).await {
                 // A trainer that is gone needs no error.
                 let _ = batches.send(Err(error)).await;

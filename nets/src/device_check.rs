@@ -77,13 +77,18 @@ impl Check {
 
         let image = [random(&[3, 12, 10, 70], 1)?, random(&[70], 2)?, random(&[70], 3)?];
         self.compare(all, "bias", &image[..2], |v| ops::bias(&v[0], &v[1]))?;
-        for slope in [0.01, 0.0] {
-            self.compare(all, &format!("leaky-relu {slope}"), &image[..2], |v| ops::leaky_relu(&v[0], &v[1], slope))?;
-        }
-        for activation in [Activation::Identity, Activation::Relu] {
-            self.compare(all, &format!("instance-norm, {activation:?}"), &image, |v| {
-                ops::instance_norm(&v[0], &v[1], &v[2], activation)
-            })?;
+        // Channels that a kernel takes one by one, and by eights.
+        let eights = [random(&[3, 12, 10, 64], 1)?, random(&[64], 2)?, random(&[64], 3)?];
+        for (inputs, how) in [(&image, ""), (&eights, ", by eights")] {
+            for slope in [0.01, 0.0] {
+                let name = format!("leaky-relu {slope}{how}");
+                self.compare(all, &name, &inputs[..2], |v| ops::leaky_relu(&v[0], &v[1], slope))?;
+            }
+            for activation in [Activation::Identity, Activation::Relu] {
+                self.compare(all, &format!("instance-norm, {activation:?}{how}"), inputs, |v| {
+                    ops::instance_norm(&v[0], &v[1], &v[2], activation)
+                })?;
+            }
         }
         self.compare(all, "max-feature-map", &image[..2], |v| ops::max_feature_map(&v[0], &v[1]))?;
         self.compare(all, "average-pool", &image[..1], |v| ops::average_pool2(&v[0]))?;

@@ -223,7 +223,7 @@ fn what_can_not_work_is_refused_before_anything_is_trained() {
 
 #[test]
 fn committed_settings_are_understood() {
-    for file in ["smoke.toml", "drawn.toml", "faces.toml"] {
+    for file in ["smoke.toml", "drawn.toml", "faces.toml", "gpu.toml"] {
         let text = read(Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
         let place = tempfile::tempdir().unwrap();
         let config = place.path().join(file);
