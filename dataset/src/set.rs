@@ -4,6 +4,7 @@
 
 mod open;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -151,6 +152,22 @@ impl Dataset {
     /// When `index` is not below [`len`](Self::len): this is a bug of the caller.
     pub fn image_path(&self, index: usize) -> &str {
         &self.entries[index].path
+    }
+
+    /// Images whose files are the same, byte for byte, here and in `other`: the first of each here, with the first
+    /// there. Of drawn faces there are no files.
+    pub fn shared_with(&self, other: &Self) -> Vec<(usize, usize)> {
+        let firsts = |set: &Self| {
+            let mut firsts = BTreeMap::new();
+            for (index, entry) in set.entries.iter().enumerate() {
+                if !matches!(entry.place, Place::Drawn { .. }) {
+                    firsts.entry(entry.hash).or_insert(index);
+                }
+            }
+            firsts
+        };
+        let theirs = firsts(other);
+        firsts(self).into_iter().filter_map(|(hash, own)| Some((own, *theirs.get(&hash)?))).collect()
     }
 
     /// BLAKE3, in hexadecimal, of the lines `<BLAKE3 of the file>  <identity/file>` in the order of

@@ -139,15 +139,20 @@ fn check_strangers(settings: &Settings, data: &Dataset, others: &Dataset, settin
     let names: BTreeSet<&str> = data.identities().iter().map(|identity| identity.name.as_str()).collect();
     let both: Vec<&str> =
         others.identities().iter().map(|identity| identity.name.as_str()).filter(|name| names.contains(name)).collect();
-    match both.first() {
+    let expected = format!("expected other people in --{setting} {}", others.path().display());
+    if let Some(first) = both.first() {
+        return Err(refusal(settings, format!("{expected}, found {} of the same names, such as {first}", both.len())));
+    }
+    // Whatever they are called.
+    let shared = data.shared_with(others);
+    match shared.first() {
         None => Ok(()),
-        Some(first) => Err(refusal(
-            settings,
-            format!(
-                "expected other people in --{setting} {}, found {} of the same names, such as {first}",
-                others.path().display(),
-                both.len()
-            ),
-        )),
+        Some(&(own, theirs)) => {
+            let (count, own, theirs) = (shared.len(), data.image_path(own), others.image_path(theirs));
+            Err(refusal(
+                settings,
+                format!("{expected}, found {count} of the same images, such as {own}, there {theirs}"),
+            ))
+        }
     }
 }

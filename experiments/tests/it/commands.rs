@@ -189,6 +189,18 @@ fn what_can_not_work_is_refused_before_anything_is_trained() {
         told.contains("expected other people in --inception-data") && told.contains("found 3 of the same names"),
         "{told}"
     );
+    // Whatever they are called.
+    let (own, theirs) = (place.path().join("own"), place.path().join("theirs"));
+    let drawn = dataset::drawn::DrawnSet { first: 0, identities: 3, images: 3, seed: 1 };
+    dataset::write::folder(&drawn, &own, dataset::write::Encoding::Png, None, || true).unwrap();
+    for (nth, person) in ["ada", "eve"].into_iter().enumerate() {
+        std::fs::create_dir_all(theirs.join(person)).unwrap();
+        let image = format!("d{nth:04}_0001.png");
+        std::fs::copy(own.join(format!("d{nth:04}")).join(&image), theirs.join(person).join(&image)).unwrap();
+    }
+    let given = ["--data", own.to_str().unwrap(), "--inception-data", theirs.to_str().unwrap()];
+    let told = refused("figures", &given);
+    assert!(told.contains("found 2 of the same images, such as d000") && told.contains(", there "), "{told}");
     assert!(!out.exists());
 
     let data = ["--data", "demo:identities=4,images=6", "--out", out.to_str().unwrap()];
