@@ -42,6 +42,8 @@ pub(crate) const PARTS: &[Part] = &[
     here("", &["--check", "ops", "--numbers", "bf16"], 40),
     here("/tf32", &["--check", "rows"], 30),
     here("", &["--check", "networks"], 60),
+    here("/tf32", &["--check", "steps"], 60),
+    here("/tf32", &["--check", "steps", "--numbers", "bf16"], 60),
     here("/tf32", &["--only", "generator"], 40),
     here("", &["--only", "generator", "--numbers", "bf16"], 40),
     torch(&["--unchecked", "--work", "generator", "--modes", "tf32,bf16-cl,graphs-tf32,graphs-bf16"], 100),

@@ -1,8 +1,10 @@
 //! Ops and networks held against f64 on the CPU, as a table or as lines of JSON.
 
+use crate::steps;
 use candle_core::{DType, Device};
 use clap::ValueEnum;
 use command::human::Table;
+use nets::Width;
 use nets::device_check::Check;
 use serde::Serialize;
 use std::{
@@ -19,6 +21,8 @@ pub(crate) enum What {
     Rows,
     /// Every network, with the gradients of its weights
     Networks,
+    /// Whether a training takes the same steps again, to the bit
+    Steps,
 }
 
 #[derive(Serialize)]
@@ -35,12 +39,20 @@ struct Line<'a> {
 ///
 /// # Errors
 /// When something is wrong, or can't be computed.
-pub(crate) fn run(name: &str, device: Device, dtype: DType, what: What, json: bool) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(
+    name: &str,
+    device: Device,
+    dtype: DType,
+    what: What,
+    width: Width,
+    json: bool,
+) -> Result<(), Box<dyn Error>> {
     let check = Check { device, dtype, tf32: name.ends_with("/tf32") };
     let findings = match what {
         What::Ops => check.ops()?,
         What::Rows => check.rows()?,
         What::Networks => check.networks()?,
+        What::Steps => steps::again(&check.device, dtype, width)?,
     };
     let mut table = Table::new(["", "error", "bound", ""]);
     let mut out = io::stdout().lock();

@@ -3,7 +3,7 @@
 //!
 //! Times here are of this machine at this moment; compare only what one run prints.
 //! `benches/peers.sh` runs it beside PyTorch. With `--check` nothing is timed: ops and networks are held
-//! against f64 on the CPU ([`checks`]).
+//! against f64 on the CPU, and trainings against themselves ([`checks`]).
 
 mod checks;
 mod clock;
@@ -48,7 +48,7 @@ struct Cli {
     /// In which numbers the networks compute; f16 needs a GPU. Steps keep their weights in f32
     #[arg(long, value_name = "TYPE", default_value = "f32", value_enum)]
     numbers: Numbers,
-    /// Time nothing, but hold these against f64 on the CPU
+    /// Time nothing, but hold these against f64 on the CPU, or against themselves
     #[arg(long, value_name = "WHAT", value_enum)]
     check: Option<What>,
     #[command(flatten)]
@@ -85,7 +85,7 @@ fn main() -> ExitCode {
         }
         let device = nets::device::parse(&cli.device)?;
         if let Some(what) = cli.check {
-            return checks::run(&cli.device, device, cli.numbers.dtype(), what, cli.common.json);
+            return checks::run(&cli.device, device, cli.numbers.dtype(), what, cli.width, cli.common.json);
         }
         let clock = Clock {
             batch: cli.batch.into(),
