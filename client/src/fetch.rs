@@ -83,8 +83,9 @@ impl Fetch {
                 }
                 Err(failure) => failure,
             };
-            // All that was wanted is there, or nobody wants more: how the stream ended then is nobody's trouble.
-            if batches.is_closed() || self.settings.end.is_some_and(|end| self.next >= end) {
+            // All that was wanted is there, or nobody wants more: a connection that is lost then is nobody's trouble.
+            let enough = batches.is_closed() || self.settings.end.is_some_and(|end| self.next >= end);
+            if enough && matches!(failure, Failure::Passing(_)) {
                 return;
             }
             if let Err(error) = attempts.recover(failure, self.settings.silent).await {

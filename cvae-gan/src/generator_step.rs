@@ -64,6 +64,7 @@ impl Learner {
         };
 
         // Backward through G and E; the divergence joins at E.
+        // Nobody reads its value. By images first: one block of a GPU would be slow to sum all.
         let mut surrogate = (&made.images * at_images)?.flatten_from(1)?.sum(1)?.sum_all()?;
         if let Some(posterior) = &made.posterior {
             let divergence = kl(posterior)?;

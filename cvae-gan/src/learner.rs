@@ -34,7 +34,8 @@ pub struct Learner {
     /// Of E and G, under `encoder` and `generator`.
     pub(crate) parameters: Parameters,
     live: Networks,
-    /// The same weights without gradients, for critic steps between those of E and G.
+    /// The same weights without gradients, for critic steps between those of E and G; where there are none, they are
+    /// not kept in what the networks compute in.
     frozen: Networks,
     pub(crate) critics: Option<Critics>,
     pub(crate) identity: Option<IdentityNetwork>,

@@ -180,7 +180,7 @@ fn tell(bench: &Bench<'_>, table: &Table) -> Report {
     report.heading("Before a judge that took no part");
     report.text(format!(
         "The judge is a {} {}, trained for {} images on the same real images as the generators. Each model trained for {} \
-         images (width {}) and made {} images of each of {} people; real ones are {} images on which nothing was trained. \
+         images (width {}, preset {}) and made {} images of each of {} people; real ones are {} images on which nothing was trained. \
          Top-1 is over all of them, its interval of 95 % over resampled people; the other figures take as many of either. The \
          inception score is of a network with {} classes{}.",
         settings.judge_arch,
@@ -188,6 +188,7 @@ fn tell(bench: &Bench<'_>, table: &Table) -> Report {
         count(settings.judge_images),
         count(settings.generator_images),
         settings.generator_width,
+        settings.preset(),
         settings.per_identity,
         table.people,
         count(table.real.images as u64),

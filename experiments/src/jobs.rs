@@ -288,7 +288,7 @@ impl Settings {
     /// # Errors
     /// Settings that can't train.
     pub fn generator_job(&self, variant: Variant, part: Part) -> Result<GeneratorJob> {
-        let preset = self.generator_preset.unwrap_or(Preset::of_width(self.generator_width));
+        let preset = self.preset();
         let usual = preset.settings(self.generator_width, self.generator_images);
         let mut overrides = variant.overrides();
         (overrides.channels, overrides.seed) = (Some(self.channels), Some(GENERATOR_SEED));

@@ -194,6 +194,11 @@ impl Settings {
         losses
     }
 
+    /// The generators' recipe.
+    pub fn preset(&self) -> Preset {
+        self.generator_preset.unwrap_or(Preset::of_width(self.generator_width))
+    }
+
     /// Our model, and those that it is compared with, each once, in the order of the table.
     pub fn variants(&self) -> impl Iterator<Item = Variant> {
         let compared = self.models.clone();

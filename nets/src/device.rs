@@ -96,6 +96,11 @@ pub fn numbers(name: &str) -> candle_core::Result<Numbers> {
     Ok(read(name).map_err(Error::Msg)?.numbers)
 }
 
+/// Whether a name is a GPU's, without a look at it.
+pub fn is_gpu(name: &str) -> bool {
+    read(name).is_ok_and(|named| named.gpu.is_some())
+}
+
 /// A device as it is named.
 struct Named {
     /// `None` for the processor.
@@ -164,6 +169,7 @@ mod tests {
             assert_eq!(named_with_numbers(narrow).as_deref(), Ok(narrow));
             assert!(named(narrow).is_err());
         }
+        assert!(is_gpu("cuda:1/tf32/bf16") && !is_gpu("cpu") && !is_gpu("cuda:"));
         assert!(parse_with_numbers("cpu/bf16").is_ok_and(|place| place.numbers == Numbers::Bf16));
         assert!(parse_with_numbers("cpu").is_ok_and(|place| place.numbers == Numbers::F32));
         assert!(parse("cpu").is_ok_and(|device| device.is_cpu()));

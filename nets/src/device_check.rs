@@ -78,7 +78,7 @@ impl Check {
         let image = [random(&[3, 12, 10, 70], 1)?, random(&[70], 2)?, random(&[70], 3)?];
         self.compare(all, "bias", &image[..2], |v| ops::bias(&v[0], &v[1]))?;
         // Channels that a kernel takes one by one, and by eights.
-        let eights = [random(&[3, 12, 10, 64], 1)?, random(&[64], 2)?, random(&[64], 3)?];
+        let eights = [random(&[3, 18, 16, 64], 1)?, random(&[64], 2)?, random(&[64], 3)?];
         for (inputs, how) in [(&image, ""), (&eights, ", by eights")] {
             for slope in [0.01, 0.0] {
                 let name = format!("leaky-relu {slope}{how}");
@@ -90,6 +90,10 @@ impl Check {
                 })?;
             }
         }
+        let of_each = [eights[0].clone(), random(&[3, 64], 2)?, random(&[3, 64], 3)?];
+        self.compare(all, "instance-norm of each image's own", &of_each, |v| {
+            ops::instance_norm(&v[0], &v[1], &v[2], Activation::Relu)
+        })?;
         self.compare(all, "max-feature-map", &image[..2], |v| ops::max_feature_map(&v[0], &v[1]))?;
         self.compare(all, "average-pool", &image[..1], |v| ops::average_pool2(&v[0]))?;
         self.compare(all, "pyramid-down", &image[..1], |v| ops::pyramid_down(&v[0]))?;
@@ -100,8 +104,10 @@ impl Check {
             self.compare(all, &format!("layer, pooled {pool}"), &layer, |v| {
                 ops::conv_max_feature_map(&v[0], &v[1], &v[2], 1, pool)
             })?;
-            // Behind its value come the gradients.
-            all[before + 1..].iter_mut().for_each(|finding| finding.bound = self.competing_bound());
+            if pool {
+                // Behind its value come the gradients.
+                all[before + 1..].iter_mut().for_each(|finding| finding.bound = self.competing_bound());
+            }
         }
         let two = [random(&[3, 40, 70], 1)?, random(&[3, 40, 70], 2)?];
         self.compare(all, "mean-distance", &two, |v| ops::mean_distance(&v[0], &v[1]))?;

@@ -59,7 +59,7 @@ impl SpectralNorm {
             let Some(vectors) = self.vectors.get_mut(&name) else { continue };
             let matrix = matrix(&var)?;
             vectors.left = unit(&linear(&vectors.right, &matrix)?)?;
-            vectors.right = unit(&vectors.left.matmul(&matrix)?)?;
+            vectors.right = unit(&backwards(&vectors.left, &matrix)?)?;
         }
         Ok(())
     }
@@ -107,6 +107,13 @@ impl SpectralNorm {
 fn matrix(var: &Var) -> Result<Tensor> {
     let weight = var.as_tensor().detach();
     weight.reshape((weight.dim(0)?, ()))
+}
+
+/// `left matrix`, for `left (1, outputs)`: a transposed convolution of one pixel, which copies no matrix.
+fn backwards(left: &Tensor, matrix: &Tensor) -> Result<Tensor> {
+    let (outputs, inputs) = matrix.dims2()?;
+    let filters = matrix.reshape((outputs, 1, 1, inputs))?;
+    ops::conv_transpose2d(&left.reshape((1, 1, 1, outputs))?, &filters, 1, 0)?.reshape((1, inputs))
 }
 
 fn unit(vector: &Tensor) -> Result<Tensor> {

@@ -146,7 +146,7 @@ impl std::fmt::Display for Share {
 impl Config {
     /// Rows that the generator computes at a time.
     pub fn tile(&self) -> usize {
-        let on_gpu = self.device.iter().any(|name| name.starts_with("cuda"));
+        let on_gpu = self.device.iter().any(|name| nets::device::is_gpu(name));
         self.tile.unwrap_or(if on_gpu { 64 } else { 16 })
     }
 }

@@ -314,6 +314,23 @@ fn a_critic_tells_fixed_fakes_apart_with_slopes_near_one() -> Result<()> {
 }
 
 #[test]
+fn between_steps_of_e_and_g_critics_see_their_weights_as_they_are() -> Result<()> {
+    let mut learner = learner(&Settings { critic_steps: 2, ..small_budget() })?;
+    learner.compute_in(DType::F64)?;
+    let batch = batch(1)?;
+    for _ in 0..3 {
+        learner.step(&batch)?;
+    }
+    learner.cast_generator()?;
+    let z = nets::gradient_check::random(&[1, nets::LATENT], 1)?;
+    let c = learner.code.of_labels(&Tensor::zeros(1, DType::U32, &learner.device)?)?.to_dtype(DType::F64)?;
+    let image =
+        |networks: &Networks| Ok::<_, Error>(networks.generator.forward(&z, &c)?.flatten_all()?.to_vec1::<f64>()?);
+    assert_eq!(image(&learner.live)?, image(&learner.frozen)?);
+    Ok(())
+}
+
+#[test]
 fn networks_in_other_numbers_learn_the_same_into_the_same_weights() -> Result<()> {
     // More digits than the weights have: the only other type that a processor computes in.
     let (mut plain, mut cast) = (learner(&small_budget())?, learner(&small_budget())?);

@@ -192,7 +192,8 @@ impl CustomOp1 for Unit {
         for_element_type!(storage, "unit", T => {
             let x = &*values::<T>((storage, layout))?;
             let length = x.iter().map(|&x| x.to_f64() * x.to_f64()).sum::<f64>().sqrt();
-            let length = T::of(length.max(self.least));
+            // What is no number stays none.
+            let length = T::of(if length < self.least { self.least } else { length });
             Ok(output::<T>(x.iter().map(|&x| x / length).collect(), layout.shape()))
         })
     }
@@ -230,6 +231,8 @@ mod tests {
         let length = unit(&x, 1e-12)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
         assert!((length - 1.0).abs() < 1e-12);
         assert_eq!(unit(&x.zeros_like()?, 1e-12)?.sqr()?.sum_all()?.to_scalar::<f64>()?, 0.0);
+        let none = Tensor::cat(&[&x, &Tensor::full(f64::NAN, (1, 1), x.device())?], 1)?;
+        assert!(unit(&none, 1e-12)?.to_vec2::<f64>()?[0].iter().all(|value| value.is_nan()));
         Ok(())
     }
 }

@@ -155,7 +155,7 @@ async fn a_row_depends_on_its_own_tries_alone_whatever_tile_rank_server_or_load(
     let (_, batches) = Running::ordinary().await.read(filtered(3, 24, 6, Some(3))).await.unwrap();
     check(&batches, 3, prior(3));
     for tile in [1, 16, 64] {
-        let config = Config { tile, shelf: 0, ..Setup::default().config };
+        let config = Config { tile: Some(tile), shelf: 0, ..Setup::default().config };
         let server = Setup { config, ..Setup::default() }.start().await;
         let loads = (0..3).map(|load| server.read(filtered(100 + load, 17, 12, Some(load as u32))));
         let (alone, _) = tokio::join!(server.read(filtered(3, 24, 6, Some(3))), at_once(loads));

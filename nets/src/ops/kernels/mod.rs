@@ -50,10 +50,10 @@ const THREADS: usize = 256;
 const EIGHT: usize = 8;
 /// Where eight values taken at once must begin [unit: bytes].
 #[cfg(feature = "cuda")]
-pub(super) const EIGHTS_ALIGNMENT: u64 = 16;
+const EIGHTS_ALIGNMENT: u64 = 16;
 /// The emulator's machine takes them from anywhere.
 #[cfg(not(feature = "cuda"))]
-pub(super) const EIGHTS_ALIGNMENT: u64 = 1;
+const EIGHTS_ALIGNMENT: u64 = 1;
 /// Blocks of an elementwise kernel, at most: beyond that its threads take several values each.
 const BLOCKS: usize = 1 << 12;
 /// Columns of a block that sums columns, and rows of its threads.
@@ -63,16 +63,16 @@ const ROWS: usize = 16;
 const SHARE: usize = 1024;
 /// Partial sums of a filter gradient, at most.
 const FILTER_PARTS: usize = 64;
-/// Partial sums of a whole tensor, at most: as many as a block has threads to add them.
+/// Partial sums of a whole tensor, at most: as many as a block has threads to add them, as in `sums.h`.
 const SUM_PARTS: usize = THREADS;
 /// Values of one of them, at least.
 const VALUES_OF_A_SUM: usize = 4096;
 /// Channels of a block of instance norm, and rows of its threads.
 const NORM_CHANNELS: usize = 16;
 const NORM_ROWS: usize = 32;
-/// The same, at most, where its threads take eight channels at once.
+/// The same, at most, where its threads take eight channels at once, as in `instance_norm.h`.
 const EIGHTS_ROWS: usize = 256;
-/// Filters of a last layer that one kernel computes, at most: channels in, times channels out.
+/// Filters of a last layer that one kernel computes, at most: channels in, times channels out, as in `last_layer.h`.
 const LAST_FILTERS: usize = 256;
 
 impl Launch {
@@ -87,9 +87,10 @@ impl Launch {
         Self { by_eights: in_eights.then(|| Box::new(eights())), ..self }
     }
 
-    /// What is launched on these buffers.
+    /// What is launched on these buffers. Candle's own begin as eights must; a part of one may not, and is then
+    /// summed in another order.
     fn on(&self, buffers: &[u64]) -> &Self {
-        let aligned = || buffers.iter().all(|address| address % EIGHTS_ALIGNMENT == 0);
+        let aligned = || buffers.iter().all(|&address| bears_eights(address));
         self.by_eights.as_deref().filter(|_| aligned()).unwrap_or(self)
     }
 
@@ -121,6 +122,11 @@ impl Launch {
     }
 }
 
+/// Whether eight values taken at once may begin here.
+pub(super) fn bears_eights(address: u64) -> bool {
+    address.is_multiple_of(EIGHTS_ALIGNMENT)
+}
+
 /// `x (..., channels)`, a bias, y: `count` values.
 pub(super) fn bias(count: usize, channels: usize) -> Launch {
     Launch::each("bias", count, &[channels], &[])
@@ -150,7 +156,7 @@ pub(crate) fn last_layer(count: usize, channels: usize) -> Launch {
 
 /// `y (images, height, width, inputs)`, filters `(inputs, 4, 4, channels)`, a bias, the bytes of a whole last layer;
 /// `None` where it is too large for one kernel.
-pub(crate) fn whole_last_layer([images, height, width, inputs]: [usize; 4], channels: usize) -> Option<Launch> {
+pub(super) fn whole_last_layer([images, height, width, inputs]: [usize; 4], channels: usize) -> Option<Launch> {
     let count = images * (height + 1) * (width + 1);
     let fits = inputs % EIGHT == 0 && matches!(channels, 1 | 3) && inputs * channels <= LAST_FILTERS;
     fits.then(|| Launch::each("whole_last_layer", count, &[height, width, inputs, channels], &[]))
@@ -282,7 +288,7 @@ pub(crate) fn root_of_sum(count: usize) -> Launch {
 }
 
 /// `x`, `x` over its length, which counts as `least` at least.
-pub(crate) fn unit(count: usize, least: f64) -> Launch {
+pub(super) fn unit(count: usize, least: f64) -> Launch {
     Launch::over("unit", [1, 1], [THREADS, 1], &[count], &[least])
 }
 
@@ -296,29 +302,29 @@ pub(super) fn mean_of_parts(count: usize) -> Launch {
     Launch::over("mean_of_parts", [1, 1], [THREADS, 1], &[sum_parts(count), count], &[])
 }
 
-/// x, y or nothing, a gradient of the mean of `|x - y|`, that of x.
+/// x, y, a gradient of the mean of `|x - y|`, that of x.
 pub(super) fn distance_gradient(count: usize) -> Launch {
     Launch::each("distance_gradient", count, &[], &[])
 }
 
 /// A weight of `inputs` columns, a left and a right vector, partial sums of their product.
-pub(crate) fn bilinear_sums(count: usize, inputs: usize) -> Launch {
+pub(super) fn bilinear_sums(count: usize, inputs: usize) -> Launch {
     Launch::over("bilinear_sums", [sum_parts(count), 1], [THREADS, 1], &[count, inputs], &[])
 }
 
 /// A weight, partial sums over it, the weight over their sum, the sum.
-pub(crate) fn divided(count: usize) -> Launch {
+pub(super) fn divided(count: usize) -> Launch {
     Launch::each("divided", count, &[sum_parts(count)], &[])
 }
 
 /// Two tensors, partial sums of their products.
-pub(crate) fn product_sums(count: usize) -> Launch {
+pub(super) fn product_sums(count: usize) -> Launch {
     Launch::over("product_sums", [sum_parts(count), 1], [THREADS, 1], &[count], &[])
 }
 
 /// A gradient of [`divided`]'s result, partial sums of its products with the weight, the sum, the left and the right
 /// vector, the gradient of the weight.
-pub(crate) fn divided_gradient(count: usize, inputs: usize) -> Launch {
+pub(super) fn divided_gradient(count: usize, inputs: usize) -> Launch {
     Launch::each("divided_gradient", count, &[sum_parts(count), inputs], &[])
 }
 

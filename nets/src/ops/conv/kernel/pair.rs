@@ -9,6 +9,9 @@ use half::bf16;
 pub(in super::super) struct Pair(pub(super) u32);
 
 impl Pair {
+    /// Two zeros.
+    pub(in super::super) const NOTHING: Self = Self(0);
+
     /// Of two numbers that bf16 has.
     pub(in super::super) fn new(first: f32, second: f32) -> Self {
         let (first, second) = (first.to_bits(), second.to_bits());

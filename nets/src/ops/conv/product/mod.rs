@@ -46,25 +46,6 @@ impl<'a, T> Matrix<'a, T> {
         }
     }
 
-    /// All values with their rows and columns, as they lie.
-    fn each(self, mut take: impl FnMut(usize, usize, T))
-    where
-        T: Copy,
-    {
-        let Self { values, rows, columns, row_stride, column_stride, .. } = self;
-        if column_stride == 1 {
-            for row in 0..rows {
-                let values = values[row * row_stride..][..columns].iter();
-                values.enumerate().for_each(|(column, &value)| take(row, column, value));
-            }
-        } else {
-            for column in 0..columns {
-                let values = values[column * column_stride..][..rows].iter();
-                values.enumerate().for_each(|(row, &value)| take(row, column, value));
-            }
-        }
-    }
-
     /// Rows and columns from the given ones on; the extents say how many are meant.
     fn block(self, row: usize, rows: usize, column: usize, columns: usize) -> Self {
         let values = &self.values[row * self.row_stride + column * self.column_stride..];
@@ -218,6 +199,15 @@ mod tests {
                     let mut found = start.clone();
                     product(&mut found, columns, a, b, accumulate);
                     assert_eq!(found, expected(accumulate), "{rows} {terms} {columns} {accumulate}");
+                    // Also one by one, where this processor takes pairs.
+                    found.copy_from_slice(&start);
+                    let (Some(a), Some(b)) = (a.as_bf16(), b.as_bf16()) else { unreachable!("bf16, above") };
+                    let target = Target { first: found.as_mut_ptr(), row_stride: columns };
+                    if terms <= TERMS {
+                        // SAFETY: the target has the product's extents.
+                        unsafe { target.store_packed::<f32>(a, b, accumulate) };
+                        assert_eq!(found, expected(accumulate), "{rows} {terms} {columns} {accumulate}, one by one");
+                    }
                 }
                 let mut found = start.clone();
                 multiply(&mut found, columns, a, b);

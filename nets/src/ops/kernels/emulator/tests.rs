@@ -221,7 +221,8 @@ fn the_last_layer_ends_in_the_bytes_of_its_steps() -> Result<()> {
 #[test]
 fn a_whole_last_layer_ends_in_the_same_bytes() -> Result<()> {
     for_each_number(|m| {
-        for (height, width, inputs, channels) in [(1, 1, 8, 1), (3, 5, 16, 1), (4, 3, 24, 3)] {
+        // As small as can be, and as large.
+        for (height, width, inputs, channels) in [(1, 1, 8, 1), (3, 5, 16, 1), (4, 3, 24, 3), (2, 3, 256, 1)] {
             let (y, w) = (m.random(&[2, height, width, inputs], 1)?, m.random(&[inputs, 4, 4, channels], 2)?);
             // Small sums, so that bytes of all levels are there.
             let (w, bias) = (w.affine(0.1, 0.0)?.to_dtype(m.dtype)?.to_dtype(DType::F64)?, m.random(&[channels], 3)?);

@@ -13,7 +13,8 @@ typedef struct {
 } Arguments;
 
 #ifdef __CUDACC__
-#define KERNEL(name) extern "C" __global__ void name
+/* No block is larger: a thread may have as many registers as leave room for it. */
+#define KERNEL(name) extern "C" __global__ void __launch_bounds__(512) name
 #define INLINE static __device__ __forceinline__
 #define SHARED __shared__
 #define BARRIER() __syncthreads()

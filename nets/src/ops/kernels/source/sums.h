@@ -85,14 +85,14 @@ KERNEL(NAME(mean_of_parts))(Arguments a) {
     if (threadIdx.x == 0) *(T *)a.buffers[1] = STORE(sum / (A)a.sizes[1]);
 }
 
-/* x, y or nothing, the gradient of the mean of |x - y|, that of x; sizes: values. */
+/* x, y, the gradient of the mean of |x - y|, that of x; sizes: values. */
 KERNEL(NAME(distance_gradient))(Arguments a) {
-    const T *x = (const T *)a.buffers[0], *y = (const T *)a.buffers[1];
+    const T *ALONE x = (const T *)a.buffers[0], *ALONE y = (const T *)a.buffers[1];
     T *ALONE dx = (T *)a.buffers[3];
     const Int count = a.sizes[0];
     const A share = LOAD(*(const T *)a.buffers[2]) / (A)count;
     FOR_EACH(i, count) {
-        A difference = LOAD(x[i]) - (y ? LOAD(y[i]) : 0);
+        A difference = LOAD(x[i]) - LOAD(y[i]);
         dx[i] = STORE(difference > 0 ? share : (difference < 0 ? -share : (difference == 0 ? 0 : difference)));
     }
 }
