@@ -57,7 +57,7 @@ pub enum Error {
         /// The data set, or the file itself.
         path: PathBuf,
         /// What is wrong with them.
-        source: dataset::Error,
+        source: Box<dataset::Error>,
     },
     /// A figure that can't be measured.
     #[error(transparent)]

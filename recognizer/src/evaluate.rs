@@ -79,7 +79,7 @@ impl PairSet {
         let pairs = Pairs::of(&dataset).map_err(|error| match error {
             // It names its place itself.
             error @ dataset::Error::NoPairs { .. } => error.into(),
-            source => Error::Pairs { path: given.into(), source },
+            source => Error::Pairs { path: given.into(), source: Box::new(source) },
         })?;
         Ok(Self::new(dataset, pairs))
     }
