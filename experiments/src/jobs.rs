@@ -9,7 +9,7 @@ use crate::settings::Settings;
 use crate::world::Part;
 use command::human::count;
 use cvae_gan::settings::{LabelCode, Model};
-use cvae_gan::{Overrides, Preset};
+use cvae_gan::Overrides;
 use nets::LightCnnKind;
 use recognizer::TrainConfig;
 use recognizer::flags::LossName;
