@@ -135,13 +135,13 @@ pub(super) fn bias(count: usize, channels: usize) -> Launch {
 /// As [`bias`], then the slope below zero.
 pub(super) fn leaky_relu(count: usize, channels: usize, slope: f64) -> Launch {
     let eights = || Launch::each("leaky_relu_eight", count / EIGHT, &[channels], &[slope]);
-    Launch::each("leaky_relu", count, &[channels], &[slope]).or_by_eights(eights, channels % EIGHT == 0)
+    Launch::each("leaky_relu", count, &[channels], &[slope]).or_by_eights(eights, channels.is_multiple_of(EIGHT))
 }
 
 /// An activation, a gradient, the gradient before it.
 pub(super) fn leaky_relu_mask(count: usize, slope: f64) -> Launch {
     let eights = || Launch::each("leaky_relu_mask_eight", count / EIGHT, &[], &[slope]);
-    Launch::each("leaky_relu_mask", count, &[], &[slope]).or_by_eights(eights, count % EIGHT == 0)
+    Launch::each("leaky_relu_mask", count, &[], &[slope]).or_by_eights(eights, count.is_multiple_of(EIGHT))
 }
 
 /// Images in `[-1, 1]`, bytes.
@@ -158,7 +158,7 @@ pub(crate) fn last_layer(count: usize, channels: usize) -> Launch {
 /// `None` where it is too large for one kernel.
 pub(super) fn whole_last_layer([images, height, width, inputs]: [usize; 4], channels: usize) -> Option<Launch> {
     let count = images * (height + 1) * (width + 1);
-    let fits = inputs % EIGHT == 0 && matches!(channels, 1 | 3) && inputs * channels <= LAST_FILTERS;
+    let fits = inputs.is_multiple_of(EIGHT) && matches!(channels, 1 | 3) && inputs * channels <= LAST_FILTERS;
     fits.then(|| Launch::each("whole_last_layer", count, &[height, width, inputs, channels], &[]))
 }
 
@@ -197,8 +197,10 @@ impl Norm {
         let sizes = [self.positions, self.channels, usize::from(self.relu), apart];
         let rows = self.positions.next_power_of_two().clamp(NORM_ROWS, EIGHTS_ROWS);
         let launch = |kernel, block| Launch::over(kernel, grid, block, &sizes, &[self.epsilon]);
-        launch(kernel, [NORM_CHANNELS, NORM_ROWS])
-            .or_by_eights(|| launch(by_eights, [NORM_CHANNELS / EIGHT, rows]), self.channels % NORM_CHANNELS == 0)
+        launch(kernel, [NORM_CHANNELS, NORM_ROWS]).or_by_eights(
+            || launch(by_eights, [NORM_CHANNELS / EIGHT, rows]),
+            self.channels.is_multiple_of(NORM_CHANNELS),
+        )
     }
 
     /// x, scale, shift, y.
@@ -226,13 +228,13 @@ pub(super) fn max_feature_map_gradient(count: usize, half: usize) -> Launch {
 /// A convolution's output, a bias, y, the winners' bytes: `count` values of y.
 pub(super) fn compete(count: usize, half: usize, pool: usize, width: usize) -> Launch {
     let eights = || Launch::each("compete_eight", count / EIGHT, &[half, pool, width], &[]);
-    Launch::each("compete", count, &[half, pool, width], &[]).or_by_eights(eights, half % EIGHT == 0)
+    Launch::each("compete", count, &[half, pool, width], &[]).or_by_eights(eights, half.is_multiple_of(EIGHT))
 }
 
 /// A gradient, the winners' bytes, the gradient of the convolution's output: `count` values of y.
 pub(super) fn give(count: usize, half: usize, pool: usize, width: usize) -> Launch {
     let eights = || Launch::each("give_eight", count / EIGHT, &[half, pool, width], &[]);
-    Launch::each("give", count, &[half, pool, width], &[]).or_by_eights(eights, half % EIGHT == 0)
+    Launch::each("give", count, &[half, pool, width], &[]).or_by_eights(eights, half.is_multiple_of(EIGHT))
 }
 
 /// Images and the side and padding of the windows, at stride 2, over them.
