@@ -234,6 +234,17 @@ fn what_can_not_work_is_refused_before_anything_is_trained() {
 }
 
 #[test]
+fn a_plan_has_the_models_and_the_recipe_that_were_asked_for() {
+    let place = tempfile::tempdir().unwrap();
+    let more = ["--dry-run", "--models", "cgan", "--generator-preset", "modern"];
+    let plan = stdout(&experiments("generation", &place.path().join("out"), &more));
+    let generators: Vec<&str> = plan.lines().filter_map(|line| line.strip_prefix("# generator-")).collect();
+    let [ours, cgan] = generators[..] else { panic!("{generators:?}") };
+    assert!(ours.starts_with("ours: ") && cgan.starts_with("cgan: "), "{generators:?}");
+    assert!(generators.iter().all(|line| line.contains("preset modern")), "{generators:?}");
+}
+
+#[test]
 fn committed_settings_are_understood() {
     for file in ["smoke.toml", "drawn.toml", "faces.toml", "gpu.toml"] {
         let text = read(Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
