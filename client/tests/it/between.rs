@@ -25,6 +25,15 @@ pub(crate) struct Between {
 
 impl Between {
     pub(crate) fn start(server: &Running, change: Change) -> Self {
+        Self::start_with(server, change, None)
+    }
+
+    /// Changes nothing, but breaks each stream of batches where it would end.
+    pub(crate) fn breaking_ends(server: &Running) -> Self {
+        Self::start_with(server, |_| (), Some(Status::unavailable("broken at its end")))
+    }
+
+    fn start_with(server: &Running, change: Change, end: Option<Status>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let url = server.url();
         let address = runtime.block_on(async {
@@ -32,7 +41,7 @@ impl Between {
             let server = AugmentClient::new(channel).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
-            let service = AugmentServer::new(Passing { server, change });
+            let service = AugmentServer::new(Passing { server, change, end });
             let serving = tonic::transport::Server::builder().add_service(service);
             tokio::spawn(serving.serve_with_incoming(TcpIncoming::from(listener)));
             address
@@ -48,6 +57,8 @@ impl Between {
 struct Passing {
     server: AugmentClient<Channel>,
     change: Change,
+    /// What a stream of batches ends with instead of well.
+    end: Option<Status>,
 }
 
 type Messages = Pin<Box<dyn Stream<Item = Result<v1::StreamResponse, Status>> + Send>>;
@@ -75,7 +86,9 @@ impl Augment for Passing {
     }
 
     async fn stream_batches(&self, request: Request<v1::StreamRequest>) -> Result<Response<Messages>, Status> {
-        Ok(self.changed(self.server.clone().stream_batches(request).await?.into_inner()))
+        let stream = self.changed(self.server.clone().stream_batches(request).await?.into_inner()).into_inner();
+        let end = self.end.clone();
+        Ok(Response::new(Box::pin(stream.chain(tokio_stream::iter(end.map(Err))))))
     }
 
     async fn plan(&self, request: Request<v1::StreamRequest>) -> Result<Response<Messages>, Status> {

@@ -1,3 +1,4 @@
+use crate::between::Between;
 use crate::fixture::*;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -15,6 +16,19 @@ pub(crate) fn json(output: &Output) -> Value {
 
 pub(crate) fn refusal(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stderr.clone()).unwrap().trim_end().to_owned())
+}
+
+#[test]
+fn a_stream_that_breaks_behind_its_last_batch_is_nobodys_trouble() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Running::ordinary();
+    let between = Between::breaking_ends(&server);
+    let url = between.url();
+    for _ in 0..5 {
+        let output = client(place.path(), &["probe", "--server", &url, "--batch", "16", "--batches", "5"]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !told.contains("does not answer"), "{told}");
+    }
 }
 
 #[test]
