@@ -74,13 +74,13 @@ fn refusals_are_one_sentence_and_an_exit_code() {
     let root = shelf.root();
     for (arguments, code, part) in [
         (vec!["inspect", "/nowhere/at/all"], 1, "error: no data set at /nowhere/at/all"),
-        (vec!["inspect", "demo:images=x"], 1, "`x` is not a whole number"),
+        (vec!["inspect", "demo:images=x"], 2, "`x` is not a whole number"),
         (vec!["draw", "--out", text(&root)], 1, "exists and is not empty"),
         (vec!["draw"], 1, "give --out, --sheet or both"),
         (vec!["draw", "--identities", "0", "--out", "x"], 2, "0"),
         (
             vec!["draw", "--identities", "1000000", "--images", "1000000", "--out", "x"],
-            1,
+            2,
             "between 1 and 10000000 images",
         ),
         (vec!["draw", "--out", "/nowhere/.."], 1, "can't write /nowhere/.."),

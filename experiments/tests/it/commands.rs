@@ -199,7 +199,8 @@ fn what_can_not_work_is_refused_before_anything_is_trained() {
         std::fs::copy(own.join(format!("d{nth:04}")).join(&image), theirs.join(person).join(&image)).unwrap();
     }
     let given = ["--data", own.to_str().unwrap(), "--inception-data", theirs.to_str().unwrap()];
-    let told = refused("figures", &given);
+    let given = [&given[..], &["--out", out.to_str().unwrap()]].concat();
+    let told = refusal(&Command::new(env!("CARGO_BIN_EXE_experiments")).arg("figures").args(given).output().unwrap());
     assert!(told.contains("found 2 of the same images, such as d000") && told.contains(", there "), "{told}");
     assert!(!out.exists());
 
