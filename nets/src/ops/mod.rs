@@ -27,7 +27,7 @@
 //! | [`average_pool2`], [`max_average_pool2`], [`pyramid_down`] | windows | adjoint |
 //! | [`bias`] | added to every position | column sums |
 //! | [`mean_distance`], [`mean_magnitude`] | mean of `|a - b|`, of `|x|` | signs; none |
-//! | [`divided`], [`unit`] | a weight over its spectral norm, a vector over its length | fused; none |
+//! | [`divided`], [`unit()`] | a weight over its spectral norm, a vector over its length | fused; none |
 //! | [`quantise`] | to bytes | none |
 //! | [`last_layer`] | transposed convolution, bias, tanh, to bytes | none |
 //!
