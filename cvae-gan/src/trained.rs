@@ -103,7 +103,7 @@ impl Trained {
             labels.resize(begin + classes, 0f32);
             for &(class, weight) in parents {
                 match labels[begin..].get_mut(class) {
-                    Some(value) => *value = weight as f32,
+                    Some(value) => *value += weight as f32,
                     None => {
                         let expected = format!("an identity below {classes}");
                         return Err(WrongSetting { setting: "identity", expected, found: class.to_string() }.into());

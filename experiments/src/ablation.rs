@@ -7,8 +7,8 @@
 //! person.
 
 use crate::error::Result;
-use crate::gain::{self, Finding, Gain, over_repetitions};
-use crate::generation::{SEED, against, recognized};
+use crate::gain::{self, Finding, Told, over_repetitions};
+use crate::generation::{SEED, over, recognized};
 use crate::jobs::{Arm, GeneratorJob, Job, RecognizerJob};
 use crate::report::{Bench, Generators, Report};
 use crate::settings::Settings;
@@ -41,8 +41,10 @@ pub enum Ingredient {
     Average,
     /// Critics see changed copies.
     Augmentation,
-    /// Identity features, and scales and shifts in every layer of G.
-    Conditioning,
+    /// G is told what a person looks like to the identity network, not only which one it is.
+    Features,
+    /// Latent and identity also as scales and shifts in every layer of G.
+    Layers,
     /// Hinge and spectral norm in place of Wasserstein and gradient penalty, and critics that come earlier.
     Hinge,
     /// Critics judge an image as one of its person.
@@ -51,12 +53,13 @@ pub enum Ingredient {
 
 impl Ingredient {
     /// In the order in which they are added.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Published,
         Self::Repairs,
         Self::Average,
         Self::Augmentation,
-        Self::Conditioning,
+        Self::Features,
+        Self::Layers,
         Self::Hinge,
         Self::Projection,
     ];
@@ -67,7 +70,8 @@ impl Ingredient {
             Self::Repairs => "+ repaired losses",
             Self::Average => "+ average of weights",
             Self::Augmentation => "+ changed copies",
-            Self::Conditioning => "+ identity in every layer",
+            Self::Features => "+ identity features",
+            Self::Layers => "+ identity in every layer",
             Self::Hinge => "+ hinge, spectral norm",
             Self::Projection => "+ projection",
         }
@@ -80,7 +84,8 @@ impl Ingredient {
             Self::Repairs => "repairs",
             Self::Average => "average",
             Self::Augmentation => "copies",
-            Self::Conditioning => "layers",
+            Self::Features => "features",
+            Self::Layers => "layers",
             Self::Hinge => "hinge",
             Self::Projection => "projection",
         }
@@ -100,8 +105,8 @@ impl Ingredient {
             critic_learning_rate: Some(modern.critic_learning_rate),
             average_half_life: Some(if has(Self::Average) { modern.average_half_life } else { 0 }),
             augment: Some(if has(Self::Augmentation) { modern.augment } else { Augment::None }),
-            label_code: Some(if has(Self::Conditioning) { modern.label_code } else { LabelCode::OneHot }),
-            conditioning: Some(if has(Self::Conditioning) { modern.conditioning } else { Conditioning::Start }),
+            label_code: Some(if has(Self::Features) { modern.label_code } else { LabelCode::OneHot }),
+            conditioning: Some(if has(Self::Layers) { modern.conditioning } else { Conditioning::Start }),
             critic_loss: Some(if has(Self::Hinge) { modern.critic_loss } else { CriticLoss::Wasserstein }),
             // They may come earlier where their slope is bounded.
             warm_up: has(Self::Hinge).then_some(modern.warm_up),
@@ -143,8 +148,7 @@ struct OfRecipe {
     taught_seeds: Vec<f64>,
     taught: Difference,
     /// Against the recipe without this part.
-    gain: Option<Gain>,
-    finding: Option<Finding>,
+    gain: Option<Told>,
     /// Of generated images before the judge.
     top1: Difference,
     /// Means over seeds.
@@ -223,19 +227,13 @@ pub fn run(bench: &Bench<'_>) -> Result<Report> {
             of_held_out.get_or_insert((report.held_out.frechet_distance, report.held_out.kernel_distance));
             reports.push(report);
         }
-        let gain = before.as_ref().map(|before| {
-            let pairs = before.iter().zip(&taught).map(|(first, second)| against(first, second));
-            Gain::of(&pairs.collect::<Vec<_>>())
-        });
-        let gain = gain.transpose()?;
         let mean =
             |figure: fn(&generated::Report) -> f64| reports.iter().map(figure).sum::<f64>() / reports.len() as f64;
         recipes.push(OfRecipe {
             up_to,
             taught_seeds: taught.iter().map(|judged| gain::right(judged)).collect(),
             taught: gain::share(&taught)?,
-            finding: gain.as_ref().map(Gain::finding),
-            gain,
+            gain: before.as_deref().map(|before| over(before, &taught)).transpose()?,
             top1: gain::share(&judged)?,
             frechet_distance: mean(|report| report.generated.frechet_distance),
             kernel_distance: mean(|report| report.generated.kernel_distance),
@@ -264,14 +262,34 @@ pub fn run(bench: &Bench<'_>) -> Result<Report> {
 }
 
 fn tell(bench: &Bench<'_>, found: &Found) -> Report {
-    let settings = bench.settings;
     let mut report = Report::new("Ablation: which parts of the recipe earn their place?", found);
     for of in &found.recipes {
-        if let (Some(gain), Some(finding)) = (&of.gain, of.finding) {
-            report.find(format!("`{}`: {}, {}", of.up_to.name(), verdict(finding), gain.points()));
+        if let Some(Told { gain, finding }) = &of.gain {
+            report.find(format!("`{}`: {}, {}", of.up_to.name(), verdict(*finding), gain.points()));
         }
     }
 
+    lessons(&mut report, bench.settings, found);
+    let mut plot = Intervals::new("What classifiers learn from generated faces alone", "top-1 on real faces [%], 95 %");
+    gain::column(&mut plot, "real rows", &found.real);
+    found.recipes.iter().for_each(|of| gain::column(&mut plot, of.up_to.slug(), &of.taught));
+    report.picture(
+        "ablation",
+        "Top-1 on held-out real images by what classifiers were taught by, each recipe with all parts to its left",
+        plot.render(),
+    );
+
+    report.usual_cautions(bench, found.recipes.iter().filter(|of| of.gain.is_some()).count(), Generators::EachSeed);
+    report.caution("parts are added in one order: a part may be worth more, or less, without those before it");
+    report.caution(
+        "batch, rates, widths of the critics and first weights are the same in all; what the paper prints for its own widths \
+         isn't tried here",
+    );
+    report.caution("what helps in so short a training need not help in a long one, nor the other way round");
+    report
+}
+
+fn lessons(report: &mut Report, settings: &Settings, found: &Found) {
     report.heading("What classifiers learn from generated faces alone");
     report.text(format!(
         "Each row has all parts of the rows above it. For each of {} seeds a generator (width {}) trained for {} images, and a \
@@ -305,7 +323,7 @@ fn tell(bench: &Bench<'_>, found: &Found) -> Report {
             of.up_to.name().to_owned(),
             over_repetitions(&of.taught_seeds),
             gain::percent(&of.taught),
-            of.gain.as_ref().map_or("-".to_owned(), Gain::points),
+            of.gain.as_ref().map_or("-".to_owned(), |told| told.gain.points()),
             gain::percent(&of.top1),
             format!("{:.2}", of.frechet_distance),
             format!("{:.4}", of.kernel_distance),
@@ -325,28 +343,6 @@ fn tell(bench: &Bench<'_>, found: &Found) -> Report {
         "nearest",
     ];
     report.table(header, std::iter::once(real).chain(rows));
-
-    let mut plot = Intervals::new("What classifiers learn from generated faces alone", "top-1 on real faces [%], 95 %");
-    let mut column = |name: &str, share: &Difference| {
-        let (low, high) = share.interval;
-        plot.spans(name, [(100.0 * share.mean, (100.0 * low, 100.0 * high))]);
-    };
-    column("real rows", &found.real);
-    found.recipes.iter().for_each(|of| column(of.up_to.slug(), &of.taught));
-    report.picture(
-        "ablation",
-        "Top-1 on held-out real images by what classifiers were taught by, each recipe with all parts to its left",
-        plot.render(),
-    );
-
-    report.usual_cautions(bench, found.recipes.iter().filter(|of| of.gain.is_some()).count(), Generators::EachSeed);
-    report.caution("parts are added in one order: a part may be worth more, or less, without those before it");
-    report.caution(
-        "batch, rates, widths of the critics and first weights are the same in all; what the paper prints for its own widths \
-         isn't tried here",
-    );
-    report.caution("what helps in so short a training need not help in a long one, nor the other way round");
-    report
 }
 
 /// What is to be said of a part.

@@ -1,6 +1,7 @@
 //! What one way gains over another, and the words for it: they follow from the interval.
 
 use crate::error::Result;
+use command::picture::Intervals;
 use recognizer::metrics::paired::{self, Difference, JudgedPair, McNemar};
 use serde::Serialize;
 
@@ -109,9 +110,22 @@ pub struct Told {
     pub gain: Gain,
 }
 
-impl From<Gain> for Told {
-    fn from(gain: Gain) -> Self {
-        Self { finding: gain.finding(), gain }
+impl Told {
+    /// As [`Gain::of`].
+    ///
+    /// # Errors
+    /// Fewer than two people.
+    pub fn of(repetitions: &[Vec<JudgedPair>]) -> Result<Self> {
+        let gain = Gain::of(repetitions)?;
+        Ok(Self { finding: gain.finding(), gain })
+    }
+
+    /// Points and finding in a table, where there is something to compare with.
+    pub fn cells(told: Option<&Self>) -> [String; 2] {
+        match told {
+            Some(Self { gain, finding }) => [gain.points(), finding.word().to_owned()],
+            None => ["-".to_owned(), "-".to_owned()],
+        }
     }
 }
 
@@ -142,6 +156,12 @@ pub fn points(difference: &Difference) -> String {
 pub fn percent(share: &Difference) -> String {
     let (low, high) = share.interval;
     format!("{:.1} % ({:.1} to {:.1})", 100.0 * share.mean, 100.0 * low, 100.0 * high)
+}
+
+/// A column of a plot in percent or points: the mean and the ends of its interval.
+pub fn column(plot: &mut Intervals, name: impl Into<String>, difference: &Difference) {
+    let (low, high) = difference.interval;
+    plot.spans(name, [(100.0 * difference.mean, (100.0 * low, 100.0 * high))]);
 }
 
 /// `43.1 %, sd 0.6`; of a single value no deviation is known.

@@ -6,8 +6,8 @@
 //! an image, but nothing keeps it from writing that into the latent.
 
 use crate::error::Result;
-use crate::gain::{self, Finding, Gain, over_repetitions};
-use crate::generation::{SEED, against, recognized};
+use crate::gain::{self, Finding, Gain, Told, over_repetitions};
+use crate::generation::{SEED, over, recognized};
 use crate::jobs::{Arm, Job, Variant};
 use crate::report::{Bench, Generators, Report};
 use crate::settings::Settings;
@@ -67,8 +67,7 @@ struct Classifier {
     on_real_seeds: Vec<f64>,
     on_real: Difference,
     /// Against one that is trained on real rows.
-    gain: Option<Gain>,
-    finding: Option<Finding>,
+    gain: Option<Told>,
     /// Top-1 on generated images.
     on_generated_seeds: Vec<f64>,
     on_generated: Difference,
@@ -126,17 +125,11 @@ pub fn run(bench: &Bench<'_>) -> Result<Report> {
             let made = bench.made_features(&recognizer, &maker.trained, SEED)?;
             on_generated.push(recognized(&recognizer, &made, &names)?);
         }
-        let gain = by_real.as_ref().map(|by_real| {
-            let pairs = by_real.iter().zip(&on_real).map(|(first, second)| against(first, second));
-            Gain::of(&pairs.collect::<Vec<_>>())
-        });
-        let gain = gain.transpose()?;
         classifiers.push(Classifier {
             trained_on: on,
             on_real_seeds: on_real.iter().map(|judged| gain::right(judged)).collect(),
             on_real: gain::share(&on_real)?,
-            finding: gain.as_ref().map(Gain::finding),
-            gain,
+            gain: by_real.as_deref().map(|by_real| over(by_real, &on_real)).transpose()?,
             on_generated_seeds: on_generated.iter().map(|judged| gain::right(judged)).collect(),
             on_generated: gain::share(&on_generated)?,
         });
@@ -193,7 +186,7 @@ fn tell(bench: &Bench<'_>, found: &Found) -> Report {
     let settings = bench.settings;
     let mut report = Report::new("GAN-train and GAN-test: what do generated faces teach?", found);
     for classifier in &found.classifiers {
-        if let Some(gain) = &classifier.gain {
+        if let Some(Told { gain, .. }) = &classifier.gain {
             let of = format!("a classifier trained on {}", classifier.trained_on.name());
             let chance = percent(found.chance);
             report.find(format!(
@@ -221,47 +214,42 @@ fn tell(bench: &Bench<'_>, found: &Found) -> Report {
         count(found.generated_images as u64),
     ));
     let rows = found.classifiers.iter().map(|of| {
-        [
-            of.trained_on.name().to_owned(),
-            over_repetitions(&of.on_real_seeds),
-            gain::percent(&of.on_real),
-            of.gain.as_ref().map_or("-".to_owned(), Gain::points),
-            of.finding.map_or("-", Finding::word).to_owned(),
-            gain::percent(&of.on_generated),
-        ]
+        let [gain, finding] = Told::cells(of.gain.as_ref());
+        let (on_real, on_generated) = (gain::percent(&of.on_real), gain::percent(&of.on_generated));
+        [of.trained_on.name().to_owned(), over_repetitions(&of.on_real_seeds), on_real, gain, finding, on_generated]
     });
     let header = ["trained on", "on real", "interval", "less one trained on real rows", "finding", "on generated"];
     report.table(header, rows);
     let mut plot = Intervals::new("What classifiers learn, tested on held-out real images", "top-1 [%], 95 %");
     for of in &found.classifiers {
-        let (low, high) = of.on_real.interval;
-        plot.spans(
-            format!("trained on {}", of.trained_on.name()),
-            [(100.0 * of.on_real.mean, (100.0 * low, 100.0 * high))],
-        );
+        gain::column(&mut plot, format!("trained on {}", of.trained_on.name()), &of.on_real);
     }
     report.picture("gan-train", "Top-1 on held-out real images by what classifiers were trained on", plot.render());
 
     if let Some(redrawn) = &found.redrawn {
-        report.heading("Real faces under another's name");
-        report.text(format!(
-            "{} held-out images were encoded, and drawn again from the mean of their latent under the name of somebody else, \
-             chosen by chance. Before the judge of `experiments generation`, to whose real images do they lie nearest?",
-            count(redrawn.images as u64)
-        ));
-        let rows = [
-            ["the person asked for".to_owned(), gain::percent(&redrawn.as_asked)],
-            ["the person in the image".to_owned(), gain::percent(&redrawn.as_encoded)],
-            ["the first less the second".to_owned(), redrawn.difference.points()],
-            ["chance".to_owned(), percent(found.chance)],
-        ];
-        report.table(["nearest to", "share"], rows);
+        under_another_name(&mut report, redrawn, found.chance);
     }
     let tests = found.classifiers.iter().filter(|of| of.gain.is_some()).count();
     report.usual_cautions(bench, tests, Generators::Once);
     report.caution("classifiers here know the people whom they are tested on; strangers are the matter of `experiments verification`");
     report.caution("a judge that recognizes few real images says little of generated ones");
     report
+}
+
+fn under_another_name(report: &mut Report, redrawn: &Redrawn, chance: f64) {
+    report.heading("Real faces under another's name");
+    report.text(format!(
+        "{} held-out images were encoded, and drawn again from the mean of their latent under the name of somebody else, \
+         chosen by chance. Before the judge of `experiments generation`, to whose real images do they lie nearest?",
+        count(redrawn.images as u64)
+    ));
+    let rows = [
+        ["the person asked for".to_owned(), gain::percent(&redrawn.as_asked)],
+        ["the person in the image".to_owned(), gain::percent(&redrawn.as_encoded)],
+        ["the first less the second".to_owned(), redrawn.difference.points()],
+        ["chance".to_owned(), percent(chance)],
+    ];
+    report.table(["nearest to", "share"], rows);
 }
 
 /// What the intervals allow to say of identity in the latent.

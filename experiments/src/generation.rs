@@ -4,7 +4,7 @@
 //! ones, come before a judge that took no part in making them.
 
 use crate::error::Result;
-use crate::gain::{self, Gain};
+use crate::gain::{self, Gain, Told};
 use crate::jobs::{Job, Variant};
 use crate::report::{Bench, Report};
 use crate::settings::Settings;
@@ -80,8 +80,14 @@ pub(crate) fn recognized(recognizer: &Recognizer, images: &Labelled, names: &[St
 }
 
 /// The same images before two judges, or two sets that show the same people in the same order.
-pub(crate) fn against(first: &[JudgedPair], second: &[JudgedPair]) -> Vec<JudgedPair> {
+fn against(first: &[JudgedPair], second: &[JudgedPair]) -> Vec<JudgedPair> {
     first.iter().zip(second).map(|(first, second)| JudgedPair { first: first.second, ..*second }).collect()
+}
+
+/// What classifiers gain over others on the same images, seed by seed.
+pub(crate) fn over(first: &[Vec<JudgedPair>], second: &[Vec<JudgedPair>]) -> Result<Told> {
+    let both = first.iter().zip(second).map(|(first, second)| against(first, second));
+    Told::of(&both.collect::<Vec<_>>())
 }
 
 /// Trains what is missing, judges all.
@@ -150,6 +156,30 @@ pub fn run(bench: &Bench<'_>) -> Result<Report> {
 fn tell(bench: &Bench<'_>, table: &Table) -> Report {
     let settings = bench.settings;
     let mut report = Report::new("Generation: how good are the faces?", table);
+    findings(&mut report, table);
+    precision(&mut report, settings, table);
+    variety(&mut report, table);
+
+    let mut plot = Intervals::new("Recognized as whom they should show", "top-1 [%], 95 %");
+    gain::column(&mut plot, "held-out real", &table.real.top1);
+    table.models.iter().for_each(|model| gain::column(&mut plot, model.model, &model.top1));
+    report.picture("top-1", "Share of images that the judge takes for the person they should show", plot.render());
+
+    report.caution("each model was trained once: its luck is in no interval");
+    report.caution(
+        "top-1 measures precision alone: a generator that makes one good image of each person has the best (`experiments gan-train` \
+         shows what is missing)",
+    );
+    report.caution("FID and KID with so few images are of use beside those of real images alone");
+    report.caution(
+        "the baselines follow the same preset: CGAN without encoder, CVAE without critics and identity term, and what G is told \
+         of an identity is the same but for the CVAE, which is told its number alone",
+    );
+    report.caution_of_drawn_faces(bench);
+    report
+}
+
+fn findings(report: &mut Report, table: &Table) {
     let ours = table.models.iter().find(|model| model.against_ours.is_none());
     if let Some(ours) = ours {
         report.find(format!(
@@ -176,7 +206,10 @@ fn tell(bench: &Bench<'_>, table: &Table) -> Report {
             figures.memorisation.ratio,
         ));
     }
+}
 
+/// Right faces.
+fn precision(report: &mut Report, settings: &Settings, table: &Table) {
     report.heading("Before a judge that took no part");
     report.text(format!(
         "The judge is a {} {}, trained for {} images on the same real images as the generators. Each model trained for {} \
@@ -206,6 +239,10 @@ fn tell(bench: &Bench<'_>, table: &Table) -> Report {
          perfection would have. Own cosine and margin are to the centres of real images; \"recognized as themselves\" is the \
          share nearer to the own centre than one stranger's image in a thousand.",
     );
+}
+
+/// Different ones.
+fn variety(report: &mut Report, table: &Table) {
     report.heading("Variety, and copies");
     let of_real = |figure: fn(&Diversity) -> f64| {
         table.real.diversity.as_ref().map_or("-".to_owned(), |diversity| format!("{:.2}", figure(diversity)))
@@ -232,28 +269,6 @@ fn tell(bench: &Bench<'_>, table: &Table) -> Report {
     ];
     report.table(header, std::iter::once(real).chain(rows));
     report.text("Below 0.5 of real, variety has collapsed; well under 1 in the last column means copies.");
-
-    let mut plot = Intervals::new("Recognized as whom they should show", "top-1 [%], 95 %");
-    let mut column = |name: &str, share: &Difference| {
-        let (low, high) = share.interval;
-        plot.spans(name, [(100.0 * share.mean, (100.0 * low, 100.0 * high))]);
-    };
-    column("held-out real", &table.real.top1);
-    table.models.iter().for_each(|model| column(model.model, &model.top1));
-    report.picture("top-1", "Share of images that the judge takes for the person they should show", plot.render());
-
-    report.caution("each model was trained once: its luck is in no interval");
-    report.caution(
-        "top-1 measures precision alone: a generator that makes one good image of each person has the best (`experiments gan-train` \
-         shows what is missing)",
-    );
-    report.caution("FID and KID with so few images are of use beside those of real images alone");
-    report.caution(
-        "the baselines follow the same preset: CGAN without encoder, CVAE without critics and identity term, and what G is told \
-         of an identity is the same but for the CVAE, which is told its number alone",
-    );
-    report.caution_of_drawn_faces(bench);
-    report
 }
 
 fn table_rows(table: &Table) -> Vec<[String; 8]> {

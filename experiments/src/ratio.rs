@@ -4,7 +4,7 @@
 //! alone, so that no arm knows more than it should.
 
 use crate::error::Result;
-use crate::gain::{self, Finding, Gain, over_repetitions};
+use crate::gain::{self, Told, over_repetitions};
 use crate::jobs::{Arm, Job};
 use crate::report::{Bench, Generators, Report};
 use crate::settings::Settings;
@@ -34,8 +34,7 @@ struct Cell {
     /// Over resampled people and seeds.
     accuracy: Difference,
     /// Over real rows alone, with as many real images; absent for these themselves.
-    gain: Option<Gain>,
-    finding: Option<Finding>,
+    gain: Option<Told>,
 }
 
 /// How many real images there are.
@@ -110,14 +109,12 @@ fn cell(bench: &Bench<'_>, real: Real, share: f64, features: &[Features], alone:
         both.map(|(first, second)| Ok(pairs.judged(first, second, similarity)?)).collect()
     };
     let own = judged(features)?;
-    let gain = alone.map(|alone| Gain::of(&judged(alone)?)).transpose()?;
     Ok(Cell {
         real_images: real.most,
         share,
         accuracies: own.iter().map(|judged| gain::right(judged)).collect(),
         accuracy: gain::share(&own)?,
-        finding: gain.as_ref().map(Gain::finding),
-        gain,
+        gain: alone.map(|alone| Told::of(&judged(alone)?)).transpose()?,
     })
 }
 
@@ -128,8 +125,8 @@ fn tell(bench: &Bench<'_>, grid: &Grid) -> Report {
     let of = |real: Real| grid.cells.iter().filter(move |cell| cell.real_images == real.most);
     for real in &reals {
         let told = of(*real).filter_map(|cell| {
-            let gain = cell.gain.as_ref()?;
-            Some(format!("{} of generated rows {} ({})", percent(cell.share), gain.points(), gain.finding().word()))
+            let Told { gain, finding } = cell.gain.as_ref()?;
+            Some(format!("{} of generated rows {} ({})", percent(cell.share), gain.points(), finding.word()))
         });
         let told: Vec<String> = told.collect();
         report.find(format!("{}: over real rows alone, {}", images(*real), told.join("; ")));
@@ -145,14 +142,9 @@ fn tell(bench: &Bench<'_>, grid: &Grid) -> Report {
         count(settings.recognizer_images),
     ));
     let rows = grid.cells.iter().map(|cell| {
-        [
-            cell.real_images.to_string(),
-            percent(cell.share),
-            over_repetitions(&cell.accuracies),
-            gain::percent(&cell.accuracy),
-            cell.gain.as_ref().map_or("-".to_owned(), Gain::points),
-            cell.finding.map_or("-", Finding::word).to_owned(),
-        ]
+        let [gain, finding] = Told::cells(cell.gain.as_ref());
+        let accuracy = over_repetitions(&cell.accuracies);
+        [cell.real_images.to_string(), percent(cell.share), accuracy, gain::percent(&cell.accuracy), gain, finding]
     });
     let header = [
         "real images of each person",
@@ -164,9 +156,19 @@ fn tell(bench: &Bench<'_>, grid: &Grid) -> Report {
     ];
     report.table(header, rows);
 
+    curves(&mut report, settings, grid, &reals);
+    let tests = grid.cells.iter().filter(|cell| cell.gain.is_some()).count();
+    report.usual_cautions(bench, tests, Generators::Once);
+    report.caution("all arms have equally many steps, so generated rows displace real ones");
+    report
+}
+
+/// Accuracy over shares and, where there are several, over numbers of real images.
+fn curves(report: &mut Report, settings: &Settings, grid: &Grid, reals: &[Real]) {
+    let of = |real: Real| grid.cells.iter().filter(move |cell| cell.real_images == real.most);
     let title = "Telling strangers apart";
     let mut plot = Plot::new(title, "generated rows [%]", "accuracy [%], band 95 %");
-    for real in &reals {
+    for real in reals {
         plot.band(images(*real), of(*real).map(|cell| (100.0 * cell.share, percents(cell), ends(cell))));
     }
     report.picture(
@@ -187,11 +189,6 @@ fn tell(bench: &Bench<'_>, grid: &Grid) -> Report {
             plot.render(),
         );
     }
-
-    let tests = grid.cells.iter().filter(|cell| cell.gain.is_some()).count();
-    report.usual_cautions(bench, tests, Generators::Once);
-    report.caution("all arms have equally many steps, so generated rows displace real ones");
-    report
 }
 
 fn images(real: Real) -> String {

@@ -5,7 +5,7 @@
 //! three together. Judged on pairs of strangers, as in [`crate::verification`].
 
 use crate::error::Result;
-use crate::gain::{self, Gain, Told, over_repetitions};
+use crate::gain::{self, Told, over_repetitions};
 use crate::jobs::{Arm, Job, RETRIES, RecognizerJob, Usage};
 use crate::report::{Bench, Generators, Report};
 use crate::selection::{ABOVE, BELOW, tries};
@@ -72,6 +72,11 @@ impl Way {
         }
     }
 
+    /// Whether it is what others are held against: no generated rows, or all as they are made.
+    fn is_base(self) -> bool {
+        matches!(self, Self::RealAlone | Self::Plain)
+    }
+
     fn job(self, settings: &Settings, seed: u64) -> Result<RecognizerJob> {
         settings.arm_job(self.arm(settings), settings.first_loss(), seed, Part::Training)
     }
@@ -123,12 +128,9 @@ pub fn run(bench: &Bench<'_>) -> Result<Report> {
     let judged = |first: &[Features], second: &[Features]| -> Result<Vec<Vec<JudgedPair>>> {
         first.iter().zip(second).map(|(first, second)| Ok(pairs.judged(first, second, similarity)?)).collect()
     };
-    let over = |base: Way, way: Way, features: &[Features]| -> Result<Option<Told>> {
-        let place = |way: Way| Way::ALL.iter().position(|other| *other == way);
-        let Some((_, first)) = heard.iter().find(|(other, _)| *other == base && place(base) < place(way)) else {
-            return Ok(None);
-        };
-        Ok(Some(Gain::of(&judged(first, features)?)?.into()))
+    let over = |base: Way, features: &[Features]| {
+        let first = heard.iter().find(|(way, _)| *way == base);
+        first.map(|(_, first)| Told::of(&judged(first, features)?)).transpose()
     };
     let ways = heard.iter().map(|(way, features)| {
         let own = judged(features, features)?;
@@ -136,8 +138,8 @@ pub fn run(bench: &Bench<'_>) -> Result<Report> {
             way: *way,
             accuracies: own.iter().map(|judged| gain::right(judged)).collect(),
             accuracy: gain::share(&own)?,
-            over_real: over(Way::RealAlone, *way, features)?,
-            over_plain: over(Way::Plain, *way, features)?,
+            over_real: if *way == Way::RealAlone { None } else { over(Way::RealAlone, features)? },
+            over_plain: if way.is_base() { None } else { over(Way::Plain, features)? },
         })
     });
     let found = Found { pairs: pairs.pairs(), ways: ways.collect::<Result<_>>()? };
@@ -176,18 +178,11 @@ fn tell(bench: &Bench<'_>, found: &Found) -> Report {
         percent(1.0 - BELOW),
         percent(1.0 - ABOVE),
     ));
-    let cell = |compared: &Option<Told>| compared.as_ref().map_or("-".to_owned(), |of| of.gain.points());
-    let finding = |compared: &Option<Told>| compared.as_ref().map_or("-", |of| of.finding.word()).to_owned();
     let rows = found.ways.iter().map(|of| {
-        [
-            of.way.name(settings),
-            over_repetitions(&of.accuracies),
-            gain::percent(&of.accuracy),
-            cell(&of.over_real),
-            finding(&of.over_real),
-            cell(&of.over_plain),
-            finding(&of.over_plain),
-        ]
+        let [real, of_real] = Told::cells(of.over_real.as_ref());
+        let [plain, of_plain] = Told::cells(of.over_plain.as_ref());
+        let (seeds, interval) = (over_repetitions(&of.accuracies), gain::percent(&of.accuracy));
+        [of.way.name(settings), seeds, interval, real, of_real, plain, of_plain]
     });
     let header =
         ["generated rows", "accuracy", "interval", "less real alone", "finding", "less as they come", "finding"];
@@ -195,8 +190,7 @@ fn tell(bench: &Bench<'_>, found: &Found) -> Report {
 
     let mut plot = Intervals::new("Ways to take generated rows", "accuracy on pairs of strangers [%], 95 %");
     for of in &found.ways {
-        let (low, high) = of.accuracy.interval;
-        plot.spans(of.way.slug(), [(100.0 * of.accuracy.mean, (100.0 * low, 100.0 * high))]);
+        gain::column(&mut plot, of.way.slug(), &of.accuracy);
     }
     report.picture("usage", "Accuracy by what recognizers make of generated rows", plot.render());
 

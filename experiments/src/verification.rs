@@ -6,7 +6,7 @@
 //! pairs of people whom neither they nor the generator nor its identity network saw.
 
 use crate::error::Result;
-use crate::gain::{Finding, Gain, over_repetitions};
+use crate::gain::{self, Finding, Told, over_repetitions};
 use crate::jobs::{Arm, Job};
 use crate::report::{Bench, Generators, Report};
 use crate::rows::{Supply, Whom};
@@ -96,9 +96,8 @@ struct OfArm {
 struct Compared {
     arm: Which,
     against: Which,
-    finding: Finding,
     #[serde(flatten)]
-    gain: Gain,
+    told: Told,
 }
 
 /// The trainings.
@@ -162,8 +161,7 @@ fn of_loss(bench: &Bench<'_>, loss: LossName) -> Result<OfLoss> {
     let comparisons = COMPARISONS.into_iter().map(|(against, arm)| {
         let both = of(against).zip(of(arm));
         let judged = both.map(|(first, second)| Ok(pairs.judged(first, second, similarity)?));
-        let gain = Gain::of(&judged.collect::<Result<Vec<_>>>()?)?;
-        Ok(Compared { arm, against, finding: gain.finding(), gain })
+        Ok(Compared { arm, against, told: Told::of(&judged.collect::<Result<Vec<_>>>()?)? })
     });
     Ok(OfLoss {
         loss: match loss {
@@ -223,12 +221,12 @@ fn tell(bench: &Bench<'_>, table: &Table) -> Report {
 fn findings(report: &mut Report, of: &OfLoss, several: bool) {
     let judged = if several { format!("{}: ", recognizer_name(of)) } else { String::new() };
     let (clear, unclear): (Vec<&Compared>, Vec<&Compared>) =
-        of.comparisons.iter().partition(|compared| compared.finding != Finding::Unclear);
-    for Compared { arm, against, gain, .. } in clear {
-        report.find(format!("{judged}{}", gain.sentence(&quoted(*arm), &quoted(*against))));
+        of.comparisons.iter().partition(|compared| compared.told.finding != Finding::Unclear);
+    for Compared { arm, against, told } in clear {
+        report.find(format!("{judged}{}", told.gain.sentence(&quoted(*arm), &quoted(*against))));
     }
-    let told = unclear.iter().map(|Compared { arm, against, gain, .. }| {
-        format!("{} less {}, {}", quoted(*arm), quoted(*against), gain.points())
+    let told = unclear.iter().map(|Compared { arm, against, told }| {
+        format!("{} less {}, {}", quoted(*arm), quoted(*against), told.gain.points())
     });
     let told: Vec<String> = told.collect();
     if !told.is_empty() {
@@ -262,7 +260,7 @@ fn accuracy_row(of: &OfLoss, arm: &OfArm) -> [String; 6] {
 }
 
 fn difference_row(of: &OfLoss, compared: &Compared) -> [String; 6] {
-    let Compared { arm, against, finding, gain } = compared;
+    let Compared { arm, against, told: Told { gain, finding } } = compared;
     let (arm, against) = (arm.name().to_owned(), against.name().to_owned());
     [recognizer_name(of), arm, against, gain.points(), gain.mcnemar(), finding.word().to_owned()]
 }
@@ -282,9 +280,8 @@ fn pictures(report: &mut Report, of: &OfLoss) {
 
     let mut plot = Intervals::new(&title, "gain over real rows alone [points], 95 %");
     plot.level(0.0);
-    for Compared { arm, gain, .. } in of.comparisons.iter().filter(|compared| compared.against == Which::None) {
-        let (low, high) = gain.difference.interval;
-        plot.spans(arm.name(), [(100.0 * gain.difference.mean, (100.0 * low, 100.0 * high))]);
+    for Compared { arm, told, .. } in of.comparisons.iter().filter(|compared| compared.against == Which::None) {
+        gain::column(&mut plot, arm.name(), &told.gain.difference);
     }
     let caption = format!("What each arm gains over real rows alone, {}", recognizer_name(of));
     report.picture(&format!("gain-{slug}"), caption, plot.render());

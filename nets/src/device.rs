@@ -116,7 +116,7 @@ impl Named {
 }
 
 fn in_f32(name: &str) -> Result<Named, String> {
-    let expected = || format!("expected cpu, cuda or cuda:N, found `{name}`");
+    let expected = || format!("expected cpu, cuda, cuda:N or, on a GPU, /tf32 behind it, found `{name}`");
     read(name).ok().filter(|named| named.numbers == Numbers::F32).ok_or_else(expected)
 }
 
@@ -135,7 +135,11 @@ fn read(name: &str) -> Result<Named, String> {
         _ => None,
     };
     let named = gpu.map(|gpu| Named { gpu, tf32, numbers });
-    named.ok_or_else(|| format!("expected cpu, cuda or cuda:N, or one of them with /bf16, found `{name}`"))
+    named.ok_or_else(|| {
+        format!(
+            "expected cpu, cpu/bf16, cuda, cuda:N or, on a GPU, /tf32, /bf16 or /tf32/bf16 behind it, found `{name}`"
+        )
+    })
 }
 
 #[cfg(feature = "cuda")]
@@ -161,7 +165,10 @@ mod tests {
         for wrong in
             ["", "tpu", "cuda:", "cuda:x", "cuda:-1", "CPU", "cpu/tf32", "cuda/tf", "cuda/bf16/tf32", "cpu/tf32/bf16"]
         {
-            assert_eq!(named(wrong), Err(format!("expected cpu, cuda or cuda:N, found `{wrong}`")));
+            assert_eq!(
+                named(wrong),
+                Err(format!("expected cpu, cuda, cuda:N or, on a GPU, /tf32 behind it, found `{wrong}`"))
+            );
             assert!(parse(wrong).is_err());
             assert!(named_with_numbers(wrong).is_err_and(|error| error.ends_with(&format!("found `{wrong}`"))));
         }

@@ -177,3 +177,20 @@ fn share(text: &str) -> Result<f64, String> {
         _ => Err(format!("expected a number from 0 to 1000, found `{text}`")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_suit_the_device_unless_they_are_set() {
+        let tile = |device: &[&str], tile| {
+            let device = device.iter().map(|&name| name.to_owned()).collect();
+            Config { device, tile, ..Config::default() }.tile()
+        };
+        assert_eq!(tile(&["cpu"], None), 16);
+        assert_eq!(tile(&["cpu/bf16"], None), 16);
+        assert_eq!(tile(&["cuda:0/tf32", "cuda:1/tf32"], None), 64);
+        assert_eq!(tile(&["cuda:0"], Some(8)), 8);
+    }
+}

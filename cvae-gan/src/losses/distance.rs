@@ -1,12 +1,6 @@
-//! How far tensors are apart.
+//! How far the directions of features are apart.
 
 use candle_core::{D, Result, Tensor};
-use nets::ops;
-
-/// Mean over all elements of `|a - b|`.
-pub(crate) fn mean_absolute(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    ops::mean_distance(a, b)
-}
 
 /// Mean over rows of one less the cosine of `a (B,n)` and `b (B,n)`.
 pub(crate) fn mean_cosine(a: &Tensor, b: &Tensor) -> Result<Tensor> {

@@ -1,12 +1,12 @@
 //! Eq. (4): images made should look to the critics' upper layers as real ones do (pix2pixHD, Wang
 //! et al. 2018).
 
-use super::distance::mean_absolute;
 use candle_core::{Result, Tensor};
+use nets::ops::mean_distance;
 
 /// Sum over layers of the mean absolute difference of activations, real side without gradient.
 pub fn feature_matching(real: &[Tensor], made: &[Tensor]) -> Result<Tensor> {
-    sum(real.iter().zip(made).map(|(real, made)| mean_absolute(made, &real.detach())))
+    sum(real.iter().zip(made).map(|(real, made)| mean_distance(made, &real.detach())))
 }
 
 /// The same between the batch's means: what images from random latents share with real ones as a
@@ -14,7 +14,7 @@ pub fn feature_matching(real: &[Tensor], made: &[Tensor]) -> Result<Tensor> {
 pub fn mean_feature_matching(real: &[Tensor], made: &[Tensor]) -> Result<Tensor> {
     sum(real.iter().zip(made).map(|(real, made)| {
         let mean = |x: &Tensor| x.mean(0);
-        mean_absolute(&mean(made)?, &mean(real)?.detach())
+        mean_distance(&mean(made)?, &mean(real)?.detach())
     }))
 }
 

@@ -1,6 +1,6 @@
 //! Eq. (7): to a frozen recognizer, an image made shows the person it was made for.
 
-use super::distance::{mean_absolute, mean_cosine};
+use super::distance::mean_cosine;
 use super::reading::IdentityDistance;
 use candle_core::{Result, Tensor};
 use nets::ops;
@@ -9,7 +9,7 @@ use nets::ops;
 /// no gradient.
 pub fn identity(made: &Tensor, wanted: &Tensor, distance: IdentityDistance) -> Result<Tensor> {
     match distance {
-        IdentityDistance::AsPrinted => mean_absolute(made, &wanted.detach()),
+        IdentityDistance::AsPrinted => ops::mean_distance(made, &wanted.detach()),
         IdentityDistance::Cosine => mean_cosine(made, &wanted.detach()),
     }
 }
@@ -22,7 +22,7 @@ pub fn identity_maps(made: &[Tensor], real: &[Tensor]) -> Result<Tensor> {
         let real = real.detach();
         // Max-feature-map activations are never all zero on an image.
         let unit = ops::mean_magnitude(&real)?.affine(1.0, 1e-6)?;
-        mean_absolute(made, &real)? / unit
+        ops::mean_distance(made, &real)? / unit
     });
     Tensor::stack(&layers.collect::<Result<Vec<_>>>()?, 0)?.mean_all()
 }

@@ -1,12 +1,12 @@
 //! Eq. (6): a reconstruction shows what its original shows.
 
-use super::distance::mean_absolute;
 use candle_core::{Result, Tensor};
+use nets::ops::mean_distance;
 
 /// Mean over all pixels of `|x - x_e|`. A mean, not a norm: the sum would be 16,384 times as large
 /// and drown every other term.
 pub fn pixel(x: &Tensor, reconstruction: &Tensor) -> Result<Tensor> {
-    mean_absolute(reconstruction, x)
+    mean_distance(reconstruction, x)
 }
 
 #[cfg(test)]

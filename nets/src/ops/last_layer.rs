@@ -82,17 +82,16 @@ impl CustomOp3 for LastLayer {
     ) -> Result<(CudaStorage, Shape)> {
         let (device, g) = (&s1.device, &self.0);
         let whole = kernels::whole_last_layer([g.batch, g.out_height, g.out_width, g.filters], g.channels);
-        if let Some(launch) = whole.filter(|_| cuda::address((s1, l1)).is_ok_and(kernels::bears_eights)) {
-            let bytes = cuda::room(device, DType::U8, self.shape())?;
-            let inputs = [cuda::address((s1, l1))?, cuda::address((s2, l2))?, cuda::address((s3, l3))?];
-            cuda::run(&launch, device, s1.dtype(), &[&inputs[..], &[cuda::address_of_new(&bytes)?]].concat())?;
-            return Ok((bytes, self.shape()));
-        }
-        let sums = conv::convolve(Kind::DataGradient, g, (s1, l1), (s2, l2))?;
+        let (y, bias) = (cuda::address((s1, l1))?, cuda::address((s3, l3))?);
         let bytes = cuda::room(device, DType::U8, self.shape())?;
-        let buffers = [cuda::address_of_new(&sums)?, cuda::address((s3, l3))?, cuda::address_of_new(&bytes)?];
-        let launch = kernels::last_layer(g.batch * g.image_len(), g.channels);
-        cuda::run(&launch, device, s1.dtype(), &buffers)?;
+        let bytes_at = cuda::address_of_new(&bytes)?;
+        if let Some(launch) = whole.filter(|_| kernels::bears_eights(y)) {
+            cuda::run(&launch, device, s1.dtype(), &[y, cuda::address((s2, l2))?, bias, bytes_at])?;
+        } else {
+            let sums = conv::convolve(Kind::DataGradient, g, (s1, l1), (s2, l2))?;
+            let launch = kernels::last_layer(g.batch * g.image_len(), g.channels);
+            cuda::run(&launch, device, s1.dtype(), &[cuda::address_of_new(&sums)?, bias, bytes_at])?;
+        }
         Ok((bytes, self.shape()))
     }
 }

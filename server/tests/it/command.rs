@@ -56,7 +56,7 @@ fn what_is_wrong_is_one_sentence_and_an_exit_code() {
     assert!(stderr.contains("expected different addresses for --listen and --metrics"), "{stderr}");
 
     for (flag, value, words) in [
-        ("--device", "tpu", "expected cpu, cuda or cuda:N, or one of them with /bf16, found `tpu`"),
+        ("--device", "tpu", "/tf32, /bf16 or /tf32/bf16 behind it, found `tpu`"),
         ("--grace", "nan", "expected a whole number, found \"nan\""),
         ("--grace", "-1", "expected a whole number of at least 0, found \"-1\""),
         ("--withhold", "nobody", "can't withhold identity `nobody`: the data set has no such identity"),

@@ -70,7 +70,7 @@ fn what_cannot_be_served_is_told_before_serving() {
     assert!(refusal(&config(&path)).contains("expected a bundle, found a `cvae-gan run` in"));
     let mut device = config(&path);
     device.device = vec!["cpu".into(), "abacus".into()];
-    assert!(refusal(&device).contains("expected cpu, cuda or cuda:N, or one of them with /bf16, found `abacus`"));
+    assert!(refusal(&device).contains("/tf32, /bf16 or /tf32/bf16 behind it, found `abacus`"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
