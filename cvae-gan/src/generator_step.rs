@@ -16,7 +16,7 @@ use crate::losses::adversarial::generator_loss;
 use crate::losses::classification::classification;
 use crate::losses::feature_matching::{feature_matching, mean_feature_matching};
 use crate::losses::identity::{identity, identity_maps};
-use crate::losses::kl::kl;
+use crate::losses::kl::{beyond, kl};
 use crate::losses::pixel::pixel;
 use crate::losses::reading::{IdentityDistance, PriorMatch};
 use crate::measured::Measured;
@@ -69,7 +69,8 @@ impl Learner {
         if let Some(posterior) = &made.posterior {
             let divergence = kl(posterior)?;
             step.term("loss/kl", "divergence", &divergence)?;
-            surrogate = (surrogate + divergence.affine(self.settings.lambda_kl, 0.0)?)?;
+            let beyond = beyond(&divergence, self.settings.free_nats)?;
+            surrogate = (surrogate + beyond.affine(self.settings.lambda_kl, 0.0)?)?;
         }
         Ok(surrogate.backward()?)
     }

@@ -35,6 +35,7 @@ pub mod label_code;
 pub mod learner;
 pub mod losses;
 mod measured;
+mod overrides;
 mod perturb;
 mod pictures;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! is for a few cores and some ten thousand images, where the published weights fail: untrained
 //! critics outweigh the pixel term a hundredfold, and one-hot identity is learned too slowly. `modern` adds
 //! what was found since 2018, each by a setting of its own: copies for the critics, identity in every
-//! layer of G, hinge and spectral norm, projection.
+//! layer of G, hinge and spectral norm, projection, a bound on what the latent says.
 
 use crate::Result;
 use crate::losses::reading::{CriticLoss, CriticReading, IdentityDistance, PriorMatch, kebab_case_names};
@@ -193,7 +193,12 @@ settings! { images:
     "Losses" lambda_pixel: f64, "Weight of the pixel term", 10.0, 10.0, 10.0;
     // Beside a mean over pixels 0.01 is dear: a short training gives the latent up, and all images of
     // a person look the same.
-    "Losses" lambda_kl: f64, "Weight of the divergence; always a factor", 0.01, 0.003, 0.003;
+    "Losses" lambda_kl: f64, "Weight of the divergence; always a factor", 0.01, 0.003, 0.1;
+    // Of N images no latent can tell more than log N apart: what E says beyond that only leads away from where random
+    // latents are drawn, and G never learns to draw there. Up to that it is what keeps a person's images different.
+    #[serde(default)]
+    "Losses" free_nats: f64, "Divergence that costs nothing; the logarithm of the number of images is about what random latents \
+        can repeat [unit: nats]", 0.0, 0.0, 10.0;
     // Half the pixel term's pull already draws caricatures, in dots where the recognizer looks.
     "Losses" lambda_id: f64, "Weight of the identity term; 0 does without identity network", 1.0, 0.2, 0.2;
     // WGAN-GP's game as printed. The others do without its penalty, each with a restraint of its own.
@@ -274,6 +279,7 @@ impl Settings {
             }
             Model::Cgan => {
                 (settings.lambda_pixel, settings.lambda_kl, settings.swap) = (0.0, 0.0, 0.0);
+                settings.free_nats = 0.0;
                 // Without a pixel term there is nothing to warm up with.
                 (settings.warm_up, settings.ramp) = (0, 0);
                 settings.balance = Balance::Weights;
@@ -367,6 +373,7 @@ impl Settings {
             ("lambda-fm", self.lambda_fm),
             ("lambda-pixel", self.lambda_pixel),
             ("lambda-kl", self.lambda_kl),
+            ("free-nats", self.free_nats),
             ("lambda-id", self.lambda_id),
             ("lambda-gp", self.lambda_gp),
             ("r1-gamma", self.r1_gamma),
@@ -531,8 +538,16 @@ mod tests {
         let settings = Preset::SmallBudget.settings(Width::Tiny, 1000);
         let mut table = serde_json::to_value(&settings)?;
         let fields = table.as_object_mut().expect("a table");
-        for new in ["augment", "conditioning", "critic-loss", "spectral-norm", "r1-gamma", "r1-interval", "projection"]
-        {
+        for new in [
+            "augment",
+            "conditioning",
+            "critic-loss",
+            "spectral-norm",
+            "r1-gamma",
+            "r1-interval",
+            "projection",
+            "free-nats",
+        ] {
             assert!(fields.remove(new).is_some(), "{new}");
         }
         assert_eq!(serde_json::from_value::<Settings>(table)?, settings);

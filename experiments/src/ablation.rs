@@ -49,11 +49,13 @@ pub enum Ingredient {
     Hinge,
     /// Critics judge an image as one of its person.
     Projection,
+    /// The latent may say as much of an image as random latents can repeat, and hardly more.
+    FreeNats,
 }
 
 impl Ingredient {
     /// In the order in which they are added.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Published,
         Self::Repairs,
         Self::Average,
@@ -62,6 +64,7 @@ impl Ingredient {
         Self::Layers,
         Self::Hinge,
         Self::Projection,
+        Self::FreeNats,
     ];
 
     fn name(self) -> &'static str {
@@ -74,6 +77,7 @@ impl Ingredient {
             Self::Layers => "+ identity in every layer",
             Self::Hinge => "+ hinge, spectral norm",
             Self::Projection => "+ projection",
+            Self::FreeNats => "+ bounded latent",
         }
     }
 
@@ -88,6 +92,7 @@ impl Ingredient {
             Self::Layers => "layers",
             Self::Hinge => "hinge",
             Self::Projection => "projection",
+            Self::FreeNats => "latent",
         }
     }
 
@@ -111,6 +116,8 @@ impl Ingredient {
             // They may come earlier where their slope is bounded.
             warm_up: has(Self::Hinge).then_some(modern.warm_up),
             projection: Some(has(Self::Projection) && modern.projection),
+            lambda_kl: has(Self::FreeNats).then_some(modern.lambda_kl),
+            free_nats: has(Self::FreeNats).then_some(modern.free_nats),
             ..Overrides::default()
         };
         let preset = if has(Self::Repairs) { Preset::SmallBudget } else { Preset::Paper };
@@ -364,7 +371,7 @@ mod tests {
             let of = |up_to: Ingredient| up_to.recipe(Width::Tiny, images, 3, 7);
             let modern = Preset::Modern.settings(Width::Tiny, images);
             let modern = cvae_gan::Settings { preset: Preset::SmallBudget, channels: 3, seed: 7, ..modern };
-            assert_eq!(of(Ingredient::Projection)?, modern);
+            assert_eq!(of(Ingredient::FreeNats)?, modern);
             for pair in Ingredient::ALL.windows(2) {
                 assert!(of(pair[0])? != of(pair[1])?, "{:?}", pair[1]);
             }

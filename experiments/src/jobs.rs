@@ -9,7 +9,7 @@ use crate::settings::Settings;
 use crate::world::Part;
 use command::human::count;
 use cvae_gan::Overrides;
-use cvae_gan::settings::{LabelCode, Model};
+use cvae_gan::settings::Model;
 use nets::LightCnnKind;
 use recognizer::TrainConfig;
 use recognizer::flags::LossName;
@@ -121,12 +121,11 @@ impl Variant {
         }
     }
 
-    fn overrides(self) -> Overrides {
+    fn model(self) -> Model {
         match self {
-            Self::Ours => Overrides::default(),
-            Self::WithoutIdentity => Overrides { lambda_id: Some(0.0), ..Overrides::default() },
-            Self::Cgan => Overrides { model: Some(Model::Cgan), ..Overrides::default() },
-            Self::Cvae => Overrides { model: Some(Model::Cvae), ..Overrides::default() },
+            Self::Ours | Self::WithoutIdentity => Model::CvaeGan,
+            Self::Cgan => Model::Cgan,
+            Self::Cvae => Model::Cvae,
         }
     }
 }
@@ -290,11 +289,14 @@ impl Settings {
     pub fn generator_job(&self, variant: Variant, part: Part) -> Result<GeneratorJob> {
         let preset = self.preset();
         let usual = preset.settings(self.generator_width, self.generator_images);
-        let mut overrides = variant.overrides();
-        (overrides.channels, overrides.seed) = (Some(self.channels), Some(GENERATOR_SEED));
-        if variant == Variant::WithoutIdentity && usual.label_code == LabelCode::IdentityFeatures {
+        let model = variant.model();
+        let given = Overrides::named(self.generator_set.iter().map(String::as_str))?.of_model(model);
+        let mut overrides =
+            Overrides { model: Some(model), channels: Some(self.channels), seed: Some(GENERATOR_SEED), ..given };
+        if variant == Variant::WithoutIdentity {
+            overrides.lambda_id = Some(0.0);
             // One thing is changed at a time.
-            overrides.label_code = Some(LabelCode::IdentityFeatures);
+            overrides.label_code.get_or_insert(usual.label_code);
         }
         let settings =
             cvae_gan::Settings::resolve(self.generator_width, Some(preset), self.generator_images, &overrides)?;

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::jobs::Variant;
 use clap::Args;
 use command::WrongSetting;
-use cvae_gan::Preset;
+use cvae_gan::{Overrides, Preset};
 use nets::device::Numbers;
 use nets::{LightCnnKind, Width};
 use recognizer::flags::LossName;
@@ -68,6 +68,9 @@ pub struct Settings {
     /// Recipe: paper, small-budget or modern [default: paper for the paper's widths, small-budget otherwise]
     #[arg(long, value_name = "PRESET", help_heading = "Generators")]
     pub generator_preset: Option<Preset>,
+    /// Settings of `cvae-gan train` in place of the recipe's, as lambda-kl=0.01; a model takes those that concern it
+    #[arg(long, value_name = "NAME=VALUE,...", value_delimiter = ',', value_parser = of_generators, help_heading = "Generators")]
+    pub generator_set: Vec<String>,
     /// Length of each training [unit: images seen]
     #[arg(long, value_name = "N", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Generators")]
     pub generator_images: u64,
@@ -222,5 +225,14 @@ impl Settings {
     /// Seeds of the repetitions.
     pub fn seeds(&self) -> impl Iterator<Item = u64> {
         1..=u64::from(self.seeds)
+    }
+}
+
+/// A setting that experiments leave to whoever asks.
+fn of_generators(text: &str) -> Result<String, String> {
+    let own = ["model", "channels", "seed"].iter().find(|own| text.split('=').next() == Some(own));
+    match own {
+        Some(own) => Err(format!("expected a setting that no experiment decides, found {own}")),
+        None => Overrides::named([text]).map(|_| text.to_owned()).map_err(|error| error.to_string()),
     }
 }

@@ -9,6 +9,14 @@ pub fn kl(posterior: &Posterior) -> Result<Tensor> {
     posterior.kl()
 }
 
+/// What a divergence has beyond `free` nats (free bits: Kingma et al. 2016, over the whole latent).
+///
+/// A divergence averaged over N images is the information that latents have of them, which is at most log N, and how far
+/// all of them together are from the standard normal distribution: the second alone is to be driven out.
+pub fn beyond(divergence: &Tensor, free: f64) -> Result<Tensor> {
+    if free == 0.0 { Ok(divergence.clone()) } else { divergence.affine(1.0, -free)?.relu() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +43,23 @@ mod tests {
         check_gradients(&[random(&[3, 4], 3)?, random(&[3, 4], 4)?], |v| {
             kl(&Posterior { mu: v[0].clone(), logvar: v[1].clone() })
         })
+    }
+
+    #[test]
+    fn what_is_free_pulls_nowhere() -> Result<()> {
+        let of = |free: f64| -> Result<(f64, f64)> {
+            let mu = Var::new(&[[1.0, 2.0]], &Device::Cpu)?;
+            let posterior =
+                Posterior { mu: mu.as_tensor().clone(), logvar: Tensor::new(&[[0.0, 2f64.ln()]], &Device::Cpu)? };
+            let beyond = beyond(&kl(&posterior)?, free)?;
+            let pull = beyond.backward()?.get(&mu).map_or(Ok(0.0), |pull| pull.abs()?.sum_all()?.to_scalar::<f64>())?;
+            Ok((beyond.to_scalar::<f64>()?, pull))
+        };
+        for (free, value, pull) in [(0.0, 2.6534264, 3.0), (2.0, 0.6534264, 3.0), (3.0, 0.0, 0.0)] {
+            let found = of(free)?;
+            assert!((found.0 - value).abs() < 1e-7 && found.1 == pull, "{free}: {found:?}");
+        }
+        Ok(())
     }
 
     #[test]

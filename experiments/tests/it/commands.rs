@@ -109,7 +109,7 @@ fn the_ablation_tells_of_each_part() {
     let told = stdout(&experiments("ablation", &out, &[]));
     let report: Value = serde_json::from_str(&read(out.join("ablation/report.json"))).unwrap();
     let recipes = report["figures"]["recipes"].as_array().unwrap();
-    assert_eq!(recipes.len(), 8);
+    assert_eq!(recipes.len(), 9);
     assert!(recipes[0]["gain"].is_null() && recipes.iter().skip(1).all(|recipe| recipe["gain"].is_object()));
     for part in ["+ repaired losses", "+ changed copies", "+ identity features", "+ projection"] {
         assert!(told.contains(part) && read(out.join("ablation/report.md")).contains(part), "{told}");
@@ -243,6 +243,16 @@ fn a_plan_has_the_models_and_the_recipe_that_were_asked_for() {
     let [ours, cgan] = generators[..] else { panic!("{generators:?}") };
     assert!(ours.starts_with("ours: ") && cgan.starts_with("cgan: "), "{generators:?}");
     assert!(generators.iter().all(|line| line.contains("preset modern")), "{generators:?}");
+
+    // Slips in settings of one's own are told with the command line.
+    let out = place.path().join("own");
+    for (slip, expected) in [
+        ("lambda-x=1", "expected a setting of `cvae-gan train` as generator, found `lambda-x=1`"),
+        ("seed=3", "expected a setting that no experiment decides, found seed"),
+    ] {
+        let told = refusal(&experiments("figures", &out, &["--generator-set", slip]));
+        assert!(told.contains(expected), "{told}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::world;
 use command::Interrupt;
-use experiments::jobs::{Arm, Variant};
+use experiments::jobs::{Arm, GeneratorJob, Job, Variant};
 use experiments::rows::{Maker, Recipe, Rows, Supply, Whom};
 use experiments::world::{Part, World};
 use experiments::{Error, Experiment};
@@ -89,6 +89,23 @@ fn trainings_of_one_name_are_one_training() {
             assert_eq!(*first, found);
         }
     }
+}
+
+#[test]
+fn settings_of_ones_own_change_the_generators_that_they_concern() {
+    let place = tempfile::tempdir().unwrap();
+    let jobs = |set: &str| {
+        let settings = world::settings(place.path(), &["--generator-preset", "modern", "--generator-set", set]);
+        Variant::ALL.map(|variant| settings.generator_job(variant, Part::Training).unwrap())
+    };
+    let (usual, own) = (jobs("batch=8"), jobs("batch=8,lambda-kl=0.5,lambda-id=0.1"));
+    let [ours, without_identity, _, cvae] = &own;
+    assert!([ours, without_identity, cvae].iter().all(|job| job.settings.lambda_kl == 0.5));
+    assert_eq!([ours, without_identity, cvae].map(|job| job.settings.lambda_id), [0.1, 0.0, 0.0]);
+    assert!(own.iter().chain(&usual).all(|job| job.settings.batch == 8));
+    let fingerprints = |jobs: [GeneratorJob; 4]| jobs.map(|job| Job::Generator(job).fingerprint());
+    let (usual, own) = (fingerprints(usual), fingerprints(own));
+    assert!(usual.iter().zip(&own).all(|(usual, own)| usual != own));
 }
 
 #[test]

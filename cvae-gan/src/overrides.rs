@@ -1,0 +1,118 @@
+//! Settings by name, for programs that train several generators.
+
+use crate::Result;
+use crate::settings::{Model, Overrides};
+use clap::Parser;
+use clap::error::ErrorKind;
+use command::WrongSetting;
+
+/// As on the command line of `cvae-gan train`.
+#[derive(Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct Flags {
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+impl Overrides {
+    /// Of `NAME=VALUE` each, by the names that `cvae-gan train --help` lists.
+    ///
+    /// # Errors
+    /// [`WrongSetting`] for a name that there isn't and a value that can't be read.
+    pub fn named<'a>(settings: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+        let mut flags = Vec::new();
+        for setting in settings {
+            let refuse =
+                |expected: String| WrongSetting { setting: "generator", expected, found: format!("`{setting}`") };
+            let Some((name, _)) = setting.split_once('=') else {
+                return Err(refuse("NAME=VALUE, as in lambda-kl=0.01".to_owned()).into());
+            };
+            flags.push(format!("--{setting}"));
+            let read = Flags::try_parse_from(&flags).map_err(|error| match error.kind() {
+                ErrorKind::UnknownArgument => refuse("a setting of `cvae-gan train`".to_owned()),
+                ErrorKind::ArgumentConflict => refuse(format!("{name} once")),
+                _ => refuse(format!("a value of {name}, as in `cvae-gan train --help`")),
+            });
+            read?;
+        }
+        // What was read just now is read again.
+        Ok(Flags::try_parse_from(&flags).map(|flags| flags.overrides).unwrap_or_default())
+    }
+
+    /// Without those of parts that a model doesn't have.
+    pub fn of_model(self, model: Model) -> Self {
+        match model {
+            Model::CvaeGan => self,
+            Model::Cgan => Self {
+                lambda_pixel: None,
+                lambda_kl: None,
+                free_nats: None,
+                swap: None,
+                warm_up: None,
+                ramp: None,
+                balance: None,
+                ..self
+            },
+            Model::Cvae => Self {
+                lambda_adv: None,
+                lambda_cls: None,
+                lambda_fm: None,
+                lambda_id: None,
+                lambda_gp: None,
+                critic_loss: None,
+                spectral_norm: None,
+                r1_gamma: None,
+                projection: None,
+                augment: None,
+                label_code: None,
+                swap: None,
+                warm_up: None,
+                ramp: None,
+                ..self
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Preset, Settings};
+    use nets::Width;
+
+    #[test]
+    fn settings_are_read_by_their_names() -> Result<()> {
+        let read = Overrides::named(["lambda-kl=0.02", "free-nats=0", "flip=false", "critic-loss=hinge"])?;
+        let settings = Settings::resolve(Width::Tiny, Some(Preset::Modern), 1000, &read)?;
+        assert_eq!((settings.lambda_kl, settings.free_nats, settings.flip), (0.02, 0.0, false));
+        Ok(())
+    }
+
+    #[test]
+    fn slips_are_told_in_one_sentence() {
+        for (slips, expected) in [
+            (&["lambda-kl"][..], "expected NAME=VALUE, as in lambda-kl=0.01 as generator, found `lambda-kl`"),
+            (&["lambda-x=1"], "expected a setting of `cvae-gan train` as generator, found `lambda-x=1`"),
+            (
+                &["batch=many"],
+                "expected a value of batch, as in `cvae-gan train --help` as generator, found `batch=many`",
+            ),
+            (&["swap=0", "swap=1"], "expected swap once as generator, found `swap=1`"),
+        ] {
+            let error = Overrides::named(slips.iter().copied()).map(|_| ()).unwrap_err().to_string();
+            assert_eq!(error, expected);
+        }
+    }
+
+    #[test]
+    fn the_other_models_take_what_concerns_them() -> Result<()> {
+        let all = ["lambda-kl=0.02", "lambda-adv=0.1", "projection=false", "swap=0.1", "balance=gradients", "batch=8"];
+        for model in [Model::CvaeGan, Model::Cgan, Model::Cvae] {
+            let given = Overrides { model: Some(model), ..Overrides::named(all)?.of_model(model) };
+            let settings = Settings::resolve(Width::Tiny, Some(Preset::Modern), 1000, &given)?;
+            assert_eq!(settings.batch, 8);
+            assert_eq!(settings.lambda_kl, if model == Model::Cgan { 0.0 } else { 0.02 });
+        }
+        Ok(())
+    }
+}
