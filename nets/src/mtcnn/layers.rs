@@ -1,8 +1,9 @@
 //! The two ops that only MTCNN uses, on NHWC tensors. They have no gradient: its weights are published,
 //! and nothing here trains them.
 
-use crate::ops::element::{Element, for_element_type, output, same_dtype, values};
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use crate::ops::element::{Argument, Element, output, same_dtype, with_values};
+use crate::ops::op::{Apply, Input, Op};
+use candle_core::{CpuStorage, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// Values at a time for a thread.
@@ -16,7 +17,7 @@ pub(super) fn bias_prelu(x: &Tensor, bias: &Tensor, slope: &Tensor) -> Result<Te
     if channels == 0 || bias.dims() != [channels] || slope.dims() != [channels] {
         bail!("bias-prelu: expected two vectors of {channels}, found {:?} and {:?}", bias.dims(), slope.dims())
     }
-    x.contiguous()?.apply_op3_no_bwd(&bias.contiguous()?, &slope.contiguous()?, &BiasPrelu)
+    BiasPrelu.compute([x, bias, slope])
 }
 
 /// Maximum of windows of 2x2 or 3x3 at every other place: `(B,H,W,C)` to
@@ -26,27 +27,18 @@ pub(super) fn max_pool(x: &Tensor, window: usize) -> Result<Tensor> {
     if height < window || width < window || channels == 0 {
         bail!("max-pool: expected at least {window}x{window} pixels, found {height}x{width} of {channels} channels")
     }
-    x.contiguous()?.apply_op1_no_bwd(&MaxPool { window })
+    MaxPool { window }.compute([x])
 }
 
 struct BiasPrelu;
 
-impl CustomOp3 for BiasPrelu {
+impl Op<3> for BiasPrelu {
     fn name(&self) -> &'static str {
         "bias-prelu"
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        for_element_type!(s1, "bias-prelu", T => {
-            let (x, bias, slope) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?, &*values::<T>((s3, l3))?);
+    fn on_cpu(&self, inputs: [Argument; 3]) -> Result<(CpuStorage, Shape)> {
+        with_values!(self, inputs, T, [x, bias, slope] => {
             let mut y = x.to_vec();
             y.par_chunks_mut(bias.len() * CHUNK.div_ceil(bias.len())).for_each(|rows| {
                 for row in rows.chunks_exact_mut(bias.len()) {
@@ -56,7 +48,7 @@ impl CustomOp3 for BiasPrelu {
                     }
                 }
             });
-            Ok(output::<T>(y, l1.shape()))
+            Ok(output::<T>(y, inputs[0].shape()))
         })
     }
 }
@@ -65,17 +57,16 @@ struct MaxPool {
     window: usize,
 }
 
-impl CustomOp1 for MaxPool {
+impl Op<1> for MaxPool {
     fn name(&self) -> &'static str {
         "max-pool"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (batch, height, width, channels) = layout.shape().dims4()?;
+    fn on_cpu(&self, inputs: [Argument; 1]) -> Result<(CpuStorage, Shape)> {
+        let (batch, height, width, channels) = inputs[0].shape().dims4()?;
         let extent = |length: usize| (length - self.window).div_ceil(2) + 1;
         let (out_height, out_width) = (extent(height), extent(width));
-        for_element_type!(storage, "max-pool", T => {
-            let x = &*values::<T>((storage, layout))?;
+        with_values!(self, inputs, T, [x] => {
             let mut y = vec![T::ZERO; batch * out_height * out_width * channels];
             y.par_chunks_mut(out_width * channels).enumerate().for_each(|(row, y)| {
                 let (image, top) = (row / out_height, row % out_height * 2);

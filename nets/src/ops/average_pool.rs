@@ -1,11 +1,12 @@
 //! Averages over windows: the encoder's 2x2 and the critics' pyramid.
 
-use super::element::{Element, for_element_type, output, values};
+use super::element::{Argument, Element, output, with_values};
 #[cfg(feature = "cuda")]
 use super::kernels::{self, cuda};
+use super::op::{Apply, Input, Op};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// Mean of each 2x2 window: `(B,H,W,C)` to `(B,H/2,W/2,C)`, for even `H` and `W`.
@@ -25,7 +26,7 @@ fn apply(x: &Tensor, window: Window) -> Result<Tensor> {
     if height % 2 != 0 || width % 2 != 0 || height * width == 0 {
         bail!("average pooling by two expects even extents, found {height}x{width}")
     }
-    x.contiguous()?.apply_op1(AveragePool { window })
+    AveragePool { window }.apply([x])
 }
 
 /// A square window at stride 2.
@@ -52,16 +53,15 @@ struct AveragePool {
     window: Window,
 }
 
-impl CustomOp1 for AveragePool {
+impl Op<1> for AveragePool {
     fn name(&self) -> &'static str {
         "average-pool"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (batch, height, width, channels) = layout.shape().dims4()?;
+    fn on_cpu(&self, inputs: [Argument; 1]) -> Result<(CpuStorage, Shape)> {
+        let (batch, height, width, channels) = inputs[0].shape().dims4()?;
         let dims = (batch, height / 2, width / 2, channels);
-        for_element_type!(storage, "average-pool", T => {
-            let x = &*values::<T>((storage, layout))?;
+        with_values!(self, inputs, T, [x] => {
             let mut y = vec![T::ZERO; x.len() / 4];
             y.par_chunks_mut(height * width / 4 * channels).zip(x.par_chunks(height * width * channels)).for_each(|(y, x)| {
                 visit(self.window, height, width, |at_y, at_x, weight| {
@@ -75,14 +75,14 @@ impl CustomOp1 for AveragePool {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
-        let (images, height, width, channels) = layout.shape().dims4()?;
+    fn on_gpu(&self, inputs: [cuda::Argument; 1]) -> Result<(CudaStorage, Shape)> {
+        let (images, height, width, channels) = inputs[0].shape().dims4()?;
         let pool = self.window.over(images, height, width, channels);
-        cuda::compute(&pool.average(), &[(storage, layout)], (images, height / 2, width / 2, channels))
+        cuda::compute(&pool.average(), &inputs, (images, height / 2, width / 2, channels))
     }
 
-    fn bwd(&self, _x: &Tensor, _y: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(g.contiguous()?.apply_op1(Spread { window: self.window })?))
+    fn gradients(&self, [_x]: [&Tensor; 1], _y: &Tensor, g: &Tensor) -> Result<[Option<Tensor>; 1]> {
+        Ok([Some(Spread { window: self.window }.apply([g])?)])
     }
 }
 
@@ -91,16 +91,15 @@ struct Spread {
     window: Window,
 }
 
-impl CustomOp1 for Spread {
+impl Op<1> for Spread {
     fn name(&self) -> &'static str {
         "average-pool-adjoint"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (batch, half_height, half_width, channels) = layout.shape().dims4()?;
+    fn on_cpu(&self, inputs: [Argument; 1]) -> Result<(CpuStorage, Shape)> {
+        let (batch, half_height, half_width, channels) = inputs[0].shape().dims4()?;
         let (height, width) = (2 * half_height, 2 * half_width);
-        for_element_type!(storage, "average-pool-adjoint", T => {
-            let g = &*values::<T>((storage, layout))?;
+        with_values!(self, inputs, T, [g] => {
             let mut dx = vec![T::ZERO; g.len() * 4];
             dx.par_chunks_mut(height * width * channels).zip(g.par_chunks(height * width / 4 * channels)).for_each(|(dx, g)| {
                 visit(self.window, height, width, |at_y, at_x, weight| {
@@ -114,15 +113,15 @@ impl CustomOp1 for Spread {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
-        let (images, half_height, half_width, channels) = layout.shape().dims4()?;
+    fn on_gpu(&self, inputs: [cuda::Argument; 1]) -> Result<(CudaStorage, Shape)> {
+        let (images, half_height, half_width, channels) = inputs[0].shape().dims4()?;
         let (height, width) = (2 * half_height, 2 * half_width);
         let pool = self.window.over(images, height, width, channels);
-        cuda::compute(&pool.average_adjoint(), &[(storage, layout)], (images, height, width, channels))
+        cuda::compute(&pool.average_adjoint(), &inputs, (images, height, width, channels))
     }
 
-    fn bwd(&self, _g: &Tensor, _dx: &Tensor, gg: &Tensor) -> Result<Option<Tensor>> {
-        apply(gg, self.window).map(Some)
+    fn gradients(&self, [_g]: [&Tensor; 1], _dx: &Tensor, gg: &Tensor) -> Result<[Option<Tensor>; 1]> {
+        Ok([Some(apply(gg, self.window)?)])
     }
 }
 

@@ -1,11 +1,12 @@
 //! A vector added to every position, and its gradient: sums of columns in a fixed order.
 
-use super::element::{Argument, Element, for_element_type, output, same_dtype, values};
+use super::element::{Argument, Element, output, same_dtype, with_values};
 #[cfg(feature = "cuda")]
 use super::kernels::{self, cuda};
+use super::op::{Apply, Input, Op};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
@@ -13,13 +14,13 @@ use rayon::prelude::*;
 pub fn bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
     same_dtype("bias", x.dtype(), bias.dtype())?;
     check_channels("bias", x, bias)?;
-    x.contiguous()?.apply_op2(&bias.contiguous()?, Bias)
+    Bias.apply([x, bias])
 }
 
 /// Sums of a tensor's last dimension over all others, `(..., C)` to `(C)`: a bias's gradient.
 /// Rows are cut into a number of parts that depends on their count alone.
 pub(super) fn column_sum(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(ColumnSum)
+    ColumnSum.apply([x])
 }
 
 /// Refuses a vector that does not have as many values as `x` has channels, its last dimension.
@@ -35,55 +36,51 @@ pub(super) fn check_channels(op: &str, x: &Tensor, vector: &Tensor) -> Result<()
 
 struct Bias;
 
-impl CustomOp2 for Bias {
+impl Op<2> for Bias {
     fn name(&self) -> &'static str {
         "bias"
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        for_element_type!(s1, "bias", T => {
-            let (x, bias) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?);
+    fn on_cpu(&self, inputs: [Argument; 2]) -> Result<(CpuStorage, Shape)> {
+        with_values!(self, inputs, T, [x, bias] => {
             let mut y = x.to_vec();
             y.par_chunks_mut(bias.len() * 256).for_each(|rows| add_to_rows(rows, bias));
-            Ok(output::<T>(y, l1.shape()))
+            Ok(output::<T>(y, inputs[0].shape()))
         })
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
-        let launch = kernels::bias(l1.shape().elem_count(), l2.shape().elem_count());
-        cuda::compute(&launch, &[(s1, l1), (s2, l2)], l1.shape())
+    fn on_gpu(&self, inputs: [cuda::Argument; 2]) -> Result<(CudaStorage, Shape)> {
+        let launch = kernels::bias(inputs[0].count(), inputs[1].count());
+        cuda::compute(&launch, &inputs, inputs[0].shape())
     }
 
-    fn bwd(&self, x: &Tensor, bias: &Tensor, _y: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((x.track_op().then(|| g.clone()), bias.track_op().then(|| column_sum(g)).transpose()?))
+    fn gradients(&self, [x, bias]: [&Tensor; 2], _y: &Tensor, g: &Tensor) -> Result<[Option<Tensor>; 2]> {
+        Ok([x.track_op().then(|| g.clone()), bias.track_op().then(|| column_sum(g)).transpose()?])
     }
 }
 
 struct ColumnSum;
 
-impl CustomOp1 for ColumnSum {
+impl Op<1> for ColumnSum {
     fn name(&self) -> &'static str {
         "column-sum"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let argument: Argument = (storage, layout);
-        let columns = layout.shape().dims().last().copied().unwrap_or(1);
-        for_element_type!(storage, "column-sum", T => {
-            Ok(output::<T>(sum_columns(&values(argument)?, columns), columns))
-        })
+    fn on_cpu(&self, inputs: [Argument; 1]) -> Result<(CpuStorage, Shape)> {
+        let columns = inputs[0].shape().dims().last().copied().unwrap_or(1);
+        with_values!(self, inputs, T, [x] => Ok(output::<T>(sum_columns(x, columns), columns)))
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
-        let columns = layout.shape().dims().last().copied().unwrap_or(1);
-        let rows = layout.shape().elem_count() / columns.max(1);
-        Ok((cuda::column_sum((storage, layout), rows, columns)?, columns.into()))
+    fn on_gpu(&self, inputs: [cuda::Argument; 1]) -> Result<(CudaStorage, Shape)> {
+        let columns = inputs[0].shape().dims().last().copied().unwrap_or(1);
+        let rows = inputs[0].count() / columns.max(1);
+        Ok((cuda::column_sum(inputs[0], rows, columns)?, columns.into()))
     }
 
-    fn bwd(&self, x: &Tensor, _sum: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(g.broadcast_as(x.shape())?.contiguous()?))
+    fn gradients(&self, [x]: [&Tensor; 1], _sum: &Tensor, g: &Tensor) -> Result<[Option<Tensor>; 1]> {
+        Ok([Some(g.broadcast_as(x.shape())?.contiguous()?)])
     }
 }
 

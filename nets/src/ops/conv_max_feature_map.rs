@@ -10,11 +10,14 @@ mod on_gpu;
 
 use super::bias::add_rows;
 use super::conv::{Geometry, fit, product, roll, strip_rows, tiles, unroll};
-use super::element::{Element, Precision, for_element_type, output, same_dtype, values};
+use super::element::{Argument, Element, Precision, for_element_type, output, same_dtype, values, with_values};
+#[cfg(feature = "cuda")]
+use super::kernels::cuda;
 use super::max_feature_map::{exceeds, larger};
+use super::op::{Apply, Op};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CpuStorage, Device, Result, Shape, Storage, Tensor, bail};
 use multiversion::multiversion;
 use rayon::prelude::*;
 use std::{
@@ -52,7 +55,7 @@ pub fn conv_max_feature_map(x: &Tensor, weight: &Tensor, bias: &Tensor, padding:
         #[cfg(feature = "cuda")]
         winners_on_gpu: Mutex::default(),
     };
-    x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)
+    op.apply([x, weight, bias])
 }
 
 struct ConvMaxFeatureMap {
@@ -77,51 +80,28 @@ const TAP: u8 = 4;
 /// Groups of images whose filter gradients are summed apart, then in order.
 const PARTIAL_SUMS: usize = 8;
 
-impl CustomOp3 for ConvMaxFeatureMap {
+impl Op<3> for ConvMaxFeatureMap {
     fn name(&self) -> &'static str {
         "conv-max-feature-map"
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
+    fn on_cpu(&self, inputs: [Argument; 3]) -> Result<(CpuStorage, Shape)> {
         let (g, half) = (&self.geometry, self.geometry.filters / 2);
         let dims = (g.batch, g.out_height / self.pool, g.out_width / self.pool, half);
-        for_element_type!(s1, "conv-max-feature-map", T => {
-            let (y, winners) = self.forward::<T>(&values((s1, l1))?, &values((s2, l2))?, &values((s3, l3))?);
+        with_values!(self, inputs, T, [x, weight, bias] => {
+            let (y, winners) = self.forward::<T>(x, weight, bias);
             *self.winners.lock().unwrap_or_else(PoisonError::into_inner) = winners;
             Ok(output::<T>(y, dims))
         })
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        s1: &CudaStorage,
-        l1: &Layout,
-        s2: &CudaStorage,
-        l2: &Layout,
-        s3: &CudaStorage,
-        l3: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
+    fn on_gpu(&self, inputs: [cuda::Argument; 3]) -> Result<(CudaStorage, Shape)> {
         let dims = self.result_dims();
-        Ok((self.forward_on_gpu((s1, l1), (s2, l2), (s3, l3))?, (&dims).into()))
+        Ok((self.forward_on_gpu(inputs)?, (&dims).into()))
     }
 
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _y: &Tensor,
-        g: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    fn gradients(&self, [x, weight, bias]: [&Tensor; 3], _y: &Tensor, g: &Tensor) -> Result<[Option<Tensor>; 3]> {
         #[cfg(feature = "cuda")]
         if x.device().is_cuda() {
             return self.gradients_on_gpu(x, weight, bias, &g.contiguous()?);
@@ -142,11 +122,11 @@ impl CustomOp3 for ConvMaxFeatureMap {
             let tensor = |wanted: bool, values: Vec<T>, shape: &Shape| {
                 wanted.then(|| Tensor::from_vec(values, shape, &Device::Cpu)).transpose()
             };
-            Ok((
+            Ok([
                 tensor(wanted.x, gradients.x, x.shape())?,
                 tensor(weight.track_op(), gradients.weight, weight.shape())?,
                 tensor(bias.track_op(), gradients.bias, bias.shape())?,
-            ))
+            ])
         })
     }
 }

@@ -1,9 +1,10 @@
 //! A weight over the length that a vector has behind it: what spectral norm is made of, in few passes.
 
-use super::element::{Element, for_element_type, output, same_dtype, values};
+use super::element::{Argument, Element, for_element_type, output, same_dtype, values, with_values};
 #[cfg(feature = "cuda")]
 use super::kernels::{self, cuda};
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
+use super::op::{Apply, Input, Op};
+use candle_core::{CpuStorage, Result, Shape, Storage, Tensor, WithDType, bail};
 #[cfg(feature = "cuda")]
 use candle_core::{CudaStorage, backend::BackendStorage};
 use rayon::prelude::*;
@@ -25,8 +26,9 @@ pub fn divided(weight: &Tensor, left: &Tensor, right: &Tensor) -> Result<Tensor>
         same_dtype("divided", weight.dtype(), vector.dtype())?;
     }
     let vectors = [left.detach().contiguous()?, right.detach().contiguous()?];
-    let op = Divided { vectors: vectors.clone(), product: Mutex::default() };
-    weight.contiguous()?.apply_op3(&vectors[0], &vectors[1], op)
+    let [left, right] = &vectors.clone();
+    let op = Divided { vectors, product: Mutex::default() };
+    op.apply([weight, left, right])
 }
 
 /// `x` over its length, or over `least` where that is more. It has no gradient.
@@ -34,7 +36,7 @@ pub fn divided(weight: &Tensor, left: &Tensor, right: &Tensor) -> Result<Tensor>
 /// # Errors
 /// Only when memory runs out.
 pub fn unit(x: &Tensor, least: f64) -> Result<Tensor> {
-    x.contiguous()?.apply_op1_no_bwd(&Unit { least })
+    Unit { least }.compute([x])
 }
 
 struct Divided {
@@ -71,59 +73,36 @@ fn bilinear<T: Element>(weight: &[T], left: &[T], right: &[T]) -> T {
     T::of(rows.iter().zip(left).map(|(row, left)| row * left.to_f64()).sum())
 }
 
-impl CustomOp3 for Divided {
+impl Op<3> for Divided {
     fn name(&self) -> &'static str {
         "divided"
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        for_element_type!(s1, "divided", T => {
-            let (weight, left, right) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?, &*values::<T>((s3, l3))?);
+    fn on_cpu(&self, inputs: [Argument; 3]) -> Result<(CpuStorage, Shape)> {
+        with_values!(self, inputs, T, [weight, left, right] => {
             let product = bilinear(weight, left, right);
             self.keep(Product::Number(product.to_f64()));
-            Ok(output::<T>(weight.par_iter().map(|&weight| weight / product).collect(), l1.shape()))
+            Ok(output::<T>(weight.par_iter().map(|&weight| weight / product).collect(), inputs[0].shape()))
         })
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        s1: &CudaStorage,
-        l1: &Layout,
-        s2: &CudaStorage,
-        l2: &Layout,
-        s3: &CudaStorage,
-        l3: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        let (device, dtype, count, inputs) = (&s1.device, s1.dtype(), l1.shape().elem_count(), l3.shape().elem_count());
+    fn on_gpu(&self, [weight, left, right]: [cuda::Argument; 3]) -> Result<(CudaStorage, Shape)> {
+        let (device, dtype) = (&weight.0.device, weight.dtype());
+        let (shape, count, inputs) = (weight.shape(), weight.count(), right.count());
         let [parts, product] =
             [kernels::sum_parts(count), 1].map(|count| cuda::room(device, cuda::accumulator(dtype), count));
-        let (parts, product, y) = (parts?, product?, cuda::room(device, dtype, l1.shape())?);
-        let (weight, parts_at) = (cuda::address((s1, l1))?, cuda::address_of_new(&parts)?);
-        let buffers = [weight, cuda::address((s2, l2))?, cuda::address((s3, l3))?, parts_at];
+        let (parts, product, y) = (parts?, product?, cuda::room(device, dtype, shape)?);
+        let (weight, parts_at) = (cuda::address(weight)?, cuda::address_of_new(&parts)?);
+        let buffers = [weight, cuda::address(left)?, cuda::address(right)?, parts_at];
         cuda::run(&kernels::bilinear_sums(count, inputs), device, dtype, &buffers)?;
         let buffers = [weight, parts_at, cuda::address_of_new(&y)?, cuda::address_of_new(&product)?];
         cuda::run(&kernels::divided(count), device, dtype, &buffers)?;
         self.keep(Product::OnGpu(product));
-        Ok((y, l1.shape().clone()))
+        Ok((y, shape.clone()))
     }
 
-    fn bwd(
-        &self,
-        weight: &Tensor,
-        _left: &Tensor,
-        _right: &Tensor,
-        _y: &Tensor,
-        g: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    fn gradients(&self, [weight, _left, _right]: [&Tensor; 3], _y: &Tensor, g: &Tensor) -> Result<[Option<Tensor>; 3]> {
         let (g, [left, right]) = (g.contiguous()?, &self.vectors);
         let product = self.product.lock().unwrap_or_else(PoisonError::into_inner);
         let gradient = match product.as_ref() {
@@ -132,7 +111,7 @@ impl CustomOp3 for Divided {
             Some(Product::OnGpu(product)) => on_gpu(weight, &g, [left, right], product)?,
             None => bail!("divided: no forward pass: this is a bug"),
         };
-        Ok((Some(gradient), None, None))
+        Ok([Some(gradient), None, None])
     }
 }
 
@@ -183,25 +162,24 @@ fn on_gpu(weight: &Tensor, g: &Tensor, [left, right]: [&Tensor; 2], product: &Cu
     })
 }
 
-impl CustomOp1 for Unit {
+impl Op<1> for Unit {
     fn name(&self) -> &'static str {
         "unit"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        for_element_type!(storage, "unit", T => {
-            let x = &*values::<T>((storage, layout))?;
+    fn on_cpu(&self, inputs: [Argument; 1]) -> Result<(CpuStorage, Shape)> {
+        with_values!(self, inputs, T, [x] => {
             let length = x.iter().map(|&x| x.to_f64() * x.to_f64()).sum::<f64>().sqrt();
             // What is no number stays none.
             let length = T::of(if length < self.least { self.least } else { length });
-            Ok(output::<T>(x.iter().map(|&x| x / length).collect(), layout.shape()))
+            Ok(output::<T>(x.iter().map(|&x| x / length).collect(), inputs[0].shape()))
         })
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
-        let launch = kernels::unit(layout.shape().elem_count(), self.least);
-        cuda::compute(&launch, &[(storage, layout)], layout.shape())
+    fn on_gpu(&self, inputs: [cuda::Argument; 1]) -> Result<(CudaStorage, Shape)> {
+        let launch = kernels::unit(inputs[0].count(), self.least);
+        cuda::compute(&launch, &inputs, inputs[0].shape())
     }
 }
 

@@ -167,14 +167,14 @@ impl Rounded for Result<(CpuStorage, Shape)> {
     }
 }
 
-/// Three gradients, as far as they are wanted.
-pub(crate) type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
-
-impl Rounded for Result<Gradients> {
+/// Gradients, as far as they are wanted.
+impl<const N: usize> Rounded for Result<[Option<Tensor>; N]> {
     fn rounded(self) -> Self {
-        let (a, b, c) = self?;
-        let narrow = |tensor: Option<Tensor>| tensor.map(|tensor| tensor.to_dtype(DType::BF16)).transpose();
-        Ok((narrow(a)?, narrow(b)?, narrow(c)?))
+        let mut gradients = self?;
+        for gradient in gradients.iter_mut().flatten() {
+            *gradient = gradient.to_dtype(DType::BF16)?;
+        }
+        Ok(gradients)
     }
 }
 
@@ -187,7 +187,7 @@ impl Rounded for Result<()> {
 
 /// Runs a generic kernel for the element type of its first argument.
 macro_rules! for_element_type {
-    ($storage:expr, $op:literal, $T:ident => $body:expr) => {
+    ($storage:expr, $op:expr, $T:ident => $body:expr) => {
         match candle_core::backend::BackendStorage::dtype($storage) {
             candle_core::DType::F32 => {
                 type $T = f32;
@@ -206,6 +206,18 @@ macro_rules! for_element_type {
     };
 }
 pub(crate) use for_element_type;
+
+/// Runs a generic kernel on the values of an op's inputs, for the element type of the first of them.
+macro_rules! with_values {
+    ($op:ident, $inputs:ident, $T:ident, [$($value:ident),+] => $body:expr) => {
+        $crate::ops::element::for_element_type!($inputs[0].0, $op.name(), $T => {
+            let [$($value),+] = $inputs.map($crate::ops::element::values::<$T>);
+            $(let $value = &*$value?;)+
+            $body
+        })
+    };
+}
+pub(crate) use with_values;
 
 /// The contiguous values of an in-place op's target.
 pub(crate) fn values_mut<'a, T: Element>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [T]> {

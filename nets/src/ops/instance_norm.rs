@@ -3,12 +3,13 @@
 //! each image's own, made of what it shows (conditional instance norm, Dumoulin et al., 2017).
 
 use super::bias::{check_channels, sum_columns};
-use super::element::{Element, for_element_type, output, same_dtype, values};
+use super::element::{Argument, Element, output, same_dtype, with_values};
 #[cfg(feature = "cuda")]
 use super::kernels::{self, cuda};
+use super::op::{Apply, Input, Op};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
@@ -45,7 +46,7 @@ pub fn instance_norm(x: &Tensor, scale: &Tensor, shift: &Tensor, activation: Act
     if scale.rank() != shift.rank() {
         bail!("instance-norm: expected a scale and a shift of one shape, found {:?} and {:?}", scale, shift)
     }
-    x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, InstanceNorm { activation })
+    InstanceNorm { activation }.apply([x, scale, shift])
 }
 
 /// Refuses vectors that are not one for each image.
@@ -66,55 +67,31 @@ struct InstanceNorm {
     activation: Activation,
 }
 
-impl CustomOp3 for InstanceNorm {
+impl Op<3> for InstanceNorm {
     fn name(&self) -> &'static str {
         "instance-norm"
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (_, height, width, channels) = l1.shape().dims4()?;
+    fn on_cpu(&self, inputs: [Argument; 3]) -> Result<(CpuStorage, Shape)> {
+        let (_, height, width, channels) = inputs[0].shape().dims4()?;
         let image = height * width * channels;
-        for_element_type!(s1, "instance-norm", T => {
-            let (x, scale, shift) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?, &*values::<T>((s3, l3))?);
+        with_values!(self, inputs, T, [x, scale, shift] => {
             let mut y = vec![T::ZERO; x.len()];
             y.par_chunks_mut(image).zip(x.par_chunks(image)).enumerate().for_each(|(nth, (y, x))| {
                 let [scale, shift] = [scale, shift].map(|vectors| of_image(vectors, channels, nth));
                 normalise(y, x, scale, shift, self.activation);
             });
-            Ok(output::<T>(y, l1.shape()))
+            Ok(output::<T>(y, inputs[0].shape()))
         })
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        s1: &CudaStorage,
-        l1: &Layout,
-        s2: &CudaStorage,
-        l2: &Layout,
-        s3: &CudaStorage,
-        l3: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        let norm = self.over(l1, l2.dims().len() == 2)?;
-        cuda::compute(&norm.forward(), &[(s1, l1), (s2, l2), (s3, l3)], l1.shape())
+    fn on_gpu(&self, inputs: [cuda::Argument; 3]) -> Result<(CudaStorage, Shape)> {
+        let norm = self.over(inputs[0].shape(), inputs[1].shape().rank() == 2)?;
+        cuda::compute(&norm.forward(), &inputs, inputs[0].shape())
     }
 
-    fn bwd(
-        &self,
-        x: &Tensor,
-        scale: &Tensor,
-        shift: &Tensor,
-        y: &Tensor,
-        g: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    fn gradients(&self, [x, scale, shift]: [&Tensor; 3], y: &Tensor, g: &Tensor) -> Result<[Option<Tensor>; 3]> {
         #[cfg(feature = "cuda")]
         if x.device().is_cuda() {
             return self.gradients_on_gpu(x, scale, shift, &g.contiguous()?);
@@ -124,10 +101,10 @@ impl CustomOp3 for InstanceNorm {
             Activation::Identity => g.contiguous()?,
             Activation::Relu => super::leaky_relu_mask(&y.detach(), g, 0.0)?,
         };
-        let dx = x.apply_op3_no_bwd(scale, &g, &InputGradient)?;
-        let sums = x.apply_op3_no_bwd(scale, &g, &AffineGradient)?;
+        let dx = InputGradient.compute([x, scale, &g])?;
+        let sums = AffineGradient.compute([x, scale, &g])?;
         let part = |wanted: bool, row: usize| wanted.then(|| affine_part(&sums, row, scale)).transpose();
-        Ok((x.track_op().then_some(dx), part(scale.track_op(), 0)?, part(shift.track_op(), 1)?))
+        Ok([x.track_op().then_some(dx), part(scale.track_op(), 0)?, part(shift.track_op(), 1)?])
     }
 }
 
@@ -138,21 +115,15 @@ fn affine_part(sums: &Tensor, row: usize, scale: &Tensor) -> Result<Tensor> {
 
 #[cfg(feature = "cuda")]
 impl InstanceNorm {
-    fn over(&self, layout: &Layout, conditional: bool) -> Result<kernels::Norm> {
-        let (images, height, width, channels) = layout.shape().dims4()?;
+    fn over(&self, shape: &Shape, conditional: bool) -> Result<kernels::Norm> {
+        let (images, height, width, channels) = shape.dims4()?;
         let relu = self.activation == Activation::Relu;
         Ok(kernels::Norm { images, positions: height * width, channels, relu, conditional, epsilon: EPSILON })
     }
 
     /// All three gradients from one kernel, which finds the moments and the ReLU's side again.
-    fn gradients_on_gpu(
-        &self,
-        x: &Tensor,
-        scale: &Tensor,
-        shift: &Tensor,
-        g: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let norm = self.over(x.layout(), scale.rank() == 2)?;
+    fn gradients_on_gpu(&self, x: &Tensor, scale: &Tensor, shift: &Tensor, g: &Tensor) -> Result<[Option<Tensor>; 3]> {
+        let norm = self.over(x.shape(), scale.rank() == 2)?;
         // What is an image's own is a total of one.
         let (count, rows) = if norm.conditional { (1, norm.images) } else { (norm.images, 1) };
         let (dx, affine) = cuda::with_storages(&[x, scale, shift, g], |arguments| {
@@ -168,35 +139,26 @@ impl InstanceNorm {
         let affine = cuda::tensor(affine, (rows, 2, norm.channels));
         let part = |wanted: bool, row: usize| wanted.then(|| affine_part(&affine, row, scale)).transpose();
         let dx = x.track_op().then(|| cuda::tensor(dx, x.shape()));
-        Ok((dx, part(scale.track_op(), 0)?, part(shift.track_op(), 1)?))
+        Ok([dx, part(scale.track_op(), 0)?, part(shift.track_op(), 1)?])
     }
 }
 
 /// From x, scale and the gradient behind the activation to the gradient of x.
 struct InputGradient;
 
-impl CustomOp3 for InputGradient {
+impl Op<3> for InputGradient {
     fn name(&self) -> &'static str {
         "instance-norm-input-gradient"
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (_, height, width, channels) = l1.shape().dims4()?;
+    fn on_cpu(&self, inputs: [Argument; 3]) -> Result<(CpuStorage, Shape)> {
+        let (_, height, width, channels) = inputs[0].shape().dims4()?;
         let image = height * width * channels;
-        for_element_type!(s1, "instance-norm", T => {
-            let (x, scale, g) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?, &*values::<T>((s3, l3))?);
+        with_values!(self, inputs, T, [x, scale, g] => {
             let mut dx = vec![T::ZERO; x.len()];
             let images = dx.par_chunks_mut(image).zip(x.par_chunks(image)).zip(g.par_chunks(image)).enumerate();
             images.for_each(|(nth, ((dx, x), g))| input_gradient(dx, x, g, of_image(scale, channels, nth)));
-            Ok(output::<T>(dx, l1.shape()))
+            Ok(output::<T>(dx, inputs[0].shape()))
         })
     }
 }
@@ -205,24 +167,15 @@ impl CustomOp3 for InputGradient {
 /// own: the gradients of scale and shift.
 struct AffineGradient;
 
-impl CustomOp3 for AffineGradient {
+impl Op<3> for AffineGradient {
     fn name(&self) -> &'static str {
         "instance-norm-affine-gradient"
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        _s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (images, height, width, channels) = l1.shape().dims4()?;
+    fn on_cpu(&self, inputs: [Argument; 3]) -> Result<(CpuStorage, Shape)> {
+        let (images, height, width, channels) = inputs[0].shape().dims4()?;
         let image = height * width * channels;
-        for_element_type!(s1, "instance-norm", T => {
-            let (x, g) = (&*values::<T>((s1, l1))?, &*values::<T>((s3, l3))?);
+        with_values!(self, inputs, T, [x, _scale, g] => {
             let per_image: Vec<T> = x
                 .par_chunks(image)
                 .zip(g.par_chunks(image))
@@ -231,7 +184,7 @@ impl CustomOp3 for AffineGradient {
                     sum_gx.into_iter().chain(sum_g)
                 })
                 .collect();
-            Ok(match l2.dims().len() {
+            Ok(match inputs[1].shape().rank() {
                 2 => output::<T>(per_image, (images, 2, channels)),
                 _ => output::<T>(sum_columns(&per_image, 2 * channels), (2, channels)),
             })

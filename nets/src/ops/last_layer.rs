@@ -1,12 +1,12 @@
 //! The last layer of a generator down to its bytes: no image of floating point numbers is ever written.
 
 use super::conv::{Geometry, Kind, data_gradient_of_image};
-use super::element::{Element, Precision, for_element_type, same_dtype, values};
+use super::element::{Argument, Element, Precision, same_dtype, with_values};
+use super::op::{Apply, Input, Op};
 #[cfg(feature = "cuda")]
 use super::{conv, kernels, kernels::cuda};
 use crate::pixels::quantize;
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, Result, Shape, Tensor, WithDType, bail};
 #[cfg(feature = "cuda")]
 use candle_core::{CudaStorage, DType};
 use rayon::prelude::*;
@@ -25,7 +25,7 @@ pub fn last_layer(y: &Tensor, w: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let (height, width) = (2 * out_height, 2 * out_width);
     let (stride, padding) = (2, 1);
     let geometry = Geometry { batch, height, width, channels, filters, out_height, out_width, size, stride, padding };
-    y.contiguous()?.apply_op3_no_bwd(&w.contiguous()?, &bias.contiguous()?, &LastLayer(geometry))
+    LastLayer(geometry).compute([y, w, bias])
 }
 
 struct LastLayer(Geometry);
@@ -36,24 +36,15 @@ impl LastLayer {
     }
 }
 
-impl CustomOp3 for LastLayer {
+impl Op<3> for LastLayer {
     fn name(&self) -> &'static str {
         "last-layer"
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (g, precision) = (&self.0, Precision::of(s1.dtype()));
+    fn on_cpu(&self, inputs: [Argument; 3]) -> Result<(CpuStorage, Shape)> {
+        let (g, precision) = (&self.0, Precision::of(inputs[0].dtype()));
         let mut bytes = vec![0; g.batch * g.image_len()];
-        for_element_type!(s1, "last-layer", T => {
-            let (y, w, bias) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?, &*values::<T>((s3, l3))?);
+        with_values!(self, inputs, T, [y, w, bias] => {
             let images = bytes.par_chunks_mut(g.image_len()).zip(y.par_chunks(g.output_len()));
             images.for_each_init(Default::default, |(columns, sums): &mut (Vec<T>, Vec<T>), (bytes, y)| {
                 sums.clear();
@@ -71,26 +62,18 @@ impl CustomOp3 for LastLayer {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        s1: &CudaStorage,
-        l1: &Layout,
-        s2: &CudaStorage,
-        l2: &Layout,
-        s3: &CudaStorage,
-        l3: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        let (device, g) = (&s1.device, &self.0);
+    fn on_gpu(&self, inputs: [cuda::Argument; 3]) -> Result<(CudaStorage, Shape)> {
+        let (device, dtype, g) = (&inputs[0].0.device, inputs[0].dtype(), &self.0);
         let whole = kernels::whole_last_layer([g.batch, g.out_height, g.out_width, g.filters], g.channels);
-        let (y, bias) = (cuda::address((s1, l1))?, cuda::address((s3, l3))?);
+        let (y, bias) = (cuda::address(inputs[0])?, cuda::address(inputs[2])?);
         let bytes = cuda::room(device, DType::U8, self.shape())?;
         let bytes_at = cuda::address_of_new(&bytes)?;
         if let Some(launch) = whole.filter(|_| kernels::bears_eights(y)) {
-            cuda::run(&launch, device, s1.dtype(), &[y, cuda::address((s2, l2))?, bias, bytes_at])?;
+            cuda::run(&launch, device, dtype, &[y, cuda::address(inputs[1])?, bias, bytes_at])?;
         } else {
-            let sums = conv::convolve(Kind::DataGradient, g, (s1, l1), (s2, l2))?;
+            let sums = conv::convolve(Kind::DataGradient, g, inputs[0], inputs[1])?;
             let launch = kernels::last_layer(g.batch * g.image_len(), g.channels);
-            cuda::run(&launch, device, s1.dtype(), &[cuda::address_of_new(&sums)?, bias, bytes_at])?;
+            cuda::run(&launch, device, dtype, &[cuda::address_of_new(&sums)?, bias, bytes_at])?;
         }
         Ok((bytes, self.shape()))
     }

@@ -2,12 +2,13 @@
 //! first-order ops.
 
 use super::bias::{check_channels, column_sum};
-use super::element::{Element, for_element_type, output, same_dtype, values};
+use super::element::{Argument, Element, output, same_dtype, with_values};
 #[cfg(feature = "cuda")]
 use super::kernels::{self, cuda};
+use super::op::{Apply, Input, Op};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
@@ -16,7 +17,7 @@ use rayon::prelude::*;
 pub fn leaky_relu(x: &Tensor, bias: &Tensor, slope: f64) -> Result<Tensor> {
     same_dtype("leaky-relu", x.dtype(), bias.dtype())?;
     check_channels("leaky-relu", x, bias)?;
-    x.contiguous()?.apply_op2(&bias.contiguous()?, LeakyRelu { slope })
+    LeakyRelu { slope }.apply([x, bias])
 }
 
 /// `g` where the activation `y` is positive, `slope g` elsewhere: what a gradient becomes on its
@@ -27,38 +28,38 @@ pub fn leaky_relu_mask(y: &Tensor, g: &Tensor, slope: f64) -> Result<Tensor> {
     if y.dims() != g.dims() {
         bail!("leaky-relu-mask: expected a gradient of shape {:?}, found {:?}", y.dims(), g.dims())
     }
-    y.contiguous()?.apply_op2(&g.contiguous()?, LeakyReluMask { slope })
+    LeakyReluMask { slope }.apply([y, g])
 }
 
 struct LeakyRelu {
     slope: f64,
 }
 
-impl CustomOp2 for LeakyRelu {
+impl Op<2> for LeakyRelu {
     fn name(&self) -> &'static str {
         "leaky-relu"
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        for_element_type!(s1, "leaky-relu", T => {
-            let (x, bias, slope) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?, T::of(self.slope));
+    fn on_cpu(&self, inputs: [Argument; 2]) -> Result<(CpuStorage, Shape)> {
+        with_values!(self, inputs, T, [x, bias] => {
+            let slope = T::of(self.slope);
             let mut y = x.to_vec();
             y.par_chunks_mut(bias.len() * 256).for_each(|rows| activate(rows, bias, slope));
-            Ok(output::<T>(y, l1.shape()))
+            Ok(output::<T>(y, inputs[0].shape()))
         })
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
-        let launch = kernels::leaky_relu(l1.shape().elem_count(), l2.shape().elem_count(), self.slope);
-        cuda::compute(&launch, &[(s1, l1), (s2, l2)], l1.shape())
+    fn on_gpu(&self, inputs: [cuda::Argument; 2]) -> Result<(CudaStorage, Shape)> {
+        let launch = kernels::leaky_relu(inputs[0].count(), inputs[1].count(), self.slope);
+        cuda::compute(&launch, &inputs, inputs[0].shape())
     }
 
-    fn bwd(&self, x: &Tensor, bias: &Tensor, y: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn gradients(&self, [x, bias]: [&Tensor; 2], y: &Tensor, g: &Tensor) -> Result<[Option<Tensor>; 2]> {
         // The activation has the sign of what it activated, so it serves as its own mask.
         let dx = leaky_relu_mask(&y.detach(), g, self.slope)?;
         let db = bias.track_op().then(|| column_sum(&dx)).transpose()?;
-        Ok((x.track_op().then_some(dx), db))
+        Ok([x.track_op().then_some(dx), db])
     }
 }
 
@@ -66,29 +67,29 @@ struct LeakyReluMask {
     slope: f64,
 }
 
-impl CustomOp2 for LeakyReluMask {
+impl Op<2> for LeakyReluMask {
     fn name(&self) -> &'static str {
         "leaky-relu-mask"
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        for_element_type!(s1, "leaky-relu-mask", T => {
-            let (y, g, slope) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?, T::of(self.slope));
+    fn on_cpu(&self, inputs: [Argument; 2]) -> Result<(CpuStorage, Shape)> {
+        with_values!(self, inputs, T, [y, g] => {
+            let slope = T::of(self.slope);
             let mut masked = vec![T::ZERO; g.len()];
             let parts = masked.par_chunks_mut(1 << 14).zip(y.par_chunks(1 << 14)).zip(g.par_chunks(1 << 14));
             parts.for_each(|((masked, y), g)| mask(masked, y, g, slope));
-            Ok(output::<T>(masked, l2.shape()))
+            Ok(output::<T>(masked, inputs[1].shape()))
         })
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
-        let launch = kernels::leaky_relu_mask(l2.shape().elem_count(), self.slope);
-        cuda::compute(&launch, &[(s1, l1), (s2, l2)], l2.shape())
+    fn on_gpu(&self, inputs: [cuda::Argument; 2]) -> Result<(CudaStorage, Shape)> {
+        let launch = kernels::leaky_relu_mask(inputs[1].count(), self.slope);
+        cuda::compute(&launch, &inputs, inputs[1].shape())
     }
 
-    fn bwd(&self, y: &Tensor, g: &Tensor, _masked: &Tensor, gg: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((None, g.track_op().then(|| leaky_relu_mask(&y.detach(), gg, self.slope)).transpose()?))
+    fn gradients(&self, [y, g]: [&Tensor; 2], _masked: &Tensor, gg: &Tensor) -> Result<[Option<Tensor>; 2]> {
+        Ok([None, g.track_op().then(|| leaky_relu_mask(&y.detach(), gg, self.slope)).transpose()?])
     }
 }
 

@@ -1,11 +1,12 @@
 //! The pooling of LightCNN-29 v2: maximum plus average of each 2x2 window.
 
-use super::element::{Element, for_element_type, output, values};
+use super::element::{Argument, Element, output, with_values};
 #[cfg(feature = "cuda")]
 use super::kernels::{self, cuda};
+use super::op::{Apply, Input, Op};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// Maximum plus mean of each 2x2 window: `(B,H,W,C)` to `(B,H/2,W/2,C)`, for even `H` and `W`. Of
@@ -15,20 +16,19 @@ pub fn max_average_pool2(x: &Tensor) -> Result<Tensor> {
     if height % 2 != 0 || width % 2 != 0 {
         bail!("2x2 pooling expects even extents, found {height}x{width}")
     }
-    x.contiguous()?.apply_op1(MaxAveragePool)
+    MaxAveragePool.apply([x])
 }
 
 struct MaxAveragePool;
 
-impl CustomOp1 for MaxAveragePool {
+impl Op<1> for MaxAveragePool {
     fn name(&self) -> &'static str {
         "max-average-pool"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (batch, height, width, channels) = layout.shape().dims4()?;
-        for_element_type!(storage, "max-average-pool", T => {
-            let x = &*values::<T>((storage, layout))?;
+    fn on_cpu(&self, inputs: [Argument; 1]) -> Result<(CpuStorage, Shape)> {
+        let (batch, height, width, channels) = inputs[0].shape().dims4()?;
+        with_values!(self, inputs, T, [x] => {
             let mut y = vec![T::ZERO; x.len() / 4];
             let quarter = T::of(0.25);
             y.par_chunks_mut(width / 2 * channels).zip(x.par_chunks(2 * width * channels)).for_each(|(y, rows)| {
@@ -43,30 +43,29 @@ impl CustomOp1 for MaxAveragePool {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
-        let (images, height, width, channels) = layout.shape().dims4()?;
+    fn on_gpu(&self, inputs: [cuda::Argument; 1]) -> Result<(CudaStorage, Shape)> {
+        let (images, height, width, channels) = inputs[0].shape().dims4()?;
         let dims = (images, height / 2, width / 2, channels);
-        let launch = kernels::max_average_pool(layout.shape().elem_count() / 4, width, channels);
-        cuda::compute(&launch, &[(storage, layout)], dims)
+        let launch = kernels::max_average_pool(inputs[0].count() / 4, width, channels);
+        cuda::compute(&launch, &inputs, dims)
     }
 
-    fn bwd(&self, x: &Tensor, _y: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(x.apply_op2_no_bwd(&g.contiguous()?, &InputGradient)?))
+    fn gradients(&self, [x]: [&Tensor; 1], _y: &Tensor, g: &Tensor) -> Result<[Option<Tensor>; 1]> {
+        Ok([Some(InputGradient.compute([x, g])?)])
     }
 }
 
 /// From x and the output's gradient to the gradient of x.
 struct InputGradient;
 
-impl CustomOp2 for InputGradient {
+impl Op<2> for InputGradient {
     fn name(&self) -> &'static str {
         "max-average-pool-gradient"
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (_, _, width, channels) = l1.shape().dims4()?;
-        for_element_type!(s1, "max-average-pool-gradient", T => {
-            let (x, g) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?);
+    fn on_cpu(&self, inputs: [Argument; 2]) -> Result<(CpuStorage, Shape)> {
+        let (_, _, width, channels) = inputs[0].shape().dims4()?;
+        with_values!(self, inputs, T, [x, g] => {
             let mut dx = vec![T::ZERO; x.len()];
             let rows = dx.par_chunks_mut(2 * width * channels).zip(x.par_chunks(2 * width * channels));
             rows.zip(g.par_chunks(width / 2 * channels)).for_each(|((dx, x), g)| {
@@ -79,15 +78,15 @@ impl CustomOp2 for InputGradient {
                     }
                 }
             });
-            Ok(output::<T>(dx, l1.shape()))
+            Ok(output::<T>(dx, inputs[0].shape()))
         })
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
-        let (_, _, width, channels) = l1.shape().dims4()?;
-        let launch = kernels::max_average_pool_gradient(l2.shape().elem_count(), width, channels);
-        cuda::compute(&launch, &[(s1, l1), (s2, l2)], l1.shape())
+    fn on_gpu(&self, inputs: [cuda::Argument; 2]) -> Result<(CudaStorage, Shape)> {
+        let (_, _, width, channels) = inputs[0].shape().dims4()?;
+        let launch = kernels::max_average_pool_gradient(inputs[1].count(), width, channels);
+        cuda::compute(&launch, &inputs, inputs[0].shape())
     }
 }
 

@@ -2,12 +2,13 @@
 //! the first and the second half of the channels, with the bias before it in the same pass.
 
 use super::bias::{check_channels, column_sum};
-use super::element::{Element, for_element_type, output, same_dtype, values};
+use super::element::{Argument, Element, output, same_dtype, with_values};
 #[cfg(feature = "cuda")]
 use super::kernels::{self, cuda};
+use super::op::{Apply, Input, Op};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// `y_j = max(x_j + b_j, x_{j+n} + b_{j+n})`: `x (..., 2n)` and `bias (2n)` to `n` channels. The
@@ -18,7 +19,7 @@ pub fn max_feature_map(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
     if bias.dim(0)? % 2 != 0 {
         bail!("max-feature-map: expected an even number of channels, found {}", bias.dim(0)?)
     }
-    x.contiguous()?.apply_op2(&bias.contiguous()?, MaxFeatureMap)
+    MaxFeatureMap.apply([x, bias])
 }
 
 /// Pixels of a task.
@@ -26,16 +27,15 @@ const PIXELS: usize = 256;
 
 struct MaxFeatureMap;
 
-impl CustomOp2 for MaxFeatureMap {
+impl Op<2> for MaxFeatureMap {
     fn name(&self) -> &'static str {
         "max-feature-map"
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let mut dims = l1.dims().to_vec();
+    fn on_cpu(&self, inputs: [Argument; 2]) -> Result<(CpuStorage, Shape)> {
+        let mut dims = inputs[0].shape().dims().to_vec();
         dims.iter_mut().last().into_iter().for_each(|channels| *channels /= 2);
-        for_element_type!(s1, "max-feature-map", T => {
-            let (x, bias) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?);
+        with_values!(self, inputs, T, [x, bias] => {
             let half = bias.len() / 2;
             let mut y = vec![T::ZERO; x.len() / 2];
             y.par_chunks_mut(half * PIXELS).zip(x.par_chunks(2 * half * PIXELS)).for_each(|(y, x)| {
@@ -48,39 +48,30 @@ impl CustomOp2 for MaxFeatureMap {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
-        let mut dims = l1.dims().to_vec();
+    fn on_gpu(&self, inputs: [cuda::Argument; 2]) -> Result<(CudaStorage, Shape)> {
+        let mut dims = inputs[0].shape().dims().to_vec();
         dims.iter_mut().last().into_iter().for_each(|channels| *channels /= 2);
-        let launch = kernels::max_feature_map(dims.iter().product(), l2.shape().elem_count() / 2);
-        cuda::compute(&launch, &[(s1, l1), (s2, l2)], dims)
+        let launch = kernels::max_feature_map(dims.iter().product(), inputs[1].count() / 2);
+        cuda::compute(&launch, &inputs, dims)
     }
 
-    fn bwd(&self, x: &Tensor, bias: &Tensor, _y: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let dx = x.apply_op3_no_bwd(bias, &g.contiguous()?, &MaxFeatureMapGradient)?;
+    fn gradients(&self, [x, bias]: [&Tensor; 2], _y: &Tensor, g: &Tensor) -> Result<[Option<Tensor>; 2]> {
+        let dx = MaxFeatureMapGradient.compute([x, bias, g])?;
         let db = bias.track_op().then(|| column_sum(&dx)).transpose()?;
-        Ok((x.track_op().then_some(dx), db))
+        Ok([x.track_op().then_some(dx), db])
     }
 }
 
 /// From x, bias and the output's gradient to the gradient of x.
 struct MaxFeatureMapGradient;
 
-impl CustomOp3 for MaxFeatureMapGradient {
+impl Op<3> for MaxFeatureMapGradient {
     fn name(&self) -> &'static str {
         "max-feature-map-gradient"
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        for_element_type!(s1, "max-feature-map-gradient", T => {
-            let (x, bias, g) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?, &*values::<T>((s3, l3))?);
+    fn on_cpu(&self, inputs: [Argument; 3]) -> Result<(CpuStorage, Shape)> {
+        with_values!(self, inputs, T, [x, bias, g] => {
             let half = bias.len() / 2;
             let mut dx = vec![T::ZERO; x.len()];
             let pixels = dx.par_chunks_mut(2 * half * PIXELS).zip(x.par_chunks(2 * half * PIXELS));
@@ -95,22 +86,14 @@ impl CustomOp3 for MaxFeatureMapGradient {
                     }
                 }
             });
-            Ok(output::<T>(dx, l1.shape()))
+            Ok(output::<T>(dx, inputs[0].shape()))
         })
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        s1: &CudaStorage,
-        l1: &Layout,
-        s2: &CudaStorage,
-        l2: &Layout,
-        s3: &CudaStorage,
-        l3: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        let launch = kernels::max_feature_map_gradient(l3.shape().elem_count(), l2.shape().elem_count() / 2);
-        cuda::compute(&launch, &[(s1, l1), (s2, l2), (s3, l3)], l1.shape())
+    fn on_gpu(&self, inputs: [cuda::Argument; 3]) -> Result<(CudaStorage, Shape)> {
+        let launch = kernels::max_feature_map_gradient(inputs[2].count(), inputs[1].count() / 2);
+        cuda::compute(&launch, &inputs, inputs[0].shape())
     }
 }
 

@@ -1,9 +1,10 @@
 //! The mean absolute difference of two tensors, a sum over all that they hold in one pass.
 
-use super::element::{Element, for_element_type, output, same_dtype, values};
+use super::element::{Argument, Element, output, same_dtype, with_values};
 #[cfg(feature = "cuda")]
 use super::kernels::{self, cuda};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use super::op::{Apply, Input, Op};
+use candle_core::{CpuStorage, Result, Shape, Tensor, bail};
 #[cfg(feature = "cuda")]
 use candle_core::{CudaStorage, backend::BackendStorage};
 use rayon::prelude::*;
@@ -17,7 +18,7 @@ pub fn mean_distance(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         bail!("mean distance: expected two tensors of one shape, found {:?} and {:?}", a.dims(), b.dims())
     }
     same_dtype("mean distance", a.dtype(), b.dtype())?;
-    a.contiguous()?.apply_op2(&b.contiguous()?, MeanDistance)
+    MeanDistance.apply([a, b])
 }
 
 /// Mean over all values of `|x|`, a scalar without a gradient.
@@ -28,7 +29,7 @@ pub fn mean_magnitude(x: &Tensor) -> Result<Tensor> {
     if x.elem_count() == 0 {
         bail!("mean magnitude: expected values, found shape {:?}", x.dims())
     }
-    x.contiguous()?.apply_op1_no_bwd(&MeanMagnitude)
+    MeanMagnitude.compute([x])
 }
 
 struct MeanDistance;
@@ -52,45 +53,43 @@ fn magnitude<T: Element>(value: T) -> T {
     if value < T::ZERO { T::ZERO - value } else { value }
 }
 
-impl CustomOp2 for MeanDistance {
+impl Op<2> for MeanDistance {
     fn name(&self) -> &'static str {
         "mean-distance"
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        for_element_type!(s1, "mean-distance", T => {
-            let (a, b) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?);
+    fn on_cpu(&self, inputs: [Argument; 2]) -> Result<(CpuStorage, Shape)> {
+        with_values!(self, inputs, T, [a, b] => {
             Ok(output::<T>(vec![mean(a, |at, a| magnitude(a - b[at]))], ()))
         })
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
-        Ok((on_gpu((s1, l1), cuda::address((s2, l2))?)?, ().into()))
+    fn on_gpu(&self, inputs: [cuda::Argument; 2]) -> Result<(CudaStorage, Shape)> {
+        Ok((on_gpu(inputs[0], cuda::address(inputs[1])?)?, ().into()))
     }
 
-    fn bwd(&self, a: &Tensor, b: &Tensor, _y: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let of_a = a.apply_op3_no_bwd(b, g, &Gradient)?;
+    fn gradients(&self, [a, b]: [&Tensor; 2], _y: &Tensor, g: &Tensor) -> Result<[Option<Tensor>; 2]> {
+        let of_a = Gradient.compute([a, b, g])?;
         let of_b = b.track_op().then(|| of_a.neg()).transpose()?;
-        Ok((a.track_op().then_some(of_a), of_b))
+        Ok([a.track_op().then_some(of_a), of_b])
     }
 }
 
-impl CustomOp1 for MeanMagnitude {
+impl Op<1> for MeanMagnitude {
     fn name(&self) -> &'static str {
         "mean-magnitude"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        for_element_type!(storage, "mean-magnitude", T => {
-            let x = &*values::<T>((storage, layout))?;
+    fn on_cpu(&self, inputs: [Argument; 1]) -> Result<(CpuStorage, Shape)> {
+        with_values!(self, inputs, T, [x] => {
             Ok(output::<T>(vec![mean(x, |_, x| magnitude(x))], ()))
         })
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
-        Ok((on_gpu((storage, layout), 0)?, ().into()))
+    fn on_gpu(&self, inputs: [cuda::Argument; 1]) -> Result<(CudaStorage, Shape)> {
+        Ok((on_gpu(inputs[0], 0)?, ().into()))
     }
 }
 
@@ -106,23 +105,14 @@ fn on_gpu(a: cuda::Argument, b: u64) -> Result<CudaStorage> {
     Ok(mean)
 }
 
-impl CustomOp3 for Gradient {
+impl Op<3> for Gradient {
     fn name(&self) -> &'static str {
         "mean-distance-gradient"
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        for_element_type!(s1, "mean-distance-gradient", T => {
-            let (a, b) = (&*values::<T>((s1, l1))?, &*values::<T>((s2, l2))?);
-            let share = values::<T>((s3, l3))?[0] / T::of(a.len() as f64);
+    fn on_cpu(&self, inputs: [Argument; 3]) -> Result<(CpuStorage, Shape)> {
+        with_values!(self, inputs, T, [a, b, g] => {
+            let share = g[0] / T::of(a.len() as f64);
             let mut da = vec![T::ZERO; a.len()];
             da.par_chunks_mut(PART).zip(a.par_chunks(PART).zip(b.par_chunks(PART))).for_each(|(da, (a, b))| {
                 for (da, (&a, &b)) in da.iter_mut().zip(a.iter().zip(b)) {
@@ -135,21 +125,13 @@ impl CustomOp3 for Gradient {
                     };
                 }
             });
-            Ok(output::<T>(da, l1.shape()))
+            Ok(output::<T>(da, inputs[0].shape()))
         })
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        s1: &CudaStorage,
-        l1: &Layout,
-        s2: &CudaStorage,
-        l2: &Layout,
-        s3: &CudaStorage,
-        l3: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        cuda::compute(&kernels::distance_gradient(l1.shape().elem_count()), &[(s1, l1), (s2, l2), (s3, l3)], l1.shape())
+    fn on_gpu(&self, inputs: [cuda::Argument; 3]) -> Result<(CudaStorage, Shape)> {
+        cuda::compute(&kernels::distance_gradient(inputs[0].count()), &inputs, inputs[0].shape())
     }
 }
 

@@ -48,6 +48,7 @@ mod leaky_relu;
 mod max_average_pool;
 mod max_feature_map;
 mod mean_distance;
+pub(crate) mod op;
 mod quantise;
 
 pub use average_pool::{average_pool2, pyramid_down};

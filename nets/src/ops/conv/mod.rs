@@ -22,11 +22,11 @@ mod product;
 mod reference;
 pub(super) mod tiles;
 
-use super::element::{Argument, Precision, for_element_type, output, same_dtype, values};
+use super::element::{Argument, Precision, output, same_dtype, with_values};
+use super::op::{Apply, Input, Op};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, Result, Shape, Tensor, bail};
 pub(super) use cpu::{data_gradient_of_image, roll, strip_rows, unroll};
 #[cfg(feature = "cuda")]
 pub(super) use cuda::convolve;
@@ -113,7 +113,7 @@ struct Conv {
 impl Conv {
     fn apply(self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         same_dtype(self.name(), a.dtype(), b.dtype())?;
-        a.contiguous()?.apply_op2(&b.contiguous()?, self)
+        Apply::apply(self, [a, b])
     }
 
     fn as_kind(&self, kind: Kind) -> Self {
@@ -121,7 +121,7 @@ impl Conv {
     }
 }
 
-impl CustomOp2 for Conv {
+impl Op<2> for Conv {
     fn name(&self) -> &'static str {
         match self.kind {
             Kind::Forward => "conv2d",
@@ -130,36 +130,30 @@ impl CustomOp2 for Conv {
         }
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (a, b): (Argument, Argument) = ((s1, l1), (s2, l2));
-        for_element_type!(s1, "conv2d", T => {
-            let result = cpu::convolve(self.kind, &self.geometry, Precision::of(s1.dtype()), &values(a)?, &values(b)?);
+    fn on_cpu(&self, inputs: [Argument; 2]) -> Result<(CpuStorage, Shape)> {
+        let precision = Precision::of(inputs[0].dtype());
+        with_values!(self, inputs, T, [a, b] => {
+            let result = cpu::convolve(self.kind, &self.geometry, precision, a, b);
             Ok(output::<T>(result, self.geometry.result_dims(self.kind).to_vec()))
         })
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
-        let result = cuda::convolve(self.kind, &self.geometry, (s1, l1), (s2, l2))?;
+    fn on_gpu(&self, inputs: [super::kernels::cuda::Argument; 2]) -> Result<(CudaStorage, Shape)> {
+        let result = cuda::convolve(self.kind, &self.geometry, inputs[0], inputs[1])?;
         Ok((result, self.geometry.result_dims(self.kind).to_vec().into()))
     }
 
-    fn bwd(
-        &self,
-        a: &Tensor,
-        b: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn gradients(&self, [a, b]: [&Tensor; 2], _result: &Tensor, gradient: &Tensor) -> Result<[Option<Tensor>; 2]> {
         use Kind::{DataGradient, FilterGradient, Forward};
         let run = |wanted: bool, kind, left: &Tensor, right: &Tensor| {
             wanted.then(|| self.as_kind(kind).apply(left, right)).transpose()
         };
         let (for_a, for_b) = (a.track_op(), b.track_op());
         Ok(match self.kind {
-            Forward => (run(for_a, DataGradient, gradient, b)?, run(for_b, FilterGradient, a, gradient)?),
-            DataGradient => (run(for_a, Forward, gradient, b)?, run(for_b, FilterGradient, gradient, a)?),
-            FilterGradient => (run(for_a, DataGradient, b, gradient)?, run(for_b, Forward, a, gradient)?),
+            Forward => [run(for_a, DataGradient, gradient, b)?, run(for_b, FilterGradient, a, gradient)?],
+            DataGradient => [run(for_a, Forward, gradient, b)?, run(for_b, FilterGradient, gradient, a)?],
+            FilterGradient => [run(for_a, DataGradient, b, gradient)?, run(for_b, Forward, a, gradient)?],
         })
     }
 }

@@ -13,12 +13,7 @@ impl ConvMaxFeatureMap {
         [g.batch, g.out_height / self.pool, g.out_width / self.pool, g.filters / 2]
     }
 
-    pub(super) fn forward_on_gpu(
-        &self,
-        x: cuda::Argument,
-        weight: cuda::Argument,
-        bias: cuda::Argument,
-    ) -> Result<CudaStorage> {
+    pub(super) fn forward_on_gpu(&self, [x, weight, bias]: [cuda::Argument; 3]) -> Result<CudaStorage> {
         let (device, dtype) = (&x.0.device, candle_core::backend::BackendStorage::dtype(x.0));
         let dims = self.result_dims();
         let convolved = convolve(Kind::Forward, &self.geometry, x, weight)?;
@@ -38,7 +33,7 @@ impl ConvMaxFeatureMap {
         weight: &Tensor,
         bias: &Tensor,
         g: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    ) -> Result<[Option<Tensor>; 3]> {
         let winners = self.winners_on_gpu.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(winners) = winners.as_ref() else { bail!("conv-max-feature-map: no forward pass: this is a bug") };
         let (dims, geometry, dtype) = (self.result_dims(), &self.geometry, x.dtype());
@@ -57,11 +52,11 @@ impl ConvMaxFeatureMap {
                 weight.track_op().then(|| convolve(Kind::FilterGradient, geometry, x_at, convolved)).transpose()?;
             let rows = full[0] * full[1] * full[2];
             let dbias = bias.track_op().then(|| cuda::column_sum(convolved, rows, full[3])).transpose()?;
-            Ok((
+            Ok([
                 dx.map(|dx| cuda::tensor(dx, x.shape())),
                 dweight.map(|dweight| cuda::tensor(dweight, weight.shape())),
                 dbias.map(|dbias| cuda::tensor(dbias, bias.shape())),
-            ))
+            ])
         })
     }
 }
