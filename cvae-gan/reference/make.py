@@ -318,7 +318,7 @@ PAPER = dict(
 )
 OTHER = PAPER | dict(
     label_length=4.0, swap=True, as_printed=True, lambda_gp=10.0, prior_mean=True, perturb=True, cosine=True,
-    verdict=0.3, maps=0.7, weights=[0.5, 0.2, 0.3, 10.0, 0.02, 0.4],
+    verdict=0.3, maps=0.7, weights=[0.5, 0.2, 0.3, 10.0, 0.02, 0.4], free_nats=100.0,
 )
 MODERN = PAPER | dict(
     game="hinge", lambda_gp=0.0, augment=True, every_layer=True, spectral=True, projection=True,

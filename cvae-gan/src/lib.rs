@@ -3,7 +3,7 @@
 //!
 //! In the order in which a training passes through the files:
 //!
-//! - [`settings`]: every number of the recipe, in three presets; [`budget`]: how much it may cost;
+//! - [`settings`]: every number of the recipe, in three presets (`overrides`: by name); [`budget`]: how much it may cost;
 //!   [`schedule`]: what changes with the images seen;
 //! - [`identity_network`]: the frozen recognizer; [`label_code`]: what G is told of an identity;
 //! - [`learner`]: the state and one step of it: `draws` the step's chances, `critic_step` L_D,

@@ -23,13 +23,15 @@ impl Overrides {
         let mut flags = Vec::new();
         for setting in settings {
             let refuse =
-                |expected: String| WrongSetting { setting: "generator", expected, found: format!("`{setting}`") };
+                |expected: String| WrongSetting { setting: "generator-set", expected, found: format!("`{setting}`") };
             let Some((name, _)) = setting.split_once('=') else {
                 return Err(refuse("NAME=VALUE, as in lambda-kl=0.01".to_owned()).into());
             };
             flags.push(format!("--{setting}"));
             let read = Flags::try_parse_from(&flags).map_err(|error| match error.kind() {
-                ErrorKind::UnknownArgument => refuse("a setting of `cvae-gan train`".to_owned()),
+                ErrorKind::UnknownArgument => {
+                    refuse("a setting of a recipe, as `cvae-gan train --help` lists them".to_owned())
+                }
                 ErrorKind::ArgumentConflict => refuse(format!("{name} once")),
                 _ => refuse(format!("a value of {name}, as in `cvae-gan train --help`")),
             });
@@ -39,7 +41,12 @@ impl Overrides {
         Ok(Flags::try_parse_from(&flags).map(|flags| flags.overrides).unwrap_or_default())
     }
 
-    /// Without those of parts that a model doesn't have.
+    /// Of a run of an earlier version, which said nothing of settings that came later: they change nothing there.
+    pub fn of_older_run(self) -> Self {
+        Self { free_nats: self.free_nats.or(Some(0.0)), ..self }
+    }
+
+    /// Without those of parts that a model doesn't have, or that a comparison of models decides for it.
     pub fn of_model(self, model: Model) -> Self {
         match model {
             Model::CvaeGan => self,
@@ -91,17 +98,26 @@ mod tests {
     #[test]
     fn slips_are_told_in_one_sentence() {
         for (slips, expected) in [
-            (&["lambda-kl"][..], "expected NAME=VALUE, as in lambda-kl=0.01 as generator, found `lambda-kl`"),
-            (&["lambda-x=1"], "expected a setting of `cvae-gan train` as generator, found `lambda-x=1`"),
+            (&["lambda-kl"][..], "expected NAME=VALUE, as in lambda-kl=0.01 as generator-set, found `lambda-kl`"),
+            (
+                &["lambda-x=1"],
+                "expected a setting of a recipe, as `cvae-gan train --help` lists them as generator-set, found `lambda-x=1`",
+            ),
             (
                 &["batch=many"],
-                "expected a value of batch, as in `cvae-gan train --help` as generator, found `batch=many`",
+                "expected a value of batch, as in `cvae-gan train --help` as generator-set, found `batch=many`",
             ),
-            (&["swap=0", "swap=1"], "expected swap once as generator, found `swap=1`"),
+            (&["swap=0", "swap=1"], "expected swap once as generator-set, found `swap=1`"),
         ] {
             let error = Overrides::named(slips.iter().copied()).map(|_| ()).unwrap_err().to_string();
             assert_eq!(error, expected);
         }
+    }
+
+    #[test]
+    fn a_run_from_before_a_setting_goes_on_without_it() {
+        let free_nats = |given| Overrides { free_nats: given, ..Overrides::default() }.of_older_run().free_nats;
+        assert_eq!((free_nats(None), free_nats(Some(10.0))), (Some(0.0), Some(10.0)));
     }
 
     #[test]

@@ -186,6 +186,7 @@ fn the_other_readings_equal_pytorch() -> Result<()> {
         lambda_cls: 0.2,
         lambda_fm: 0.3,
         lambda_kl: 0.02,
+        free_nats: 100.0,
         lambda_id: 0.4,
         ..paper()
     };

@@ -3,7 +3,7 @@
 //! `paper` is the published recipe, repaired only where it cannot work as printed. `small-budget`
 //! is for a few cores and some ten thousand images, where the published weights fail: untrained
 //! critics outweigh the pixel term a hundredfold, and one-hot identity is learned too slowly. `modern` adds
-//! what was found since 2018, each by a setting of its own: copies for the critics, identity in every
+//! what was found since 2018, each by a setting of its own, which brings what belongs to it: copies for the critics, identity in every
 //! layer of G, hinge and spectral norm, projection, a bound on what the latent says.
 
 use crate::Result;
@@ -193,12 +193,13 @@ settings! { images:
     "Losses" lambda_pixel: f64, "Weight of the pixel term", 10.0, 10.0, 10.0;
     // Beside a mean over pixels 0.01 is dear: a short training gives the latent up, and all images of
     // a person look the same.
-    "Losses" lambda_kl: f64, "Weight of the divergence; always a factor", 0.01, 0.003, 0.1;
+    "Losses" lambda_kl: f64, "Weight of the divergence beyond the free nats; always a factor", 0.01, 0.003, 0.1;
     // Of N images no latent can tell more than log N apart: what E says beyond that only leads away from where random
-    // latents are drawn, and G never learns to draw there. Up to that it is what keeps a person's images different.
+    // latents are drawn, and G never learns to draw there. So it is dear, and what keeps a person's images different
+    // costs nothing.
     #[serde(default)]
-    "Losses" free_nats: f64, "Divergence that costs nothing; the logarithm of the number of images is about what random latents \
-        can repeat [unit: nats]", 0.0, 0.0, 10.0;
+    "Losses" free_nats: f64, "Divergence that costs nothing; about the logarithm of the number of images, as random latents \
+        can't repeat more [unit: nats] [brings a lambda-kl of 0.1 that holds it there; 0 brings 0.003]", 0.0, 0.0, 10.0;
     // Half the pixel term's pull already draws caricatures, in dots where the recognizer looks.
     "Losses" lambda_id: f64, "Weight of the identity term; 0 does without identity network", 1.0, 0.2, 0.2;
     // WGAN-GP's game as printed. The others do without its penalty, each with a restraint of its own.
@@ -290,6 +291,7 @@ impl Settings {
             settings.label_code = LabelCode::OneHot;
         }
         settings.take_game(overrides.critic_loss.unwrap_or(settings.critic_loss), overrides);
+        settings.take_bound(overrides.free_nats.unwrap_or(settings.free_nats));
         overrides.apply(&mut settings);
         settings.check()?;
         Ok(settings)
@@ -323,6 +325,13 @@ impl Settings {
             CriticLoss::Hinge => (0.0, true, 0.0),
             CriticLoss::Logistic => (0.0, false, r1_gamma),
         };
+    }
+
+    /// Bounds what the latent says, or frees it, with the weight that belongs to either.
+    fn take_bound(&mut self, free_nats: f64) {
+        if (free_nats > 0.0) != (self.free_nats > 0.0) {
+            self.lambda_kl = if free_nats > 0.0 { 0.1 } else { 0.003 };
+        }
     }
 
     fn critic_weights_and_identity(&mut self) -> [&mut f64; 4] {
@@ -388,7 +397,7 @@ impl Settings {
             if self.model == Model::Cvae && of_critics && weight > 0.0 {
                 return refuse(name, "0 for the model cvae, which has neither critics nor identity term", &weight);
             }
-            let of_encoder = ["lambda-pixel", "lambda-kl"].contains(&name);
+            let of_encoder = ["lambda-pixel", "lambda-kl", "free-nats"].contains(&name);
             if self.model == Model::Cgan && of_encoder && weight > 0.0 {
                 return refuse(name, "0 for the model cgan, which has no encoder", &weight);
             }
@@ -497,6 +506,25 @@ mod tests {
         assert_eq!(refused, "expected none for a model without critics as critic-loss, found hinge");
         let own = Overrides { spectral_norm: Some(true), r1_gamma: Some(0.0), ..game(CriticLoss::Logistic) };
         assert_eq!(restraint(own)?, (0.0, true, 0.0));
+        Ok(())
+    }
+
+    #[test]
+    fn a_bound_on_the_latent_brings_its_weight() -> Result<()> {
+        let of = |preset: Preset, free_nats, lambda_kl| {
+            let overrides = Overrides { free_nats: Some(free_nats), lambda_kl, ..Overrides::default() };
+            let settings = Settings::resolve(Width::Small, Some(preset), 60_000, &overrides)?;
+            Ok::<_, crate::Error>((settings.free_nats, settings.lambda_kl))
+        };
+        assert_eq!(of(Preset::Modern, 12.0, None)?, (12.0, 0.1));
+        assert_eq!(of(Preset::Modern, 0.0, None)?, (0.0, 0.003));
+        assert_eq!(of(Preset::SmallBudget, 10.0, None)?, (10.0, 0.1));
+        assert_eq!(of(Preset::SmallBudget, 0.0, None)?, (0.0, 0.003));
+        assert_eq!(of(Preset::Modern, 0.0, Some(0.01))?, (0.0, 0.01));
+        let cgan =
+            Overrides { model: Some(Model::Cgan), free_nats: Some(10.0), lambda_kl: Some(0.0), ..Overrides::default() };
+        let refused = Settings::resolve(Width::Small, None, 100, &cgan).unwrap_err().to_string();
+        assert_eq!(refused, "expected 0 for the model cgan, which has no encoder as free-nats, found 10");
         Ok(())
     }
 

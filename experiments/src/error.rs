@@ -95,8 +95,7 @@ impl Error {
                 Self::Diverged { path, term: term.to_owned(), value, images_seen, remedy }
             }
             Self::Gan(cvae_gan::Error::NotFinite { term, value, images_seen, .. }) => {
-                // Its rates are the preset's.
-                let remedy = "another --generator-width or --generator-images";
+                let remedy = "--generator-set learning-rate=... with a lower one than the recipe's";
                 Self::Diverged { path, term, value, images_seen, remedy }
             }
             error if error.is_of_the_folder() => Self::Training { path, error: Box::new(error) },

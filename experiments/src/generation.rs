@@ -172,7 +172,7 @@ fn tell(bench: &Bench<'_>, table: &Table) -> Report {
     );
     report.caution("FID and KID with so few images are of use beside those of real images alone");
     report.caution(
-        "the baselines follow the same preset: CGAN without encoder, CVAE without critics and identity term, and what G is told \
+        "the baselines follow the same recipe: CGAN without encoder, CVAE without critics and identity term, and what G is told \
          of an identity is the same but for the CVAE, which is told its number alone",
     );
     report.caution_of_drawn_faces(bench);
@@ -221,7 +221,7 @@ fn precision(report: &mut Report, settings: &Settings, table: &Table) {
         count(settings.judge_images),
         count(settings.generator_images),
         settings.generator_width,
-        settings.preset(),
+        settings.recipe(),
         settings.per_identity,
         table.people,
         count(table.real.images as u64),

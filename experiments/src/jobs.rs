@@ -288,7 +288,6 @@ impl Settings {
     /// Settings that can't train.
     pub fn generator_job(&self, variant: Variant, part: Part) -> Result<GeneratorJob> {
         let preset = self.preset();
-        let usual = preset.settings(self.generator_width, self.generator_images);
         let model = variant.model();
         let given = Overrides::named(self.generator_set.iter().map(String::as_str))?.of_model(model);
         let mut overrides =
@@ -296,7 +295,7 @@ impl Settings {
         if variant == Variant::WithoutIdentity {
             overrides.lambda_id = Some(0.0);
             // One thing is changed at a time.
-            overrides.label_code.get_or_insert(usual.label_code);
+            overrides.label_code = Some(self.generator_job(Variant::Ours, part)?.settings.label_code);
         }
         let settings =
             cvae_gan::Settings::resolve(self.generator_width, Some(preset), self.generator_images, &overrides)?;

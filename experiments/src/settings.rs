@@ -68,7 +68,7 @@ pub struct Settings {
     /// Recipe: paper, small-budget or modern [default: paper for the paper's widths, small-budget otherwise]
     #[arg(long, value_name = "PRESET", help_heading = "Generators")]
     pub generator_preset: Option<Preset>,
-    /// Settings of `cvae-gan train` in place of the recipe's, as lambda-kl=0.01; a model takes those that concern it
+    /// Settings of `cvae-gan train` in place of the recipe's, as lambda-kl=0.01; a model takes those that concern it, and `ablation` none, which has recipes of its own
     #[arg(long, value_name = "NAME=VALUE,...", value_delimiter = ',', value_parser = of_generators, help_heading = "Generators")]
     pub generator_set: Vec<String>,
     /// Length of each training [unit: images seen]
@@ -202,6 +202,12 @@ impl Settings {
         self.generator_preset.unwrap_or(Preset::of_width(self.generator_width))
     }
 
+    /// The recipe in words.
+    pub fn recipe(&self) -> String {
+        let with = self.generator_set.join(", ");
+        if with.is_empty() { self.preset().to_string() } else { format!("{} with {with}", self.preset()) }
+    }
+
     /// Our model, and those that it is compared with, each once, in the order of the table.
     pub fn variants(&self) -> impl Iterator<Item = Variant> {
         let compared = self.models.clone();
@@ -230,9 +236,12 @@ impl Settings {
 
 /// A setting that experiments leave to whoever asks.
 fn of_generators(text: &str) -> Result<String, String> {
-    let own = ["model", "channels", "seed"].iter().find(|own| text.split('=').next() == Some(own));
+    const DECIDED: [&str; 7] = ["model", "channels", "seed", "width", "images", "preset", "device"];
+    let own = DECIDED.iter().find(|own| text.split('=').next() == Some(own));
     match own {
-        Some(own) => Err(format!("expected a setting that no experiment decides, found {own}")),
+        Some(own) => {
+            Err(format!("expected a setting that neither an experiment nor another flag decides, found {own}"))
+        }
         None => Overrides::named([text]).map(|_| text.to_owned()).map_err(|error| error.to_string()),
     }
 }

@@ -11,8 +11,8 @@ pub fn kl(posterior: &Posterior) -> Result<Tensor> {
 
 /// What a divergence has beyond `free` nats (free bits: Kingma et al. 2016, over the whole latent).
 ///
-/// A divergence averaged over N images is the information that latents have of them, which is at most log N, and how far
-/// all of them together are from the standard normal distribution: the second alone is to be driven out.
+/// A divergence averaged over N images is the information that latents have of them, which is at most log N,
+/// and how far all of them together are from the standard normal distribution: only the second is to be driven out.
 pub fn beyond(divergence: &Tensor, free: f64) -> Result<Tensor> {
     if free == 0.0 { Ok(divergence.clone()) } else { divergence.affine(1.0, -free)?.relu() }
 }

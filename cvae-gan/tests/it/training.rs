@@ -43,6 +43,8 @@ fn with_every_addition() -> Settings {
         spectral_norm: true,
         lambda_gp: 0.0,
         projection: true,
+        free_nats: 10.0,
+        lambda_kl: 0.1,
         ..settings()
     }
 }

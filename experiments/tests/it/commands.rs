@@ -247,8 +247,11 @@ fn a_plan_has_the_models_and_the_recipe_that_were_asked_for() {
     // Slips in settings of one's own are told with the command line.
     let out = place.path().join("own");
     for (slip, expected) in [
-        ("lambda-x=1", "expected a setting of `cvae-gan train` as generator, found `lambda-x=1`"),
-        ("seed=3", "expected a setting that no experiment decides, found seed"),
+        (
+            "lambda-x=1",
+            "expected a setting of a recipe, as `cvae-gan train --help` lists them as generator-set, found `lambda-x=1`",
+        ),
+        ("seed=3", "expected a setting that neither an experiment nor another flag decides, found seed"),
     ] {
         let told = refusal(&experiments("figures", &out, &["--generator-set", slip]));
         assert!(told.contains(expected), "{told}");

@@ -133,7 +133,9 @@ impl Train {
         let preset = self.preset.or(self.budget.map(Budget::preset)).unwrap_or(Preset::of_width(width));
         let usual = if preset == Preset::Paper { 200 * data.len() as u64 } else { 60_000 };
         let images = self.images.or(self.budget.map(Budget::images)).unwrap_or(usual);
-        Settings::resolve(width, Some(preset), images, &self.overrides)
+        // What a run keeps is whole: what isn't in it came later.
+        let resumed = self.run.resume.as_ref().map(|_| self.overrides.clone().of_older_run());
+        Settings::resolve(width, Some(preset), images, resumed.as_ref().unwrap_or(&self.overrides))
     }
 
     /// Ten pictures would miss how a training goes wrong; twenty show it.
