@@ -239,7 +239,8 @@ fn a_plan_has_the_models_and_the_recipe_that_were_asked_for() {
     let place = tempfile::tempdir().unwrap();
     let more = ["--dry-run", "--models", "cgan", "--generator-preset", "modern"];
     let plan = stdout(&experiments("generation", &place.path().join("out"), &more));
-    let generators: Vec<&str> = plan.lines().filter_map(|line| line.strip_prefix("# generator-")).collect();
+    let trainings = plan.lines().skip_while(|line| *line != "# Trainings");
+    let generators: Vec<&str> = trainings.filter_map(|line| line.strip_prefix("# generator-")).collect();
     let [ours, cgan] = generators[..] else { panic!("{generators:?}") };
     assert!(ours.starts_with("ours: ") && cgan.starts_with("cgan: "), "{generators:?}");
     assert!(generators.iter().all(|line| line.contains("preset modern")), "{generators:?}");
