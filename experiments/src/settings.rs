@@ -109,7 +109,7 @@ pub struct Settings {
     /// Shares of generated rows that `ratio` compares; 0 is added
     #[arg(long, value_name = "SHARE,...", value_delimiter = ',', default_values_t = [0.25, 0.5, 0.75], help_heading = "Arms")]
     pub shares: Vec<f64>,
-    /// Real images of each person that `ratio` compares, beside all; the generator sees no others
+    /// Real images of each person that `ratio` compares, beside all; the generator sees no others. A number that nobody has more than is left out
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [5, 10], value_parser = clap::value_parser!(u32).range(2..), help_heading = "Arms")]
     pub real_images: Vec<u32>,
     /// How much a generated row counts where `usage` weighs them; a real one counts 1
