@@ -20,7 +20,7 @@ impl Overrides {
     /// # Errors
     /// [`WrongSetting`] for a name that there isn't and a value that can't be read.
     pub fn named<'a>(settings: impl IntoIterator<Item = &'a str>) -> Result<Self> {
-        let mut flags = Vec::new();
+        let (mut flags, mut overrides) = (Vec::new(), Self::default());
         for setting in settings {
             let refuse =
                 |expected: String| WrongSetting { setting: "generator-set", expected, found: format!("`{setting}`") };
@@ -35,10 +35,9 @@ impl Overrides {
                 ErrorKind::ArgumentConflict => refuse(format!("{name} once")),
                 _ => refuse(format!("a value of {name}, as in `cvae-gan train --help`")),
             });
-            read?;
+            overrides = read?.overrides;
         }
-        // What was read just now is read again.
-        Ok(Flags::try_parse_from(&flags).map(|flags| flags.overrides).unwrap_or_default())
+        Ok(overrides)
     }
 
     /// Of a run of an earlier version, which said nothing of settings that came later: they change nothing there.

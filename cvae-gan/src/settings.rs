@@ -2,9 +2,10 @@
 //!
 //! `paper` is the published recipe, repaired only where it cannot work as printed. `small-budget`
 //! is for a few cores and some ten thousand images, where the published weights fail: untrained
-//! critics outweigh the pixel term a hundredfold, and one-hot identity is learned too slowly. `modern` adds
-//! what was found since 2018, each by a setting of its own, which brings what belongs to it: copies for the critics, identity in every
-//! layer of G, hinge and spectral norm, projection, a bound on what the latent says.
+//! critics outweigh the pixel term a hundredfold, and one-hot identity is learned too slowly.
+//! `modern` adds what is known beside it, each part by a setting of its own, which brings what belongs to it:
+//! copies for the critics, identity in every layer of G, hinge and spectral norm, projection, a bound on what
+//! the latent says.
 
 use crate::Result;
 use crate::losses::reading::{CriticLoss, CriticReading, IdentityDistance, PriorMatch, kebab_case_names};

@@ -95,7 +95,7 @@ impl Error {
                 Self::Diverged { path, term: term.to_owned(), value, images_seen, remedy }
             }
             Self::Gan(cvae_gan::Error::NotFinite { term, value, images_seen, .. }) => {
-                let remedy = "--generator-set learning-rate=... with a lower one than the recipe's";
+                let remedy = "a lower rate, as in --generator-set learning-rate=0.0002, or in `ablation` another --generator-images";
                 Self::Diverged { path, term, value, images_seen, remedy }
             }
             error if error.is_of_the_folder() => Self::Training { path, error: Box::new(error) },
