@@ -197,14 +197,19 @@ impl Learner {
             };
             let distance = identity(&features, &wanted, settings.identity_distance)?;
             step.add(name(branch, "made/encoded_identity", "made/prior_identity"), &distance)?;
-            sum.push(distance);
+            // Of random latents it counts as much as critics do, who see what pleases the network and is no face.
+            let share = match branch {
+                Branch::Prior if settings.has_critics() => settings.ramp_factor(self.images_seen),
+                _ => 1.0,
+            };
+            sum.push(distance.affine(share, 0.0)?);
             if settings.identity_verdict > 0.0 {
                 let logits = recognizer.network.classify(&features)?;
                 let verdict = classification(&logits, &faces.labels)?;
                 step.add(name(branch, "made/encoded_verdict", "made/prior_verdict"), &verdict)?;
                 let hits = accuracy(&logits, &faces.labels)?;
                 step.add(name(branch, "made/encoded_accuracy", "made/prior_accuracy"), &hits)?;
-                sum.push(verdict.affine(settings.identity_verdict, 0.0)?);
+                sum.push(verdict.affine(share * settings.identity_verdict, 0.0)?);
             }
         }
         if settings.identity_maps > 0.0 {

@@ -117,14 +117,18 @@ impl Verdict {
                  still to the one in the image"
             );
         }
-        if let Some(Blended { new, real_consistency }) = self.blended {
-            let real = real_consistency.map_or(String::new(), |cosine| format!(", of a real one {cosine:.3}"));
+        if let Some(Blended { new, real_consistency, real_apart }) = self.blended {
+            let beside = |real: Option<String>| real.map_or(String::new(), |real| format!(" (real people: {real})"));
             let _ = write!(
                 text,
-                "\n{} blended identities: {} distinct from everyone real; cosine between images of one {:.3}{real}",
+                "\n{} blended identities: {} like nobody real, {} like none of the others{}; cosine between images of \
+                 one {:.3}{}",
                 new.identities,
                 percent(new.distinct),
-                new.consistency
+                percent(new.apart),
+                beside(real_apart.map(percent)),
+                new.consistency,
+                beside(real_consistency.map(|cosine| format!("{cosine:.3}"))),
             );
         }
         text

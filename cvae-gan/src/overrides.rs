@@ -5,6 +5,7 @@ use crate::settings::{Model, Overrides};
 use clap::Parser;
 use clap::error::ErrorKind;
 use command::WrongSetting;
+use nets::Conditioning;
 
 /// As on the command line of `cvae-gan train`.
 #[derive(Parser)]
@@ -42,7 +43,8 @@ impl Overrides {
 
     /// Of a run of an earlier version, which said nothing of settings that came later: they change nothing there.
     pub fn of_older_run(self) -> Self {
-        Self { free_nats: self.free_nats.or(Some(0.0)), ..self }
+        let conditioning = self.conditioning.or(Some(Conditioning::Start));
+        Self { conditioning, free_nats: self.free_nats.or(Some(0.0)), ..self }
     }
 
     /// Without those of parts that a model doesn't have, or that a comparison of models decides for it.
@@ -115,8 +117,14 @@ mod tests {
 
     #[test]
     fn a_run_from_before_a_setting_goes_on_without_it() {
-        let free_nats = |given| Overrides { free_nats: given, ..Overrides::default() }.of_older_run().free_nats;
-        assert_eq!((free_nats(None), free_nats(Some(10.0))), (Some(0.0), Some(10.0)));
+        let older = |given: Overrides| {
+            let older = given.of_older_run();
+            (older.free_nats, older.conditioning)
+        };
+        assert_eq!(older(Overrides::default()), (Some(0.0), Some(Conditioning::Start)));
+        let said =
+            Overrides { free_nats: Some(10.0), conditioning: Some(Conditioning::EveryLayer), ..Overrides::default() };
+        assert_eq!(older(said), (Some(10.0), Some(Conditioning::EveryLayer)));
     }
 
     #[test]

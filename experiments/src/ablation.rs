@@ -116,8 +116,7 @@ impl Ingredient {
             // They may come earlier where their slope is bounded.
             warm_up: has(Self::Hinge).then_some(modern.warm_up),
             projection: Some(has(Self::Projection) && modern.projection),
-            lambda_kl: has(Self::FreeNats).then_some(modern.lambda_kl),
-            free_nats: has(Self::FreeNats).then_some(modern.free_nats),
+            free_nats: Some(if has(Self::FreeNats) { modern.free_nats } else { 0.0 }),
             ..Overrides::default()
         };
         let preset = if has(Self::Repairs) { Preset::SmallBudget } else { Preset::Paper };

@@ -12,14 +12,16 @@ use recognizer::metrics::Features;
 use recognizer::metrics::identity::{NewIdentities, new_identities};
 use serde::Serialize;
 
-/// Figures of blended identities. Both must hold, or their labels are noise.
+/// Figures of blended identities, and what they are of real people, where some have two images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Blended {
     /// Of the blended identities.
     #[serde(flatten)]
     pub new: NewIdentities,
-    /// Mean cosine between two real images of one person, where some have two.
+    /// Mean cosine between two real images of one person.
     pub real_consistency: Option<f64>,
+    /// Share of real people who aren't near another real one.
+    pub real_apart: Option<f64>,
 }
 
 impl Trial<'_> {
@@ -46,11 +48,12 @@ impl Trial<'_> {
             labels.extend(std::iter::repeat_n(nth as u32, self.per_identity));
             progress.advance(self.per_identity as u64);
         }
-        let of_real = new_identities((real.features(), real.labels()), &existing, threshold);
+        // Held-out images of which nobody has two leave nothing to compare with.
+        let of_real = new_identities((real.features(), real.labels()), &existing, threshold).ok();
         Ok(Blended {
             new: new_identities((&features, &labels), &existing, threshold)?,
-            // Held-out images of which nobody has two leave nothing to compare with.
-            real_consistency: of_real.ok().map(|figures| figures.consistency),
+            real_consistency: of_real.map(|figures| figures.consistency),
+            real_apart: of_real.map(|figures| figures.apart),
         })
     }
 }

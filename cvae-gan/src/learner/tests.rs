@@ -221,8 +221,13 @@ fn every_model_and_reading_takes_its_steps() -> Result<()> {
 fn critics_wait_for_the_end_of_the_warm_up() -> Result<()> {
     let mut learner = learner(&Settings { warm_up: 8, ramp: 16, ..small_budget() })?;
     let batch = batch(1)?;
-    assert_eq!(learner.step(&batch)?.mean("critic/gain"), None);
-    assert!(learner.step(&batch)?.mean("critic/gain").is_some());
+    // Nor is anything made of random latents before: a recognizer alone would be pleased by what is no face.
+    let both = ["critic/gain", "made/prior_identity"];
+    let step = learner.step(&batch)?;
+    assert_eq!(both.map(|figure| step.mean(figure)), [None, None]);
+    assert!(step.mean("made/encoded_identity").is_some());
+    let step = learner.step(&batch)?;
+    assert!(both.iter().all(|figure| step.mean(figure).is_some()));
     Ok(())
 }
 
@@ -342,7 +347,7 @@ fn networks_in_other_numbers_learn_the_same_into_the_same_weights() -> Result<()
         for (name, expected) in expected.means() {
             let found = found.mean(name).expect("both measure the same");
             // The second step's weights have moved by Adam, which makes much of little.
-            let bound = [1e-4, 1e-2][step] * expected.abs().max(1.0);
+            let bound = [1e-3, 1e-2][step] * expected.abs().max(1.0);
             assert!((found - expected).abs() < bound, "{name} in step {step}: expected {expected}, found {found}");
         }
         let after = values(&cast.parameters)?;

@@ -55,7 +55,7 @@ fn a_run_is_trained_sampled_judged_and_exported() {
     ];
 
     let dry = stdout(&cvae_gan(&[&training[..], &["--dry-run"]].concat()));
-    assert!(dry.contains("lambda-kl = 0.003 # preset small-budget") && dry.contains("# time: "), "{dry}");
+    assert!(dry.contains("lambda-kl = 0.1 # preset small-budget") && dry.contains("# time: "), "{dry}");
     assert!(!run.exists(), "a dry run leaves nothing");
     let dry = stdout(&cvae_gan(&[&training[..], &["--dry-run", "--json"]].concat()));
     let dry: serde_json::Value = serde_json::from_str(&dry).unwrap();
@@ -120,7 +120,9 @@ fn a_run_is_trained_sampled_judged_and_exported() {
     assert!((0.0..=1.0).contains(&(share("as_asked") + share("as_encoded"))), "{swapped}");
     let blended = &evaluated["blended"];
     assert_eq!(blended["identities"], 3);
-    assert!(blended["distinct"].is_number() && blended["real_consistency"].is_number(), "{blended}");
+    for figure in ["distinct", "apart", "real_apart", "consistency", "real_consistency"] {
+        assert!(blended[figure].is_number(), "{figure}: {blended}");
+    }
     let told =
         stdout(&cvae_gan(&["evaluate", text(&bundle), "--judge", text(&judge), "--data", FACES, "--blended", "2"]));
     assert!(told.contains("16 real images drawn again") && told.contains("2 blended identities"), "{told}");
@@ -173,10 +175,14 @@ fn a_budget_chooses_what_is_not_given() {
         stdout(&cvae_gan(&[&usual[..], flags].concat()))
     };
     let hour = settings(&["--budget", "cpu-hour"]);
-    for line in ["width = \"small\" # budget cpu-hour", "images = 50000 # budget", "preset = \"modern\" # budget"] {
+    for line in ["width = \"small\" # budget cpu-hour", "images = 50000 # budget", "preset = \"small-budget\" # budget"]
+    {
         assert!(hour.contains(line), "{line} is not in {hour}");
     }
-    assert!(hour.contains("conditioning = \"every-layer\" # preset modern") && hour.contains("batch = 16 #"), "{hour}");
+    let of_preset = "conditioning = \"every-layer\" # preset small-budget";
+    assert!(hour.contains(of_preset) && hour.contains("batch = 16 #"), "{hour}");
+    let minutes = settings(&["--budget", "gpu-10", "--device", "cpu"]);
+    assert!(minutes.contains("preset = \"modern\" # budget") && minutes.contains("width = \"paper\" #"), "{minutes}");
     let own = settings(&["--budget", "gpu-25", "--width", "tiny", "--device", "cpu", "--preset", "small-budget"]);
     for line in ["width = \"tiny\" # flag", "images = 1500000 # budget gpu-25", "preset = \"small-budget\" # flag"] {
         assert!(own.contains(line), "{line} is not in {own}");

@@ -139,7 +139,7 @@ fn a_stopped_and_resumed_training_ends_with_the_same_bytes_on_any_number_of_thre
     // Another data set or setting is named.
     let other = Settings { lambda_kl: 0.5, ..settings };
     let error = run(&whole, &other, &weights, &Interrupt::new()).unwrap_err();
-    let expected = "expected lambda-kl 0.003 as the checkpoint has, found 0.5; leave the setting as it was";
+    let expected = "expected lambda-kl 0.1 as the checkpoint has, found 0.5; leave the setting as it was";
     assert!(error.to_string().contains(expected), "{error}");
 }
 

@@ -153,13 +153,16 @@ pub fn memorisation(
 pub struct NewIdentities {
     /// Share of new identities whose centre stays below the threshold to every existing centre.
     pub distinct: f64,
+    /// Share of new identities whose centre stays below it to every other new identity's centre.
+    pub apart: f64,
     /// Mean cosine between two images of one new identity.
     pub consistency: f64,
     /// New identities with at least two images.
     pub identities: usize,
 }
 
-/// Judges images of new identities: both figures must hold, or their labels are noise.
+/// Judges images of new identities: all three figures must hold, or their labels are noise. What they can be is what
+/// they are for images of real people.
 ///
 /// # Errors
 /// No new identity with two images, no existing centre, other dimensions.
@@ -174,20 +177,25 @@ pub fn new_identities(
     let mut classes = by_class(FIGURE, images)?;
     classes.retain(|_, images| images.len() >= 2);
     need(FIGURE, "new identities with two images", 1, classes.len())?;
-    let mut distinct = 0usize;
-    let mut consistency = 0.0;
-    for images in classes.values() {
-        let template = template(images)?;
-        let existing = existing_centres.rows().filter(|centre| !is_blank(centre));
-        let nearest = existing.map(|centre| cosine(&template, centre)).fold(f64::NEG_INFINITY, f64::max);
-        distinct += usize::from(nearest < threshold);
+    let templates = classes.values().map(template).collect::<Result<Vec<_>, _>>()?;
+    let is_near = |template: &Vec<f32>, other: &[f32]| cosine(template, other) >= threshold;
+    let existing: Vec<&[f32]> = existing_centres.rows().filter(|centre| !is_blank(centre)).collect();
+    let others = |nth: usize| templates[..nth].iter().chain(&templates[nth + 1..]);
+    let near_existing = |template| existing.iter().any(|centre| is_near(template, centre));
+    let near_another = |nth: usize| others(nth).any(|other| is_near(&templates[nth], other));
+    let consistency = |images: &Features| {
         let rows: Vec<&[f32]> = images.rows().collect();
         let pairs =
             rows.iter().enumerate().flat_map(|(first, left)| rows[first + 1..].iter().map(move |right| (left, right)));
-        consistency += mean(pairs.map(|(left, right)| cosine(left, right)));
-    }
-    let count = classes.len() as f64;
-    Ok(NewIdentities { distinct: distinct as f64 / count, consistency: consistency / count, identities: classes.len() })
+        mean(pairs.map(|(left, right)| cosine(left, right)))
+    };
+    let share = |count: usize| count as f64 / templates.len() as f64;
+    Ok(NewIdentities {
+        distinct: share(templates.iter().filter(|template| !near_existing(template)).count()),
+        apart: share((0..templates.len()).filter(|&nth| !near_another(nth)).count()),
+        consistency: mean(classes.values().map(consistency)),
+        identities: templates.len(),
+    })
 }
 
 /// One feature for a set of images of one person: the normalised mean of normalised features.

@@ -265,12 +265,21 @@ fn copies_of_training_images_are_noticed() {
 }
 
 #[test]
-fn new_identities_must_be_distinct_and_consistent() {
+fn new_identities_must_be_distinct_apart_and_consistent() {
     let existing = Features::from_values(vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0], 3).unwrap();
-    let images = Features::from_values(vec![0.1, 0.0, 1.0, 0.0, 0.1, 1.0, 1.0, 0.1, 0.0, 1.0, 0.0, 0.1], 3).unwrap();
-    let figures = new_identities((&images, &[2, 2, 3, 3]), &existing, 0.5).unwrap();
-    assert_eq!((figures.distinct, figures.identities), (0.5, 2));
+    let new = [[0.1, 0.0, 1.0], [0.0, 0.1, 1.0]]; // between nobody
+    let like_the_first = [[1.0, 0.1, 0.0], [1.0, 0.0, 0.1]];
+    let like_the_new = [[0.1, 0.1, 1.0], [0.2, 0.0, 1.0]];
+    let judged = |people: &[[[f32; 3]; 2]]| {
+        let labels: Vec<u32> = (2..2 + people.len() as u32).flat_map(|person| [person; 2]).collect();
+        let images = Features::from_values(people.iter().flatten().flatten().copied().collect(), 3).unwrap();
+        new_identities((&images, &labels), &existing, 0.5).unwrap()
+    };
+    let figures = judged(&[new, like_the_first]);
+    assert_eq!((figures.distinct, figures.apart, figures.identities), (0.5, 1.0, 2));
     assert!(figures.consistency > 0.95);
+    let figures = judged(&[new, like_the_first, like_the_new, [[-1.0, 0.0, 0.0], [-1.0, 0.1, 0.0]]]);
+    assert_eq!((figures.distinct, figures.apart, figures.identities), (0.75, 0.5, 4));
 }
 
 #[test]

@@ -143,11 +143,13 @@ fn on_images(
         object["new_identities"] = json!(new);
         if !json {
             println!(
-                "{} people of {} are not in {}: {} of them resemble nobody there; cosine {:.3} within one of them",
+                "{} people of {} are not in {}: {} of them resemble nobody there, {} none of each other; cosine {:.3} within \
+                 one of them",
                 new.identities,
                 path.display(),
                 real.display(),
                 percent(new.distinct),
+                percent(new.apart),
                 new.consistency
             );
         }
