@@ -1,8 +1,7 @@
 //! Which stream to read, from whom, and how.
 
 use crate::place::{Change, Takeover, bundle_at, short};
-use crate::{Access, Connect, ServerUrl, Spec, TableChoice};
-use serde::{Deserialize, Serialize};
+use crate::{Access, Connect, Labels, ServerUrl, Spec, TableChoice};
 use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 /// Everything that decides which batches come, and how they are fetched.
@@ -42,31 +41,6 @@ pub struct StreamSettings {
     pub connector: Option<Arc<dyn Connect>>,
     /// Whether people are told nothing of servers that are waited for.
     pub silent: bool,
-}
-
-/// What blended rows are learned as.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Labels {
-    /// People of their own: a class for each of them
-    #[default]
-    Hard,
-    /// The people they are blended from, each by its weight
-    Soft,
-}
-
-impl Labels {
-    pub(crate) fn is_hard(&self) -> bool {
-        *self == Self::Hard
-    }
-
-    /// As `--labels` names it.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Hard => "hard",
-            Self::Soft => "soft",
-        }
-    }
 }
 
 /// Which weights make the batches of a stream.

@@ -194,7 +194,7 @@ settings! { images:
     "Losses" lambda_pixel: f64, "Weight of the pixel term", 10.0, 10.0, 10.0;
     // Beside a mean over pixels 0.01 is dear: a short training gives the latent up, and all images of
     // a person look the same.
-    "Losses" lambda_kl: f64, "Weight of the divergence beyond the free nats; always a factor", 0.01, 0.1, 0.1;
+    "Losses" lambda_kl: f64, "Weight of the divergence beyond the free nats; always a factor", 0.01, HOLDING, HOLDING;
     // Of N images no latent can tell more than log N apart: what E says beyond that only leads away from where random
     // latents are drawn, and G never learns to draw there. So it is dear, and what keeps a person's images different
     // costs nothing.
@@ -238,6 +238,9 @@ settings! { images:
     // So that identity is not hidden in the latent, where a reconstruction would find it.
     "Losses" swap: f64, "Share of random latents borrowed from another image of the batch", 0.0, 0.5, 0.5;
 }
+
+/// Weight of the divergence that holds it near its bound.
+const HOLDING: f64 = 0.1;
 
 /// Of older checkpoints, without effect there.
 fn r1_interval() -> u64 {
@@ -298,6 +301,22 @@ impl Settings {
         Ok(settings)
     }
 
+    /// What differs from the preset's recipe for the same model, width and length, as NAME=VALUE each.
+    pub fn beyond_preset(&self) -> Vec<String> {
+        let Self { preset, width, images, model, channels, seed, numbers, .. } = *self;
+        let alike =
+            Overrides { model: Some(model), channels: Some(channels), seed: Some(seed), ..Overrides::default() };
+        let of_preset =
+            Self::resolve(width, Some(preset), images, &alike).map(|of_preset| Self { numbers, ..of_preset });
+        let table = |settings: &Self| match serde_json::to_value(settings) {
+            Ok(serde_json::Value::Object(table)) => table,
+            _ => serde_json::Map::new(),
+        };
+        let of_preset = of_preset.as_ref().map(table).unwrap_or_default();
+        let own = table(self).into_iter().filter(|(name, value)| of_preset.get(name) != Some(value));
+        own.map(|(name, value)| format!("{name}={}", value.as_str().map_or(value.to_string(), str::to_owned))).collect()
+    }
+
     /// Whether there is an encoder.
     pub fn has_encoder(&self) -> bool {
         self.model != Model::Cgan
@@ -331,7 +350,7 @@ impl Settings {
     /// Bounds what the latent says, or frees it, with the weight that belongs to either.
     fn take_bound(&mut self, free_nats: f64) {
         if (free_nats > 0.0) != (self.free_nats > 0.0) {
-            self.lambda_kl = if free_nats > 0.0 { 0.1 } else { 0.003 };
+            self.lambda_kl = if free_nats > 0.0 { HOLDING } else { 0.003 };
         }
     }
 
@@ -581,6 +600,21 @@ mod tests {
             assert!(fields.remove(new).is_some(), "{new}");
         }
         assert_eq!(serde_json::from_value::<Settings>(table)?, settings);
+        Ok(())
+    }
+
+    #[test]
+    fn what_differs_from_the_preset_is_named() -> Result<()> {
+        for preset in [Preset::Paper, Preset::SmallBudget, Preset::Modern] {
+            for model in [Model::CvaeGan, Model::Cvae, Model::Cgan] {
+                let own = Overrides { model: Some(model), seed: Some(9), channels: Some(3), ..Overrides::default() };
+                let settings = Settings::resolve(Width::Tiny, Some(preset), 1000, &own)?;
+                assert_eq!(settings.beyond_preset(), Vec::<String>::new());
+                let numbers = Numbers::Bf16;
+                let other = Settings { batch: 7, critic_loss: CriticLoss::Logistic, numbers, ..settings };
+                assert_eq!(other.beyond_preset(), ["batch=7", "critic-loss=logistic"]);
+            }
+        }
         Ok(())
     }
 

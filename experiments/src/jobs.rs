@@ -11,8 +11,8 @@ use command::human::count;
 use cvae_gan::Overrides;
 use cvae_gan::settings::Model;
 use nets::LightCnnKind;
-use recognizer::TrainConfig;
 use recognizer::flags::LossName;
+use recognizer::{Labels, TrainConfig};
 
 /// Of weights and order of what is no arm: identity networks, generators, judges. Arms have others.
 const IDENTITY_SEED: u64 = 101;
@@ -146,7 +146,8 @@ impl Arm {
         }
         let whom = match self.whom {
             Whom::Existing => "existing",
-            Whom::Blended { .. } => "blended",
+            Whom::Blended { labels: Labels::Hard, .. } => "blended",
+            Whom::Blended { labels: Labels::Soft, .. } => "blended-soft",
         };
         let supply = match self.supply {
             Supply::Online => "online",
@@ -225,8 +226,10 @@ impl Job {
                 )
             }
             Self::Generator(GeneratorJob { name, settings, .. }) => {
+                let beyond = settings.beyond_preset().join(", ");
+                let beyond = if beyond.is_empty() { beyond } else { format!(" with {beyond}") };
                 format!(
-                    "{name}: {} {}, preset {}, seed {}, {length}",
+                    "{name}: {} {}, preset {}{beyond}, seed {}, {length}",
                     settings.model, settings.width, settings.preset, settings.seed
                 )
             }

@@ -19,7 +19,7 @@ use nets::LATENT;
 use nets::chance::Chance;
 use nets::pixels::IMAGE_SIZE;
 use rayon::prelude::*;
-use recognizer::{Batch, BatchSource, FolderSettings, FolderSource, Source, SourceError};
+use recognizer::{Batch, BatchSource, FolderSettings, FolderSource, Labels, Mixture, Part, Source, SourceError};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -38,6 +38,9 @@ pub enum Whom {
     Blended {
         /// How many.
         people: u32,
+        /// What their rows are learned as.
+        #[serde(default, skip_serializing_if = "Labels::is_hard")]
+        labels: Labels,
     },
 }
 
@@ -102,13 +105,21 @@ pub struct Rows {
 /// A generated row before it is made.
 struct Plan {
     source: Source,
+    /// Whom it shows: a class of the data, or one behind those.
     label: u32,
+    /// Of the data, the heaviest first.
     parents: Vec<(usize, f64)>,
     /// Where its latent is drawn: the purpose, the index and the row.
     draws: (&'static str, u64, u64),
 }
 
 impl Plan {
+    /// The row as one of several classes, those of its parents.
+    fn mixture(&self, row: usize) -> Mixture {
+        let part = |&(class, weight): &(usize, f64)| Part { class: class as u32, weight: weight as f32 };
+        Mixture { row: row as u32, parts: self.parents.iter().map(part).collect() }
+    }
+
     /// The standard normal latent of a try.
     fn latent(&self, seed: u64, attempt: u32) -> Vec<f32> {
         let (purpose, index, row) = self.draws;
@@ -187,7 +198,7 @@ impl Rows {
                 let person = Chance::new(seed, &purpose).permutation(people).get(nth % people);
                 (Source::Existing, person, vec![(person as usize, 1.0)], nth / people)
             }
-            Whom::Blended { people } => {
+            Whom::Blended { people, .. } => {
                 let people = u64::from(people);
                 let j = order(seed, nth / people, people).get(nth % people);
                 let parents = self.blended.parents(j as u32).into_iter();
@@ -233,7 +244,7 @@ impl Rows {
 impl BatchSource for Rows {
     fn classes(&self) -> usize {
         let blended = match self.recipe.whom {
-            Whom::Blended { people } if self.recipe.share > 0.0 => people as usize,
+            Whom::Blended { people, labels: Labels::Hard } if self.recipe.share > 0.0 => people as usize,
             _ => 0,
         };
         self.identities() as usize + blended
@@ -271,7 +282,13 @@ impl BatchSource for Rows {
         let plans: Vec<Plan> =
             (0..made as u64).map(|nth| self.plan(before + nth, index, images.len() as u64 + nth)).collect();
         pixels.extend(self.make(&plans)?);
-        labels.extend(plans.iter().map(|plan| plan.label));
+        let soft = matches!(self.recipe.whom, Whom::Blended { labels: Labels::Soft, .. });
+        let mixtures: Vec<Mixture> = match soft {
+            true => plans.iter().enumerate().map(|(nth, plan)| plan.mixture(images.len() + nth)).collect(),
+            false => Vec::new(),
+        };
+        let heaviest = |plan: &Plan| plan.parents.first().map_or(plan.label, |&(class, _)| class as u32);
+        labels.extend(plans.iter().map(|plan| if soft { heaviest(plan) } else { plan.label }));
         sources.extend(plans.iter().map(|plan| plan.source));
 
         // The standard augmentation, the same for all: flip, shift, brightness.
@@ -282,7 +299,7 @@ impl BatchSource for Rows {
             brighten(pixels, self.recipe.brightness, &mut lights.at(index, row as u64));
         });
         self.next += 1;
-        Ok(Batch { index, rows, channels, pixels: pixels.into(), labels, sources, mixtures: Vec::new() })
+        Ok(Batch { index, rows, channels, pixels: pixels.into(), labels, sources, mixtures })
     }
 
     fn place(&self) -> serde_json::Value {
@@ -310,7 +327,10 @@ impl BatchSource for Rows {
     fn describe(&self) -> String {
         let people = match self.recipe.whom {
             Whom::Existing => "the same people".to_owned(),
-            Whom::Blended { people } => format!("{people} blended people"),
+            Whom::Blended { people, labels: Labels::Hard } => format!("{people} blended people"),
+            Whom::Blended { people, labels: Labels::Soft } => {
+                format!("{people} blended people, learned as those they are blended from")
+            }
         };
         let supply = match self.recipe.supply {
             Supply::Online => "new ones each time".to_owned(),
@@ -362,13 +382,16 @@ mod tests {
         let offline = Supply::Offline { images: 3 };
         assert_eq!(latents(&rows(Whom::Existing, Supply::Online), 40), [10, 10, 10, 10, 0, 0, 0, 0, 0]);
         assert_eq!(latents(&rows(Whom::Existing, offline), 40), [3, 3, 3, 3, 0, 0, 0, 0, 0]);
-        assert_eq!(latents(&rows(Whom::Blended { people: 5 }, offline), 40), [0, 0, 0, 0, 3, 3, 3, 3, 3]);
+        assert_eq!(
+            latents(&rows(Whom::Blended { people: 5, labels: Labels::Hard }, offline), 40),
+            [0, 0, 0, 0, 3, 3, 3, 3, 3]
+        );
     }
 
     #[test]
     fn blended_people_are_those_of_a_stream_with_the_same_blending() {
         let blended = Blended::new(Rule::usual(BLENDING), 4);
-        let rows = rows(Whom::Blended { people: 5 }, Supply::Online);
+        let rows = rows(Whom::Blended { people: 5, labels: Labels::Hard }, Supply::Online);
         for nth in 0..10 {
             let plan = rows.plan(nth, 0, nth);
             let expected = blended.parents(plan.label - 4);

@@ -57,7 +57,7 @@ impl Which {
 
     fn arm(self, settings: &Settings, people: u32) -> Arm {
         let offline = Supply::Offline { images: settings.offline_images };
-        let blended = Whom::Blended { people };
+        let blended = Whom::Blended { people, labels: settings.blended_labels };
         let share = settings.synthetic_share;
         match self {
             Self::None => Arm::REAL,
@@ -201,6 +201,9 @@ fn tell(bench: &Bench<'_>, table: &Table) -> Report {
     ));
     let rows = table.losses.iter().flat_map(|of| of.arms.iter().map(move |arm| accuracy_row(of, arm)));
     report.table(["recognizer", "trained on", "accuracy", "equal error rate", "AUC", "of each seed"], rows);
+    if !settings.blended_labels.is_hard() {
+        report.text("Rows of blended people are learned as the people they are blended from, each by its weight.");
+    }
     report.heading("Differences");
     report.text(
         "In points of accuracy, the first less the second, on the same pairs with the same seeds. The interval of 95 % is \

@@ -105,6 +105,32 @@ pub enum Source {
     Blended,
 }
 
+/// What blended rows are learned as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Labels {
+    /// People of their own: a class for each of them
+    #[default]
+    Hard,
+    /// The people they are blended from, each by its weight
+    Soft,
+}
+
+impl Labels {
+    /// Whether blended people are classes of their own.
+    pub fn is_hard(&self) -> bool {
+        *self == Self::Hard
+    }
+
+    /// As `--labels` names it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Hard => "hard",
+            Self::Soft => "soft",
+        }
+    }
+}
+
 /// A place in a stream that is not written out yet.
 pub type LatePlace = Box<dyn Fn() -> serde_json::Value + Send>;
 

@@ -25,7 +25,9 @@ pub mod metrics;
 mod prefetch;
 pub mod train;
 
-pub use batch::{Batch, BatchSource, CheckpointRecorder, LatePlace, LossRecorder, Mixture, Part, Source, SourceError};
+pub use batch::{
+    Batch, BatchSource, CheckpointRecorder, Labels, LatePlace, LossRecorder, Mixture, Part, Source, SourceError,
+};
 pub use card::{Card, Recognizer, load};
 pub use embed::{classify, embed, embed_pixels, embed_unless};
 pub use error::{Error, Result};

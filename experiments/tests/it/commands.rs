@@ -237,13 +237,15 @@ fn what_can_not_work_is_refused_before_anything_is_trained() {
 #[test]
 fn a_plan_has_the_models_and_the_recipe_that_were_asked_for() {
     let place = tempfile::tempdir().unwrap();
-    let more = ["--dry-run", "--models", "cgan", "--generator-preset", "modern"];
+    let own = ["--generator-preset", "modern", "--generator-set", "lambda-kl=0.02,batch=8"];
+    let more = [&["--dry-run", "--models", "cgan"][..], &own].concat();
     let plan = stdout(&experiments("generation", &place.path().join("out"), &more));
     let trainings = plan.lines().skip_while(|line| *line != "# Trainings");
     let generators: Vec<&str> = trainings.filter_map(|line| line.strip_prefix("# generator-")).collect();
     let [ours, cgan] = generators[..] else { panic!("{generators:?}") };
     assert!(ours.starts_with("ours: ") && cgan.starts_with("cgan: "), "{generators:?}");
-    assert!(generators.iter().all(|line| line.contains("preset modern")), "{generators:?}");
+    assert!(ours.contains("preset modern with batch=8, lambda-kl=0.02, seed"), "{ours}");
+    assert!(cgan.contains("preset modern with batch=8, seed"), "{cgan}");
 
     // Slips in settings of one's own are told with the command line.
     let out = place.path().join("own");

@@ -7,7 +7,7 @@ use experiments::rows::{Maker, Recipe, Rows, Supply, Whom};
 use experiments::world::{Part, World};
 use experiments::{Error, Experiment};
 use recognizer::flags::LossName;
-use recognizer::{Batch, BatchSource, Source};
+use recognizer::{Batch, BatchSource, Labels, Source};
 use std::collections::BTreeMap;
 
 /// A generator of the world's people that has hardly learned anything.
@@ -42,7 +42,7 @@ fn batches_are_what_their_recipe_says() {
     };
 
     // The share is kept exactly over all batches, also where it is no whole row of each.
-    let blended = Whom::Blended { people: 5 };
+    let blended = Whom::Blended { people: 5, labels: Labels::Hard };
     let mut stream = rows(0.3, blended, Supply::Online);
     assert_eq!(stream.classes(), 4 + 5);
     let made = batches(&mut stream, 10);
@@ -69,6 +69,21 @@ fn batches_are_what_their_recipe_says() {
     assert_eq!(batches(&mut resumed, 6), made[4..]);
     let refused = rows(0.4, blended, Supply::Online).resume(&place).unwrap_err().to_string();
     assert!(refused.starts_with("can't go on in this stream: expected a place in the stream"), "{refused}");
+
+    // Learned as their parents, they are the same images under no classes of their own.
+    let mut soft = rows(0.3, Whom::Blended { people: 5, labels: Labels::Soft }, Supply::Online);
+    assert_eq!(soft.classes(), 4);
+    for (soft, hard) in batches(&mut soft, 10).iter().zip(&made) {
+        assert_eq!((&soft.pixels, &soft.sources), (&hard.pixels, &hard.sources));
+        let blended: Vec<u32> = (0..8).filter(|&row| hard.sources[row as usize] == Source::Blended).collect();
+        assert_eq!(soft.mixtures.iter().map(|mixture| mixture.row).collect::<Vec<_>>(), blended);
+        for mixture in &soft.mixtures {
+            assert_eq!(mixture.parts.len(), 3);
+            assert!(mixture.parts.is_sorted_by(|heavy, light| heavy.weight >= light.weight));
+            assert_eq!(soft.labels[mixture.row as usize], mixture.parts[0].class);
+        }
+    }
+    assert!(made.iter().all(|batch| batch.mixtures.is_empty()));
 
     let Err(refused) = Rows::new(world.training.clone(), None, recipe(0.5, Whom::Existing, Supply::Online)) else {
         panic!("generated rows of nobody");
