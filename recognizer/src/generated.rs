@@ -106,12 +106,35 @@ impl Labelled {
         Ok(renamed)
     }
 
+    /// At most `images` of each of at most `people` people, the first ones. Who has a single image is left out: it
+    /// agrees with nothing.
+    ///
+    /// # Errors
+    /// None for a set that is whole.
+    pub fn first(&self, people: usize, images: usize) -> Result<Self, MetricError> {
+        let several = self.images_of_each().into_iter().filter(|&(_, count)| count >= 2);
+        let shown: BTreeSet<u32> = several.map(|(label, _)| label).take(people).collect();
+        let mut before = BTreeMap::<u32, usize>::new();
+        let nth = self.labels.iter().map(|&label| {
+            let seen = before.entry(label).or_default();
+            *seen += 1;
+            *seen
+        });
+        let nth: Vec<usize> = nth.collect();
+        self.pick(|row| shown.contains(&self.labels[row]) && nth[row] <= images)
+    }
+
+    fn images_of_each(&self) -> BTreeMap<u32, usize> {
+        let mut images = BTreeMap::new();
+        self.labels.iter().for_each(|&label| *images.entry(label).or_default() += 1);
+        images
+    }
+
     /// The images of people whom another list of names lacks, with their labels as they are. People
     /// with a single image are left out: it agrees with nothing.
     pub fn strangers(&self, names: &[String], other: &[String]) -> Result<Self, MetricError> {
         let known: BTreeSet<&String> = other.iter().collect();
-        let mut images = BTreeMap::<u32, usize>::new();
-        self.labels.iter().for_each(|&label| *images.entry(label).or_default() += 1);
+        let images = self.images_of_each();
         let is_new = |label: &u32| names.get(*label as usize).is_some_and(|name| !known.contains(name));
         let stranger = |label: &u32| is_new(label) && images.get(label).is_some_and(|&count| count >= 2);
         self.pick(|row| stranger(&self.labels[row]))
@@ -250,4 +273,23 @@ fn stranger_threshold(reference: &Labelled, centres: &Features) -> Result<f64, M
     }
     // A thousandth of some scores is never all of them.
     Ok(threshold.value().unwrap_or(f64::NEG_INFINITY))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_images_of_the_first_people_who_have_several() -> Result<(), MetricError> {
+        let labels = vec![3, 1, 0, 3, 2, 1, 3, 2, 1];
+        let values = (0..labels.len()).map(|row| row as f32).collect();
+        let all = Labelled::new(Features::from_values(values, 1)?, labels)?;
+        let first = |people, images| -> Result<Vec<f32>, MetricError> {
+            Ok(all.first(people, images)?.features().rows().map(|row| row[0]).collect())
+        };
+        // Nobody has a single image but 0.
+        assert_eq!(first(2, 2)?, [1.0, 4.0, 5.0, 7.0]);
+        assert_eq!(first(9, 9)?, [0.0, 1.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+        Ok(())
+    }
 }

@@ -12,7 +12,7 @@ use recognizer::metrics::Features;
 use recognizer::metrics::identity::{NewIdentities, new_identities};
 use serde::Serialize;
 
-/// Figures of blended identities, and what they are of real people, where some have two images.
+/// Figures of blended identities, and what they are of as many real people, where some have two images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Blended {
     /// Of the blended identities.
@@ -48,7 +48,9 @@ impl Trial<'_> {
             labels.extend(std::iter::repeat_n(nth as u32, self.per_identity));
             progress.advance(self.per_identity as u64);
         }
-        // Held-out images of which nobody has two leave nothing to compare with.
+        // As many people: among more of them more are near another. Held-out images of which nobody has two leave
+        // nothing to compare with.
+        let real = real.first(self.blended, self.per_identity)?;
         let of_real = new_identities((real.features(), real.labels()), &existing, threshold).ok();
         Ok(Blended {
             new: new_identities((&features, &labels), &existing, threshold)?,
