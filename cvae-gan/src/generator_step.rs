@@ -197,10 +197,9 @@ impl Learner {
             };
             let distance = identity(&features, &wanted, settings.identity_distance)?;
             step.add(name(branch, "made/encoded_identity", "made/prior_identity"), &distance)?;
-            // Of random latents it counts as much as critics do, who see what pleases the network and is no face.
             let share = match branch {
-                Branch::Prior if settings.has_critics() => settings.ramp_factor(self.images_seen),
-                _ => 1.0,
+                Branch::Prior => settings.prior_identity_factor(self.images_seen),
+                Branch::Encoded => 1.0,
             };
             sum.push(distance.affine(share, 0.0)?);
             if settings.identity_verdict > 0.0 {

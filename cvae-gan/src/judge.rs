@@ -117,8 +117,10 @@ impl Verdict {
                  still to the one in the image"
             );
         }
-        if let Some(Blended { new, real_consistency, real_apart }) = self.blended {
-            let beside = |real: Option<String>| real.map_or(String::new(), |real| format!(" (real people: {real})"));
+        if let Some(Blended { new, real_people, real_consistency, real_apart }) = self.blended {
+            let beside = |real: Option<String>| {
+                real.map_or(String::new(), |real| format!(" ({real_people} real people: {real})"))
+            };
             let _ = write!(
                 text,
                 "\n{} blended identities: {} like nobody real, {} like none of the others{}; cosine between images of \

@@ -271,9 +271,8 @@ impl Learner {
             branches.push(Branch::Encoded);
             posterior = Some(said);
         }
-        // Before critics come, the identity network alone would look at images of random latents, and be pleased by what
-        // is no face. Reconstructions teach as much, in two thirds of the time.
-        if self.critics_active() || (!self.settings.has_critics() && self.settings.lambda_id > 0.0) {
+        let for_identity = self.settings.lambda_id > 0.0 && self.settings.prior_identity_factor(self.images_seen) > 0.0;
+        if self.critics_active() || for_identity {
             latents.push(match latents.first() {
                 Some(encoded) if self.settings.swap > 0.0 => borrow(encoded, draws)?,
                 _ => draws.prior.clone(),

@@ -25,6 +25,13 @@ impl Settings {
         (into / self.ramp.max(1) as f64).min(1.0)
     }
 
+    /// Factor of the identity term of random latents, in `[0, 1]`: that of the critics, who see what pleases a recognizer
+    /// and is no face, where G has reconstructions to learn from before.
+    pub fn prior_identity_factor(&self, images_seen: u64) -> f64 {
+        let waits = self.has_encoder() && self.has_critics() && !self.warm_up_prior;
+        if waits { self.ramp_factor(images_seen) } else { 1.0 }
+    }
+
     /// Decay of the average at the end of a step that began at `images_seen`, over all images since
     /// the average last moved. A fixed half-life would leave the average of a short run stale, so
     /// it grows with the run.

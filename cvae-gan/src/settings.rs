@@ -176,6 +176,10 @@ settings! { images:
     // Critics that know nothing yet only spoil what pixels teach; those of bounded slope less so.
     "Training" warm_up: u64, "First images without critics", 0, images / 4, images / 8;
     "Training" ramp: u64, "Images over which the critics' terms then grow to their weights", 0, images / 8, images / 8;
+    // A recognizer alone is pleased by what is no face, and reconstructions teach as much in three quarters of the time.
+    #[serde(default = "warm_up_prior")]
+    "Training" warm_up_prior: bool, "Hold images of random latents to the identity term before critics come, too; \
+        otherwise it grows with the critics' terms", false, false, false;
     "Training" flip: bool, "Mirror images with probability 1/2", true, true, true;
     // Critics learn a few thousand images by heart, but not all their copies.
     #[serde(default)]
@@ -192,8 +196,8 @@ settings! { images:
     "Losses" lambda_cls: f64, "Weight of the critics' classification in what E and G minimise; critics weigh their own as 1, or not at all where this is 0", 1.0, 0.2, 0.2;
     "Losses" lambda_fm: f64, "Weight of feature matching", 1.0, 0.5, 0.5;
     "Losses" lambda_pixel: f64, "Weight of the pixel term", 10.0, 10.0, 10.0;
-    // Beside a mean over pixels 0.01 is dear: a short training gives the latent up, and all images of
-    // a person look the same.
+    // Beside a mean over pixels 0.01 is dear where no nats are free: a short training gives the latent up, and all images
+    // of a person look the same.
     "Losses" lambda_kl: f64, "Weight of the divergence beyond the free nats; always a factor", 0.01, HOLDING, HOLDING;
     // Of N images no latent can tell more than log N apart: what E says beyond that only leads away from where random
     // latents are drawn, and G never learns to draw there. So it is dear, and what keeps a person's images different
@@ -241,6 +245,11 @@ settings! { images:
 
 /// Weight of the divergence that holds it near its bound.
 const HOLDING: f64 = 0.1;
+
+/// What older checkpoints were trained by.
+fn warm_up_prior() -> bool {
+    true
+}
 
 /// Of older checkpoints, without effect there.
 fn r1_interval() -> u64 {
@@ -301,7 +310,8 @@ impl Settings {
         Ok(settings)
     }
 
-    /// What differs from the preset's recipe for the same model, width and length, as NAME=VALUE each.
+    /// What differs from the preset's recipe for the same model, width, length, channels, seed and numbers, as NAME=VALUE
+    /// each.
     pub fn beyond_preset(&self) -> Vec<String> {
         let Self { preset, width, images, model, channels, seed, numbers, .. } = *self;
         let alike =
@@ -421,6 +431,9 @@ impl Settings {
             if self.model == Model::Cgan && of_encoder && weight > 0.0 {
                 return refuse(name, "0 for the model cgan, which has no encoder", &weight);
             }
+        }
+        if self.model == Model::Cgan && self.warm_up > 0 && self.lambda_id == 0.0 {
+            return refuse("warm-up", "0 where nothing is learned without critics", &self.warm_up);
         }
         if self.model == Model::Cgan && self.swap > 0.0 {
             return refuse("swap", "0 for the model cgan, which has no encoder", &self.swap);
@@ -584,12 +597,13 @@ mod tests {
     #[test]
     fn settings_of_older_checkpoints_are_the_recipe_they_were_trained_by() -> serde_json::Result<()> {
         let preset = Preset::SmallBudget.settings(Width::Tiny, 1000);
-        let settings = Settings { conditioning: Conditioning::Start, free_nats: 0.0, ..preset };
+        let settings = Settings { conditioning: Conditioning::Start, free_nats: 0.0, warm_up_prior: true, ..preset };
         let mut table = serde_json::to_value(&settings)?;
         let fields = table.as_object_mut().expect("a table");
         for new in [
             "augment",
             "conditioning",
+            "warm-up-prior",
             "critic-loss",
             "spectral-norm",
             "r1-gamma",

@@ -127,6 +127,15 @@ impl Plan {
     fn agree_with(&self, out: &Path, found: &Self) -> Result<()> {
         let Some((name, asked, planned)) = difference(&self.table, &found.table) else { return Ok(()) };
         let shown = |value: Option<&Value>| value.map_or("nothing".to_owned(), short);
+        if planned.is_none() && name.starts_with("settings.") {
+            return Err(WrongUse(format!(
+                "{} was begun with another plan: expected none of {name}, found {}; leave it out or, where it has to be and \
+                 the plan is of an older version, take another --out",
+                out.display(),
+                shown(asked),
+            ))
+            .into());
+        }
         Err(WrongUse(format!(
             "{} was begun with another plan: expected {name} = {}, found {}; leave it as it was or take another --out",
             out.display(),

@@ -103,7 +103,7 @@ pub struct Settings {
     /// Blended people [default: as many as there are people in the data]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Arms")]
     pub blended_people: Option<u32>,
-    /// What their rows are learned as: hard, people with a class of their own, or soft, the people they are blended from, each by its weight
+    /// What their rows are learned as in `verification`: hard, people with a class of their own, or soft, the people they are blended from, each by its weight
     #[arg(long, value_name = "LABELS", value_enum, default_value_t = Labels::Hard, hide_possible_values = true, help_heading = "Arms")]
     pub blended_labels: Labels,
     /// Images of each person in the fixed sets of the offline arms

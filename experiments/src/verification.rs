@@ -14,6 +14,7 @@ use crate::settings::Settings;
 use crate::world::{Part, World};
 use command::human::count;
 use command::picture::Intervals;
+use recognizer::Labels;
 use recognizer::evaluate::PairFigures;
 use recognizer::flags::LossName;
 use recognizer::metrics::Features;
@@ -45,13 +46,15 @@ impl Which {
     const ALL: [Self; 5] =
         [Self::None, Self::ExistingOnline, Self::BlendedOnline, Self::ExistingOffline, Self::BlendedOffline];
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::None => "real rows alone",
-            Self::ExistingOnline => "+ existing, online",
-            Self::BlendedOnline => "+ blended, online",
-            Self::ExistingOffline => "+ existing, offline",
-            Self::BlendedOffline => "+ blended, offline",
+    fn name(self, labels: Labels) -> &'static str {
+        match (self, labels) {
+            (Self::None, _) => "real rows alone",
+            (Self::ExistingOnline, _) => "+ existing, online",
+            (Self::BlendedOnline, Labels::Hard) => "+ blended, online",
+            (Self::BlendedOnline, Labels::Soft) => "+ blended (soft), online",
+            (Self::ExistingOffline, _) => "+ existing, offline",
+            (Self::BlendedOffline, Labels::Hard) => "+ blended, offline",
+            (Self::BlendedOffline, Labels::Soft) => "+ blended (soft), offline",
         }
     }
 
@@ -81,6 +84,7 @@ struct Table {
 struct OfLoss {
     loss: &'static str,
     similarity: Similarity,
+    blended_labels: Labels,
     arms: Vec<OfArm>,
     comparisons: Vec<Compared>,
 }
@@ -169,6 +173,7 @@ fn of_loss(bench: &Bench<'_>, loss: LossName) -> Result<OfLoss> {
             LossName::Centre => "centre",
         },
         similarity,
+        blended_labels: settings.blended_labels,
         arms: arms.collect::<Result<_>>()?,
         comparisons: comparisons.collect::<Result<_>>()?,
     })
@@ -226,10 +231,10 @@ fn findings(report: &mut Report, of: &OfLoss, several: bool) {
     let (clear, unclear): (Vec<&Compared>, Vec<&Compared>) =
         of.comparisons.iter().partition(|compared| compared.told.finding != Finding::Unclear);
     for Compared { arm, against, told } in clear {
-        report.find(format!("{judged}{}", told.gain.sentence(&quoted(*arm), &quoted(*against))));
+        report.find(format!("{judged}{}", told.gain.sentence(&of.quoted(*arm), &of.quoted(*against))));
     }
     let told = unclear.iter().map(|Compared { arm, against, told }| {
-        format!("{} less {}, {}", quoted(*arm), quoted(*against), told.gain.points())
+        format!("{} less {}, {}", of.quoted(*arm), of.quoted(*against), told.gain.points())
     });
     let told: Vec<String> = told.collect();
     if !told.is_empty() {
@@ -237,10 +242,16 @@ fn findings(report: &mut Report, of: &OfLoss, several: bool) {
     }
 }
 
-fn quoted(which: Which) -> String {
-    match which {
-        Which::None => "real rows alone".to_owned(),
-        which => format!("`{}`", which.name()),
+impl OfLoss {
+    fn name(&self, which: Which) -> &'static str {
+        which.name(self.blended_labels)
+    }
+
+    fn quoted(&self, which: Which) -> String {
+        match which {
+            Which::None => self.name(which).to_owned(),
+            which => format!("`{}`", self.name(which)),
+        }
     }
 }
 
@@ -254,7 +265,7 @@ fn accuracy_row(of: &OfLoss, arm: &OfArm) -> [String; 6] {
     let each = accuracies.iter().map(|accuracy| format!("{:.1}", 100.0 * accuracy));
     [
         recognizer_name(of),
-        arm.arm.name().to_owned(),
+        of.name(arm.arm).to_owned(),
         over_repetitions(&accuracies),
         command::human::percent(mean(|seed| seed.equal_error_rate)),
         format!("{:.3}", mean(|seed| seed.area_under_curve)),
@@ -264,7 +275,7 @@ fn accuracy_row(of: &OfLoss, arm: &OfArm) -> [String; 6] {
 
 fn difference_row(of: &OfLoss, compared: &Compared) -> [String; 6] {
     let Compared { arm, against, told: Told { gain, finding } } = compared;
-    let (arm, against) = (arm.name().to_owned(), against.name().to_owned());
+    let (arm, against) = (of.name(*arm).to_owned(), of.name(*against).to_owned());
     [recognizer_name(of), arm, against, gain.points(), gain.mcnemar(), finding.word().to_owned()]
 }
 
@@ -276,7 +287,7 @@ fn pictures(report: &mut Report, of: &OfLoss) {
         let percent = |figures: &PairFigures| {
             (100.0 * figures.verification.accuracy, 100.0 * figures.verification.standard_error)
         };
-        plot.column(arm.arm.name(), arm.seeds.iter().map(percent));
+        plot.column(of.name(arm.arm), arm.seeds.iter().map(percent));
     }
     let caption = format!("Accuracy of {}: a point for each seed, a dash at their mean", recognizer_name(of));
     report.picture(&format!("accuracy-{slug}"), caption, plot.render());
@@ -284,7 +295,7 @@ fn pictures(report: &mut Report, of: &OfLoss) {
     let mut plot = Intervals::new(&title, "gain over real rows alone [points], 95 %");
     plot.level(0.0);
     for Compared { arm, told, .. } in of.comparisons.iter().filter(|compared| compared.against == Which::None) {
-        gain::column(&mut plot, arm.name(), &told.gain.difference);
+        gain::column(&mut plot, of.name(*arm), &told.gain.difference);
     }
     let caption = format!("What each arm gains over real rows alone, {}", recognizer_name(of));
     report.picture(&format!("gain-{slug}"), caption, plot.render());

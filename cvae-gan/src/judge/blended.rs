@@ -12,12 +12,14 @@ use recognizer::metrics::Features;
 use recognizer::metrics::identity::{NewIdentities, new_identities};
 use serde::Serialize;
 
-/// Figures of blended identities, and what they are of as many real people, where some have two images.
+/// Figures of blended identities, and what they are of real people who have two images: of as many, if there are.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Blended {
     /// Of the blended identities.
     #[serde(flatten)]
     pub new: NewIdentities,
+    /// How many real people there were. Among more people more are near another.
+    pub real_people: usize,
     /// Mean cosine between two real images of one person.
     pub real_consistency: Option<f64>,
     /// Share of real people who aren't near another real one.
@@ -48,12 +50,12 @@ impl Trial<'_> {
             labels.extend(std::iter::repeat_n(nth as u32, self.per_identity));
             progress.advance(self.per_identity as u64);
         }
-        // As many people: among more of them more are near another. Held-out images of which nobody has two leave
-        // nothing to compare with.
+        // Held-out images of which nobody has two leave nothing to compare with.
         let real = real.first(self.blended, self.per_identity)?;
         let of_real = new_identities((real.features(), real.labels()), &existing, threshold).ok();
         Ok(Blended {
             new: new_identities((&features, &labels), &existing, threshold)?,
+            real_people: of_real.map_or(0, |figures| figures.identities),
             real_consistency: of_real.map(|figures| figures.consistency),
             real_apart: of_real.map(|figures| figures.apart),
         })

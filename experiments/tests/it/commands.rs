@@ -100,6 +100,8 @@ fn all_of_it_is_run_reported_and_not_run_twice() {
     let expected = "was begun with another plan: expected settings.brightness = 0.2, found 0.1; leave it as it was or take \
                     another --out";
     assert!(other.ends_with(expected), "{other}");
+    let other = refusal(&experiments("verification", &out, &[&more[..], &["--learning-rate", "0.1"]].concat()));
+    assert!(other.contains("expected none of settings.learning-rate, found 0.1; leave it out or"), "{other}");
 }
 
 #[test]
@@ -246,6 +248,11 @@ fn a_plan_has_the_models_and_the_recipe_that_were_asked_for() {
     assert!(ours.starts_with("ours: ") && cgan.starts_with("cgan: "), "{generators:?}");
     assert!(ours.contains("preset modern with batch=8, lambda-kl=0.02, seed"), "{ours}");
     assert!(cgan.contains("preset modern with batch=8, seed"), "{cgan}");
+
+    // Blended people who are no classes of their own are other trainings.
+    let soft = ["--dry-run", "--blended-labels", "soft"];
+    let plan = stdout(&experiments("verification", &place.path().join("soft"), &soft));
+    assert!(plan.contains("-blended-soft-0.5-online-seed-1") && !plan.contains("-blended-0.5-"), "{plan}");
 
     // Slips in settings of one's own are told with the command line.
     let out = place.path().join("own");

@@ -1,6 +1,6 @@
 //! Do generated faces keep an identity, vary within it, and differ from the training images?
 
-use super::features::{cosine, distance, is_blank};
+use super::features::{cosine, distance, dot, is_blank};
 use super::{Features, MetricError, even, mean, median, need};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -153,7 +153,8 @@ pub fn memorisation(
 pub struct NewIdentities {
     /// Share of new identities whose centre stays below the threshold to every existing centre.
     pub distinct: f64,
-    /// Share of new identities whose centre stays below it to every other new identity's centre.
+    /// Share of new identities whose centre stays below it to every other new identity's centre: the fewer, the more there
+    /// are. Worth something beside the same figure of as many real people.
     pub apart: f64,
     /// Mean cosine between two images of one new identity.
     pub consistency: f64,
@@ -178,10 +179,11 @@ pub fn new_identities(
     classes.retain(|_, images| images.len() >= 2);
     need(FIGURE, "new identities with two images", 1, classes.len())?;
     let templates = classes.values().map(template).collect::<Result<Vec<_>, _>>()?;
-    let is_near = |template: &Vec<f32>, other: &[f32]| cosine(template, other) >= threshold;
+    // Templates and centres have length 1.
+    let is_near = |template: &[f32], other: &[f32]| dot(template, other) >= threshold;
     let existing: Vec<&[f32]> = existing_centres.rows().filter(|centre| !is_blank(centre)).collect();
     let others = |nth: usize| templates[..nth].iter().chain(&templates[nth + 1..]);
-    let near_existing = |template| existing.iter().any(|centre| is_near(template, centre));
+    let near_existing = |template: &[f32]| existing.iter().any(|centre| is_near(template, centre));
     let near_another = |nth: usize| others(nth).any(|other| is_near(&templates[nth], other));
     let consistency = |images: &Features| {
         let rows: Vec<&[f32]> = images.rows().collect();
@@ -191,8 +193,8 @@ pub fn new_identities(
     };
     let share = |count: usize| count as f64 / templates.len() as f64;
     Ok(NewIdentities {
-        distinct: share(templates.iter().filter(|template| !near_existing(template)).count()),
-        apart: share((0..templates.len()).filter(|&nth| !near_another(nth)).count()),
+        distinct: share(templates.par_iter().filter(|template| !near_existing(template)).count()),
+        apart: share((0..templates.len()).into_par_iter().filter(|&nth| !near_another(nth)).count()),
         consistency: mean(classes.values().map(consistency)),
         identities: templates.len(),
     })
