@@ -9,6 +9,7 @@ use crate::settings::Settings;
 use crate::world::Part;
 use candle_core::Tensor;
 use command::picture::Grid;
+use cvae_gan::spread::spread;
 use cvae_gan::{Trained, interpolate, random_latents};
 use dataset::Dataset;
 use dataset::blended::{Blended, Rule};
@@ -49,7 +50,8 @@ pub fn run(bench: &Bench<'_>) -> Result<Report> {
     for variant in bench.settings.variants() {
         models.push((variant.name(), maker(variant)?));
     }
-    let album = Album { data: &bench.world.training, trained: &ours.trained };
+    let album =
+        Album { data: &bench.world.training, trained: &ours.trained, blended_spread: bench.settings.blended_spread };
     let people = album.people();
     let names: Vec<String> = people.iter().map(|&person| album.name(person)).collect();
 
@@ -93,6 +95,7 @@ pub fn run(bench: &Bench<'_>) -> Result<Report> {
 struct Album<'a> {
     data: &'a Dataset,
     trained: &'a Trained,
+    blended_spread: f64,
 }
 
 impl Album<'_> {
@@ -151,7 +154,7 @@ impl Album<'_> {
             }
             let weights: Vec<(usize, f64)> =
                 of.iter().map(|parent| (parent.identity as usize, f64::from(parent.weight))).collect();
-            let label = self.trained.label(&weights)?.repeat((COLUMNS - parents, 1))?;
+            let label = spread(&self.trained.label(&weights)?, self.blended_spread)?.repeat((COLUMNS - parents, 1))?;
             grid.push(&self.trained.draw(&z, &label)?)?;
         }
         Ok(grid.row_captions(rows).render())

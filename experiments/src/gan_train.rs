@@ -160,6 +160,7 @@ fn redrawn(bench: &Bench<'_>, trained: &cvae_gan::Trained) -> Result<Option<Redr
         held_out: None,
         per_identity: settings.per_identity as usize,
         blended: 0,
+        blended_spread: 0.0,
         seed: SEED,
     };
     let progress = Progress::new("drawing under other names", world.held_out.len() as u64, "images");

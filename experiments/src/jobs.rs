@@ -80,6 +80,8 @@ pub struct Arm {
     pub whom: Whom,
     /// Whether they come again.
     pub supply: Supply,
+    /// How far blended people are led away from the average person.
+    pub spread: f64,
     /// How they are taken.
     pub usage: Usage,
 }
@@ -137,7 +139,7 @@ impl Arm {
     /// New images of the people of the data, a share of the rows.
     pub const fn existing(share: f64) -> Self {
         let usage = Usage { weighted: false, real_last: false, selected: false };
-        Self { share, whom: Whom::Existing, supply: Supply::Online, usage }
+        Self { share, whom: Whom::Existing, supply: Supply::Online, spread: 0.0, usage }
     }
 
     fn slug(self) -> String {
@@ -153,10 +155,11 @@ impl Arm {
             Supply::Online => "online",
             Supply::Offline { .. } => "offline",
         };
+        let spread = if self.spread == 0.0 { String::new() } else { format!("-spread-{}", self.spread) };
         let Usage { weighted, real_last, selected } = self.usage;
         let usage = [(weighted, "-weighted"), (real_last, "-real-last"), (selected, "-selected")];
         let usage: String = usage.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
-        format!("{whom}-{}-{supply}{usage}", self.share)
+        format!("{whom}{spread}-{}-{supply}{usage}", self.share)
     }
 }
 
@@ -313,7 +316,7 @@ impl Settings {
     /// A generator whose settings can't train.
     pub fn arm_job(&self, arm: Arm, loss: LossName, seed: u64, part: Part) -> Result<RecognizerJob> {
         let generator = (arm.share > 0.0).then(|| self.generator_job(Variant::Ours, part).map(Box::new)).transpose()?;
-        let Arm { share, whom, supply, usage } = arm;
+        let Arm { share, whom, supply, spread, usage } = arm;
         let mut config = self.config(loss, seed);
         if usage.weighted {
             config.generated_weight = self.generated_weight;
@@ -334,6 +337,7 @@ impl Settings {
                 share,
                 whom,
                 supply,
+                spread,
                 real_from,
                 retries,
                 ..Recipe::real(self.batch as usize, seed, self.brightness)

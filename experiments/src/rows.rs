@@ -12,6 +12,7 @@
 use crate::selection::Selector;
 use candle_core::Tensor;
 use cvae_gan::Trained;
+use cvae_gan::spread::spread;
 use dataset::Dataset;
 use dataset::augment::{STANDARD, brighten};
 use dataset::blended::{Blended, Rule, order};
@@ -71,6 +72,9 @@ pub struct Recipe {
     pub whom: Whom,
     /// Whether they come again.
     pub supply: Supply,
+    /// How far blended people are led away from the average person ([`cvae_gan::spread`]).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub spread: f64,
     /// Most that a row is brightened or darkened by.
     pub brightness: f64,
     /// From this batch on all rows are real.
@@ -80,6 +84,10 @@ pub struct Recipe {
     /// time of another latent; then the try that lies nearest to its bounds is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// What makes the generated rows.
@@ -142,6 +150,7 @@ impl Recipe {
             share: 0.0,
             whom: Whom::Existing,
             supply: Supply::Online,
+            spread: 0.0,
             brightness,
             real_from: None,
             retries: None,
@@ -235,7 +244,7 @@ impl Rows {
     ) -> cvae_gan::Result<Vec<u8>> {
         let (trained, seed) = (&maker.trained, self.recipe.seed);
         let latents: Vec<f32> = plans.clone().flat_map(|plan| plan.latent(seed, attempt)).collect();
-        let labels = trained.labels(plans.map(|plan| plan.parents.as_slice()))?;
+        let labels = spread(&trained.labels(plans.map(|plan| plan.parents.as_slice()))?, self.recipe.spread)?;
         let z = Tensor::from_vec(latents, (labels.dim(0)?, LATENT), trained.device())?;
         trained.draw(&z, &labels)
     }

@@ -60,14 +60,14 @@ impl Which {
 
     fn arm(self, settings: &Settings, people: u32) -> Arm {
         let offline = Supply::Offline { images: settings.offline_images };
-        let blended = Whom::Blended { people, labels: settings.blended_labels };
+        let (blended, spread) = (Whom::Blended { people, labels: settings.blended_labels }, settings.blended_spread);
         let share = settings.synthetic_share;
         match self {
             Self::None => Arm::REAL,
             Self::ExistingOnline => Arm::existing(share),
-            Self::BlendedOnline => Arm { whom: blended, ..Arm::existing(share) },
+            Self::BlendedOnline => Arm { whom: blended, spread, ..Arm::existing(share) },
             Self::ExistingOffline => Arm { supply: offline, ..Arm::existing(share) },
-            Self::BlendedOffline => Arm { whom: blended, supply: offline, ..Arm::existing(share) },
+            Self::BlendedOffline => Arm { whom: blended, spread, supply: offline, ..Arm::existing(share) },
         }
     }
 }
@@ -206,6 +206,12 @@ fn tell(bench: &Bench<'_>, table: &Table) -> Report {
     ));
     let rows = table.losses.iter().flat_map(|of| of.arms.iter().map(move |arm| accuracy_row(of, arm)));
     report.table(["recognizer", "trained on", "accuracy", "equal error rate", "AUC", "of each seed"], rows);
+    if settings.blended_spread != 0.0 {
+        report.text(format!(
+            "Blended people are led away from the average person by a spread of {}: 1 keeps the variance of one person.",
+            settings.blended_spread
+        ));
+    }
     if !settings.blended_labels.is_hard() {
         report.text("Rows of blended people are learned as the people they are blended from, each by its weight.");
     }

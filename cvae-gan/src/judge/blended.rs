@@ -4,6 +4,7 @@ use super::{Trial, shown};
 use crate::Result;
 use crate::features::go_on;
 use crate::pictures::random_latents;
+use crate::spread::spread;
 use command::{Interrupt, Progress};
 use dataset::blended::{self, Rule};
 use recognizer::embed_pixels;
@@ -43,7 +44,7 @@ impl Trial<'_> {
         let mut labels = Vec::new();
         for nth in 0..self.blended {
             go_on(interrupt)?;
-            let label = trained.label(&parents(&people, &classes, nth as u32))?;
+            let label = spread(&trained.label(&parents(&people, &classes, nth as u32))?, self.blended_spread)?;
             let z = random_latents(self.per_identity, self.seed, (trained.names.len() + nth) as u64, trained.device())?;
             let bytes = trained.draw(&z, &label.repeat((self.per_identity, 1))?)?;
             features.extend(&embed_pixels(&judge.network, judge.device(), trained.channels, &bytes)?)?;

@@ -250,9 +250,11 @@ fn a_plan_has_the_models_and_the_recipe_that_were_asked_for() {
     assert!(cgan.contains("preset modern with batch=8, seed"), "{cgan}");
 
     // Blended people who are no classes of their own are other trainings.
-    let soft = ["--dry-run", "--blended-labels", "soft"];
+    let soft = ["--dry-run", "--blended-labels", "soft", "--blended-spread", "1"];
     let plan = stdout(&experiments("verification", &place.path().join("soft"), &soft));
-    assert!(plan.contains("-blended-soft-0.5-online-seed-1") && !plan.contains("-blended-0.5-"), "{plan}");
+    assert!(plan.contains("-blended-soft-spread-1-0.5-online-seed-1") && !plan.contains("-blended-0.5-"), "{plan}");
+    let told = refusal(&experiments("verification", &place.path().join("soft"), &["--blended-spread", "3"]));
+    assert!(told.contains("expected a number from 0 to 2"), "{told}");
 
     // Slips in settings of one's own are told with the command line.
     let out = place.path().join("own");

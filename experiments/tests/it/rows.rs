@@ -85,6 +85,20 @@ fn batches_are_what_their_recipe_says() {
     }
     assert!(made.iter().all(|batch| batch.mixtures.is_empty()));
 
+    // Led away from the average person they are others; real and existing people are who they were.
+    let spread = |share, whom| {
+        let recipe = Recipe { spread: 1.0, ..recipe(share, whom, Supply::Online) };
+        batches(&mut Rows::new(world.training.clone(), Some(maker.clone()), recipe).unwrap(), 2)
+    };
+    for (spread, made) in spread(0.3, blended).iter().zip(&made) {
+        let image = |batch: &Batch, row: usize| batch.pixels.slice(row * (1 << 14)..(row + 1) * (1 << 14));
+        for row in 0..8 {
+            assert_eq!(image(spread, row) == image(made, row), made.sources[row] == Source::Real);
+        }
+    }
+    let mut existing = rows(0.3, Whom::Existing, Supply::Online);
+    assert_eq!(spread(0.3, Whom::Existing), batches(&mut existing, 2));
+
     let Err(refused) = Rows::new(world.training.clone(), None, recipe(0.5, Whom::Existing, Supply::Online)) else {
         panic!("generated rows of nobody");
     };
