@@ -201,7 +201,8 @@ impl Learner {
                 Branch::Prior => settings.prior_identity_factor(self.images_seen),
                 Branch::Encoded => 1.0,
             };
-            sum.push(distance.affine(share, 0.0)?);
+            // Mostly it is whole, and a launch is saved.
+            sum.push(if share == 1.0 { distance } else { distance.affine(share, 0.0)? });
             if settings.identity_verdict > 0.0 {
                 let logits = recognizer.network.classify(&features)?;
                 let verdict = classification(&logits, &faces.labels)?;

@@ -310,23 +310,6 @@ impl Settings {
         Ok(settings)
     }
 
-    /// What differs from the preset's recipe for the same model, width, length, channels, seed and numbers, as NAME=VALUE
-    /// each.
-    pub fn beyond_preset(&self) -> Vec<String> {
-        let Self { preset, width, images, model, channels, seed, numbers, .. } = *self;
-        let alike =
-            Overrides { model: Some(model), channels: Some(channels), seed: Some(seed), ..Overrides::default() };
-        let of_preset =
-            Self::resolve(width, Some(preset), images, &alike).map(|of_preset| Self { numbers, ..of_preset });
-        let table = |settings: &Self| match serde_json::to_value(settings) {
-            Ok(serde_json::Value::Object(table)) => table,
-            _ => serde_json::Map::new(),
-        };
-        let of_preset = of_preset.as_ref().map(table).unwrap_or_default();
-        let own = table(self).into_iter().filter(|(name, value)| of_preset.get(name) != Some(value));
-        own.map(|(name, value)| format!("{name}={}", value.as_str().map_or(value.to_string(), str::to_owned))).collect()
-    }
-
     /// Whether there is an encoder.
     pub fn has_encoder(&self) -> bool {
         self.model != Model::Cgan
@@ -614,21 +597,6 @@ mod tests {
             assert!(fields.remove(new).is_some(), "{new}");
         }
         assert_eq!(serde_json::from_value::<Settings>(table)?, settings);
-        Ok(())
-    }
-
-    #[test]
-    fn what_differs_from_the_preset_is_named() -> Result<()> {
-        for preset in [Preset::Paper, Preset::SmallBudget, Preset::Modern] {
-            for model in [Model::CvaeGan, Model::Cvae, Model::Cgan] {
-                let own = Overrides { model: Some(model), seed: Some(9), channels: Some(3), ..Overrides::default() };
-                let settings = Settings::resolve(Width::Tiny, Some(preset), 1000, &own)?;
-                assert_eq!(settings.beyond_preset(), Vec::<String>::new());
-                let numbers = Numbers::Bf16;
-                let other = Settings { batch: 7, critic_loss: CriticLoss::Logistic, numbers, ..settings };
-                assert_eq!(other.beyond_preset(), ["batch=7", "critic-loss=logistic"]);
-            }
-        }
         Ok(())
     }
 

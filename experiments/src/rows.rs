@@ -346,13 +346,14 @@ impl BatchSource for Rows {
             Supply::Offline { images } => format!("of a fixed set of {images} each"),
         };
         let real = self.real.describe();
-        let Recipe { share, real_from, retries, .. } = self.recipe;
+        let Recipe { share, real_from, retries, spread, .. } = self.recipe;
         if share == 0.0 {
             return real;
         }
         let until = real_from.map_or(String::new(), |batch| format!(", until batch {batch}"));
         let selected = if retries.is_some() { ", selected" } else { "" };
-        format!("{real}; {} images of {people}, {supply}{selected}{until}", command::human::percent(share))
+        let apart = if is_zero(&spread) { String::new() } else { format!(", at a spread of {spread}") };
+        format!("{real}; {} images of {people}{apart}, {supply}{selected}{until}", command::human::percent(share))
     }
 
     fn class_names(&self) -> Vec<String> {
