@@ -97,6 +97,9 @@ pub struct StreamFlags {
     /// Leave out blended people who look more like anybody real than this: largest cosine of their centre with any person's, above 0, at most 1 [default: leave out nobody]
     #[arg(long, value_name = "COSINE", value_parser = leakage, help_heading = "Stream")]
     pub max_leakage: Option<f64>,
+    /// How far blended people are led away from the average person, 0 to 2: by 1 they differ from one another as real people do, by 0 they are plain mixtures, which look alike
+    #[arg(long, value_name = "POWER", default_value_t = 0.0, value_parser = spread, help_heading = "Stream")]
+    pub blended_spread: f64,
     /// Seed of the blended people alone, to meet the same ones in another stream [default: the stream's]
     #[arg(long, value_name = "SEED", help_heading = "Stream")]
     pub blending_seed: Option<u64>,
@@ -210,6 +213,7 @@ impl StreamFlags {
                 max_weight: self.max_weight,
                 seed: self.blending_seed,
                 max_similarity: self.max_leakage.unwrap_or(0.0),
+                spread: self.blended_spread,
             },
             latent: match self.jitter {
                 Some(scale) => Latent::Jitter { scale },
@@ -388,6 +392,10 @@ fn similarity(text: &str) -> Result<f64, String> {
 
 fn leakage(text: &str) -> Result<f64, String> {
     number(text, "a cosine above 0, at most 1", |cosine| cosine > 0.0 && cosine <= 1.0)
+}
+
+fn spread(text: &str) -> Result<f64, String> {
+    number(text, "a number from 0 to 2", |power| (0.0..=2.0).contains(&power))
 }
 
 fn truncation(text: &str) -> Result<f64, String> {

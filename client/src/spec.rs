@@ -115,6 +115,10 @@ pub struct Blending {
     /// shown. Above 0, at most 1; 0 for any.
     #[serde(default)]
     pub max_similarity: f64,
+    /// How far they are led away from the average person: 0 not at all, 1 to the variance of one person; at
+    /// most 2.
+    #[serde(default)]
+    pub spread: f64,
 }
 
 /// Where generated rows take their latent vector from.
@@ -213,7 +217,7 @@ impl Default for ByLoss {
 
 impl Default for Blending {
     fn default() -> Self {
-        Self { count: None, parents: 2, alpha: 1.0, max_weight: 0.8, seed: None, max_similarity: 0.0 }
+        Self { count: None, parents: 2, alpha: 1.0, max_weight: 0.8, seed: None, max_similarity: 0.0, spread: 0.0 }
     }
 }
 

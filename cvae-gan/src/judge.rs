@@ -35,7 +35,7 @@ pub struct Trial<'a> {
     pub per_identity: usize,
     /// Identities that are blended from others and judged as well, with as many images each.
     pub blended: usize,
-    /// How far they are led away from the average person, by [`spread`](crate::spread::spread).
+    /// How far they are led away from the average person, by [`reach`](dataset::blended::label::reach).
     pub blended_spread: f64,
     /// Of the latents.
     pub seed: u64,

@@ -42,7 +42,6 @@ mod pictures;
 mod reference;
 pub mod schedule;
 pub mod settings;
-pub mod spread;
 pub mod start;
 pub mod state;
 pub mod trained;

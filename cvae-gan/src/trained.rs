@@ -8,6 +8,8 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use command::WrongSetting;
 use command::run_directory::load;
+use dataset::blended::Parent;
+use dataset::blended::label::{fill, reach};
 use nets::bundle::{Bundle, BundleInfo, BundleTensors, Precision};
 use nets::checkpoint::{CheckpointError, digest_of};
 use nets::{Encoder, Generator, pixels};
@@ -71,7 +73,7 @@ impl Trained {
     /// A class that isn't there.
     pub fn sample(&self, class: usize, count: usize, seed: u64, index: u64) -> Result<Vec<u8>> {
         let z = random_latents(count, seed, index, &self.device)?;
-        self.draw(&z, &self.label(&[(class, 1.0)])?.repeat((count, 1))?)
+        self.draw(&z, &self.person(class)?.repeat((count, 1))?)
     }
 
     /// Images of latents `z (N,256)` and labels `(N, identities)`, as NHWC bytes. A row's image
@@ -83,33 +85,38 @@ impl Trained {
         images_of(&self.generator, z, labels)
     }
 
-    /// The label `(1, identities)` of a person, or of a mixture of several by weight.
+    /// The label `(1, identities)` of one person.
     ///
     /// # Errors
     /// A class that isn't there.
-    pub fn label(&self, parents: &[(usize, f64)]) -> Result<Tensor> {
-        self.labels([parents])
+    pub fn person(&self, class: usize) -> Result<Tensor> {
+        // A class beyond numbers of 32 bits isn't there either.
+        self.labels([&[Parent::alone(u32::try_from(class).unwrap_or(u32::MAX))][..]], 0.0)
     }
 
-    /// A [`label`](Self::label) for each row, `(N, identities)`: one upload, however many they are.
+    /// The label `(1, identities)` of a mixture, as far from the average person as [`reach`] has it for a spread.
     ///
     /// # Errors
     /// A class that isn't there.
-    pub fn labels<'a>(&self, rows: impl IntoIterator<Item = &'a [(usize, f64)]>) -> Result<Tensor> {
+    pub fn mixture(&self, parents: &[Parent], spread: f64) -> Result<Tensor> {
+        self.labels([parents], spread)
+    }
+
+    /// The label of each row's [`mixture`](Self::mixture), `(N, identities)`: one upload, however many they are.
+    ///
+    /// # Errors
+    /// A class that isn't there.
+    pub fn labels<'a>(&self, rows: impl IntoIterator<Item = &'a [Parent]>, spread: f64) -> Result<Tensor> {
         let classes = self.names.len();
         let mut labels = Vec::new();
         for parents in rows {
+            if let Some(parent) = parents.iter().find(|parent| parent.identity as usize >= classes) {
+                let (expected, found) = (format!("an identity below {classes}"), parent.identity.to_string());
+                return Err(WrongSetting { setting: "identity", expected, found }.into());
+            }
             let begin = labels.len();
             labels.resize(begin + classes, 0f32);
-            for &(class, weight) in parents {
-                match labels[begin..].get_mut(class) {
-                    Some(value) => *value += weight as f32,
-                    None => {
-                        let expected = format!("an identity below {classes}");
-                        return Err(WrongSetting { setting: "identity", expected, found: class.to_string() }.into());
-                    }
-                }
-            }
+            fill(&mut labels[begin..], parents, reach(parents, spread));
         }
         let rows = labels.len() / classes.max(1);
         Ok(Tensor::from_vec(labels, (rows, classes), &self.device)?)

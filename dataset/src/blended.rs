@@ -3,6 +3,8 @@
 //! Blended person `j` is a function of `(rule, j, number of identities)` alone: the same one in every
 //! batch, for everybody who learns from them. Where there are C identities, its class is C + j.
 
+pub mod label;
+
 use nets::chance::{Chance, Draws, Permutation};
 
 /// Draws of weights before the last is pulled under the cap instead. An accepted draw is all but
@@ -16,6 +18,13 @@ pub struct Parent {
     pub identity: u32,
     /// Its weight; those of an image sum to 1.
     pub weight: f32,
+}
+
+impl Parent {
+    /// An identity as it is.
+    pub fn alone(identity: u32) -> Self {
+        Self { identity, weight: 1.0 }
+    }
 }
 
 /// How people are blended.

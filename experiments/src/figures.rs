@@ -9,10 +9,9 @@ use crate::settings::Settings;
 use crate::world::Part;
 use candle_core::Tensor;
 use command::picture::Grid;
-use cvae_gan::spread::spread;
 use cvae_gan::{Trained, interpolate, random_latents};
 use dataset::Dataset;
-use dataset::blended::{Blended, Rule};
+use dataset::blended::{Blended, Parent, Rule};
 use nets::pixels::IMAGE_SIZE;
 use serde::Serialize;
 
@@ -132,7 +131,7 @@ impl Album<'_> {
             for nth in 0..REAL {
                 grid.push(&self.real(person, nth)?)?;
             }
-            let label = self.trained.label(&[(person, 1.0)])?.repeat((COLUMNS - REAL, 1))?;
+            let label = self.trained.person(person)?.repeat((COLUMNS - REAL, 1))?;
             grid.push(&self.trained.draw(&z, &label)?)?;
         }
         Ok(grid.render())
@@ -152,9 +151,7 @@ impl Album<'_> {
             for parent in &of {
                 grid.push(&self.real(parent.identity as usize, 0)?)?;
             }
-            let weights: Vec<(usize, f64)> =
-                of.iter().map(|parent| (parent.identity as usize, f64::from(parent.weight))).collect();
-            let label = spread(&self.trained.label(&weights)?, self.blended_spread)?.repeat((COLUMNS - parents, 1))?;
+            let label = self.trained.mixture(&of, self.blended_spread)?.repeat((COLUMNS - parents, 1))?;
             grid.push(&self.trained.draw(&z, &label)?)?;
         }
         Ok(grid.row_captions(rows).render())
@@ -173,7 +170,7 @@ impl Album<'_> {
         for (_, trained) in models {
             for nth in 0..2 {
                 for &person in &people {
-                    grid.push(&trained.draw(&z.narrow(0, nth, 1)?, &trained.label(&[(person, 1.0)])?)?)?;
+                    grid.push(&trained.draw(&z.narrow(0, nth, 1)?, &trained.person(person)?)?)?;
                 }
             }
         }
@@ -192,7 +189,7 @@ impl Album<'_> {
             let (Some(from), Some(to)) = (self.trained.encode(&first)?, self.trained.encode(&second)?) else {
                 return Ok(None);
             };
-            let label = self.trained.label(&[(person, 1.0)])?.repeat((COLUMNS, 1))?;
+            let label = self.trained.person(person)?.repeat((COLUMNS, 1))?;
             grid.push(&first)?;
             grid.push(&self.trained.draw(&interpolate(&from, &to, COLUMNS)?, &label)?)?;
             grid.push(&second)?;
@@ -214,8 +211,9 @@ impl Album<'_> {
         let z = self.latents(people.len())?;
         for (nth, &person) in people.iter().enumerate() {
             let steps = (0..COLUMNS).map(|step| {
-                let weight = step as f64 / (COLUMNS - 1) as f64;
-                self.trained.label(&[(person, 1.0 - weight), (next(nth), weight)])
+                let weight = step as f32 / (COLUMNS - 1) as f32;
+                let part = |person: usize, weight| Parent { identity: person as u32, weight };
+                self.trained.mixture(&[part(person, 1.0 - weight), part(next(nth), weight)], 0.0)
             });
             let labels = Tensor::cat(&steps.collect::<cvae_gan::Result<Vec<_>>>()?, 0)?;
             grid.push(&self.real(person, 0)?)?;

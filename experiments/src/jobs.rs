@@ -11,8 +11,8 @@ use command::human::count;
 use cvae_gan::Overrides;
 use cvae_gan::settings::Model;
 use nets::LightCnnKind;
+use recognizer::TrainConfig;
 use recognizer::flags::LossName;
-use recognizer::{Labels, TrainConfig};
 
 /// Of weights and order of what is no arm: identity networks, generators, judges. Arms have others.
 const IDENTITY_SEED: u64 = 101;
@@ -80,8 +80,6 @@ pub struct Arm {
     pub whom: Whom,
     /// Whether they come again.
     pub supply: Supply,
-    /// How far blended people are led away from the average person.
-    pub spread: f64,
     /// How they are taken.
     pub usage: Usage,
 }
@@ -139,7 +137,7 @@ impl Arm {
     /// New images of the people of the data, a share of the rows.
     pub const fn existing(share: f64) -> Self {
         let usage = Usage { weighted: false, real_last: false, selected: false };
-        Self { share, whom: Whom::Existing, supply: Supply::Online, spread: 0.0, usage }
+        Self { share, whom: Whom::Existing, supply: Supply::Online, usage }
     }
 
     fn slug(self) -> String {
@@ -147,19 +145,21 @@ impl Arm {
             return "real".to_owned();
         }
         let whom = match self.whom {
-            Whom::Existing => "existing",
-            Whom::Blended { labels: Labels::Hard, .. } => "blended",
-            Whom::Blended { labels: Labels::Soft, .. } => "blended-soft",
+            Whom::Existing => "existing".to_owned(),
+            Whom::Blended { labels, spread, .. } => {
+                let labels = if labels.is_hard() { "" } else { "-soft" };
+                let spread = if spread == 0.0 { String::new() } else { format!("-spread-{spread}") };
+                format!("blended{labels}{spread}")
+            }
         };
         let supply = match self.supply {
             Supply::Online => "online",
             Supply::Offline { .. } => "offline",
         };
-        let spread = if self.spread == 0.0 { String::new() } else { format!("-spread-{}", self.spread) };
         let Usage { weighted, real_last, selected } = self.usage;
         let usage = [(weighted, "-weighted"), (real_last, "-real-last"), (selected, "-selected")];
         let usage: String = usage.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
-        format!("{whom}{spread}-{}-{supply}{usage}", self.share)
+        format!("{whom}-{}-{supply}{usage}", self.share)
     }
 }
 
@@ -316,7 +316,7 @@ impl Settings {
     /// A generator whose settings can't train.
     pub fn arm_job(&self, arm: Arm, loss: LossName, seed: u64, part: Part) -> Result<RecognizerJob> {
         let generator = (arm.share > 0.0).then(|| self.generator_job(Variant::Ours, part).map(Box::new)).transpose()?;
-        let Arm { share, whom, supply, spread, usage } = arm;
+        let Arm { share, whom, supply, usage } = arm;
         let mut config = self.config(loss, seed);
         if usage.weighted {
             config.generated_weight = self.generated_weight;
@@ -337,7 +337,6 @@ impl Settings {
                 share,
                 whom,
                 supply,
-                spread,
                 real_from,
                 retries,
                 ..Recipe::real(self.batch as usize, seed, self.brightness)

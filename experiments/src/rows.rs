@@ -12,10 +12,9 @@
 use crate::selection::Selector;
 use candle_core::Tensor;
 use cvae_gan::Trained;
-use cvae_gan::spread::spread;
 use dataset::Dataset;
 use dataset::augment::{STANDARD, brighten};
-use dataset::blended::{Blended, Rule, order};
+use dataset::blended::{Blended, Parent, Rule, order};
 use nets::LATENT;
 use nets::chance::Chance;
 use nets::pixels::IMAGE_SIZE;
@@ -30,7 +29,7 @@ pub(crate) const BLENDING: u64 = 1;
 const MILLION: u64 = 1_000_000;
 
 /// Whom generated rows show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Whom {
     /// The people of the data.
@@ -42,6 +41,9 @@ pub enum Whom {
         /// What their rows are learned as.
         #[serde(default, skip_serializing_if = "Labels::is_hard")]
         labels: Labels,
+        /// How far they are led away from the average person ([`dataset::blended::label`]).
+        #[serde(default, skip_serializing_if = "is_zero")]
+        spread: f64,
     },
 }
 
@@ -72,9 +74,6 @@ pub struct Recipe {
     pub whom: Whom,
     /// Whether they come again.
     pub supply: Supply,
-    /// How far blended people are led away from the average person ([`cvae_gan::spread`]).
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub spread: f64,
     /// Most that a row is brightened or darkened by.
     pub brightness: f64,
     /// From this batch on all rows are real.
@@ -88,6 +87,16 @@ pub struct Recipe {
 
 fn is_zero(value: &f64) -> bool {
     *value == 0.0
+}
+
+impl Whom {
+    /// How far they are led away from the average person.
+    fn spread(self) -> f64 {
+        match self {
+            Self::Existing => 0.0,
+            Self::Blended { spread, .. } => spread,
+        }
+    }
 }
 
 /// What makes the generated rows.
@@ -116,7 +125,7 @@ struct Plan {
     /// Whom it shows: a class of the data, or one behind those.
     label: u32,
     /// Of the data, the heaviest first.
-    parents: Vec<(usize, f64)>,
+    parents: Vec<Parent>,
     /// Where its latent is drawn: the purpose, the index and the row.
     draws: (&'static str, u64, u64),
 }
@@ -124,7 +133,7 @@ struct Plan {
 impl Plan {
     /// The row as one of several classes, those of its parents.
     fn mixture(&self, row: usize) -> Mixture {
-        let part = |&(class, weight): &(usize, f64)| Part { class: class as u32, weight: weight as f32 };
+        let part = |&Parent { identity, weight }: &Parent| Part { class: identity, weight };
         Mixture { row: row as u32, parts: self.parents.iter().map(part).collect() }
     }
 
@@ -150,7 +159,6 @@ impl Recipe {
             share: 0.0,
             whom: Whom::Existing,
             supply: Supply::Online,
-            spread: 0.0,
             brightness,
             real_from: None,
             retries: None,
@@ -205,14 +213,12 @@ impl Rows {
                 let people = self.identities();
                 let purpose = format!("existing identities, round {}", nth / people);
                 let person = Chance::new(seed, &purpose).permutation(people).get(nth % people);
-                (Source::Existing, person, vec![(person as usize, 1.0)], nth / people)
+                (Source::Existing, person, vec![Parent::alone(person as u32)], nth / people)
             }
             Whom::Blended { people, .. } => {
                 let people = u64::from(people);
                 let j = order(seed, nth / people, people).get(nth % people);
-                let parents = self.blended.parents(j as u32).into_iter();
-                let parents = parents.map(|parent| (parent.identity as usize, f64::from(parent.weight))).collect();
-                (Source::Blended, self.identities() + j, parents, nth / people)
+                (Source::Blended, self.identities() + j, self.blended.parents(j as u32), nth / people)
             }
         };
         let draws = match self.recipe.supply {
@@ -244,7 +250,7 @@ impl Rows {
     ) -> cvae_gan::Result<Vec<u8>> {
         let (trained, seed) = (&maker.trained, self.recipe.seed);
         let latents: Vec<f32> = plans.clone().flat_map(|plan| plan.latent(seed, attempt)).collect();
-        let labels = spread(&trained.labels(plans.map(|plan| plan.parents.as_slice()))?, self.recipe.spread)?;
+        let labels = trained.labels(plans.map(|plan| plan.parents.as_slice()), self.recipe.whom.spread())?;
         let z = Tensor::from_vec(latents, (labels.dim(0)?, LATENT), trained.device())?;
         trained.draw(&z, &labels)
     }
@@ -253,7 +259,7 @@ impl Rows {
 impl BatchSource for Rows {
     fn classes(&self) -> usize {
         let blended = match self.recipe.whom {
-            Whom::Blended { people, labels: Labels::Hard } if self.recipe.share > 0.0 => people as usize,
+            Whom::Blended { people, labels: Labels::Hard, .. } if self.recipe.share > 0.0 => people as usize,
             _ => 0,
         };
         self.identities() as usize + blended
@@ -296,7 +302,7 @@ impl BatchSource for Rows {
             true => plans.iter().enumerate().map(|(nth, plan)| plan.mixture(images.len() + nth)).collect(),
             false => Vec::new(),
         };
-        let heaviest = |plan: &Plan| plan.parents.first().map_or(plan.label, |&(class, _)| class as u32);
+        let heaviest = |plan: &Plan| plan.parents.first().map_or(plan.label, |parent| parent.identity);
         labels.extend(plans.iter().map(|plan| if soft { heaviest(plan) } else { plan.label }));
         sources.extend(plans.iter().map(|plan| plan.source));
 
@@ -336,9 +342,10 @@ impl BatchSource for Rows {
     fn describe(&self) -> String {
         let people = match self.recipe.whom {
             Whom::Existing => "the same people".to_owned(),
-            Whom::Blended { people, labels: Labels::Hard } => format!("{people} blended people"),
-            Whom::Blended { people, labels: Labels::Soft } => {
-                format!("{people} blended people, learned as those they are blended from")
+            Whom::Blended { people, labels, spread } => {
+                let learned = if labels.is_hard() { "" } else { ", learned as those they are blended from" };
+                let led = if is_zero(&spread) { String::new() } else { format!(", at a spread of {spread}") };
+                format!("{people} blended people{learned}{led}")
             }
         };
         let supply = match self.recipe.supply {
@@ -346,14 +353,13 @@ impl BatchSource for Rows {
             Supply::Offline { images } => format!("of a fixed set of {images} each"),
         };
         let real = self.real.describe();
-        let Recipe { share, real_from, retries, spread, .. } = self.recipe;
+        let Recipe { share, real_from, retries, .. } = self.recipe;
         if share == 0.0 {
             return real;
         }
         let until = real_from.map_or(String::new(), |batch| format!(", until batch {batch}"));
         let selected = if retries.is_some() { ", selected" } else { "" };
-        let apart = if is_zero(&spread) { String::new() } else { format!(", at a spread of {spread}") };
-        format!("{real}; {} images of {people}{apart}, {supply}{selected}{until}", command::human::percent(share))
+        format!("{real}; {} images of {people}, {supply}{selected}{until}", command::human::percent(share))
     }
 
     fn class_names(&self) -> Vec<String> {
@@ -393,7 +399,7 @@ mod tests {
         assert_eq!(latents(&rows(Whom::Existing, Supply::Online), 40), [10, 10, 10, 10, 0, 0, 0, 0, 0]);
         assert_eq!(latents(&rows(Whom::Existing, offline), 40), [3, 3, 3, 3, 0, 0, 0, 0, 0]);
         assert_eq!(
-            latents(&rows(Whom::Blended { people: 5, labels: Labels::Hard }, offline), 40),
+            latents(&rows(Whom::Blended { people: 5, labels: Labels::Hard, spread: 0.0 }, offline), 40),
             [0, 0, 0, 0, 3, 3, 3, 3, 3]
         );
     }
@@ -401,13 +407,11 @@ mod tests {
     #[test]
     fn blended_people_are_those_of_a_stream_with_the_same_blending() {
         let blended = Blended::new(Rule::usual(BLENDING), 4);
-        let rows = rows(Whom::Blended { people: 5, labels: Labels::Hard }, Supply::Online);
+        let rows = rows(Whom::Blended { people: 5, labels: Labels::Hard, spread: 0.0 }, Supply::Online);
         for nth in 0..10 {
             let plan = rows.plan(nth, 0, nth);
-            let expected = blended.parents(plan.label - 4);
-            let found: Vec<u32> = plan.parents.iter().map(|(class, _)| *class as u32).collect();
-            assert_eq!(found, expected.iter().map(|parent| parent.identity).collect::<Vec<_>>());
-            assert!(plan.parents.iter().all(|(_, weight)| *weight <= 0.6 + 1e-6));
+            assert_eq!(plan.parents, blended.parents(plan.label - 4));
+            assert!(plan.parents.iter().all(|parent| parent.weight <= 0.6 + 1e-6));
         }
     }
 

@@ -60,14 +60,14 @@ impl Which {
 
     fn arm(self, settings: &Settings, people: u32) -> Arm {
         let offline = Supply::Offline { images: settings.offline_images };
-        let (blended, spread) = (Whom::Blended { people, labels: settings.blended_labels }, settings.blended_spread);
+        let blended = Whom::Blended { people, labels: settings.blended_labels, spread: settings.blended_spread };
         let share = settings.synthetic_share;
         match self {
             Self::None => Arm::REAL,
             Self::ExistingOnline => Arm::existing(share),
-            Self::BlendedOnline => Arm { whom: blended, spread, ..Arm::existing(share) },
+            Self::BlendedOnline => Arm { whom: blended, ..Arm::existing(share) },
             Self::ExistingOffline => Arm { supply: offline, ..Arm::existing(share) },
-            Self::BlendedOffline => Arm { whom: blended, spread, supply: offline, ..Arm::existing(share) },
+            Self::BlendedOffline => Arm { whom: blended, supply: offline, ..Arm::existing(share) },
         }
     }
 }

@@ -126,8 +126,15 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let schedule = v1::MixSchedule { points: points.into(), shape: v1::mix_schedule::Shape::Linear.into() };
     let mix = v1::Mix { real: 0.5, existing: 0.3, blended: 0.2, schedule: None };
     let scheduled = v1::Mix { schedule: Some(schedule), ..mix.clone() };
-    let blending =
-        v1::Blending { count: 40, parents: 3, alpha: 0.5, max_weight: 0.6, seed: Some(5), max_similarity: 0.99 };
+    let blending = v1::Blending {
+        count: 40,
+        parents: 3,
+        alpha: 0.5,
+        max_weight: 0.6,
+        seed: Some(5),
+        max_similarity: 0.99,
+        spread: 1.0,
+    };
     let spec = |rule, kind| v1::StreamSpec {
         seed: 7,
         batch_size: 8,
@@ -193,7 +200,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let parents = vec![v1::Parent { identity: 0, weight: 0.75 }, v1::Parent { identity: 2, weight: 0.25 }];
     let counter = face::Latent::Counter(v1::LatentCounter { seed: 1, index: 2, row: 3, truncation: 1.0 });
     let vector = face::Latent::Vector(v1::LatentVector { values: vec![0.5; 256] });
-    let faces = [counter, vector].map(|latent| v1::Face { parents: parents.clone(), latent: Some(latent) });
+    let faces =
+        [counter, vector].map(|latent| v1::Face { parents: parents.clone(), latent: Some(latent), spread: 0.5 });
     let asked = v1::SynthesizeRequest { faces: faces.into(), trainer: "a".into(), ..Default::default() };
     seeds.push(framed(1, &asked));
     let report = v1::ReportRequest { trainer: "night-run".into(), wait_seconds: vec![0.0, 0.25], ..Default::default() };

@@ -41,7 +41,7 @@ pub trait RowGenerator: Send {
     fn classes(&self) -> usize;
 
     /// `rows` images of 128 x 128 x channels bytes from `latents (rows, 256)` and `labels (rows,
-    /// classes)`, non-negative with sum 1. A row depends on its own latent and label alone, and
+    /// classes)` with sum 1, a little below 0 for those that a mixture is led away from. A row depends on its own latent and label alone, and
     /// not on its position. They are handed on as they lie there, to all who get one of them.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! How one batch of a stream is made: planned, its images decoded and generated, then put together.
 //!
-//! [`latents`] says from what each row is generated, [`filter`] makes again what doesn't look like the
+//! [`faces`] says from what each row is generated, [`filter`] makes again what doesn't look like the
 //! person it should show.
 
+mod faces;
 mod filter;
-mod latents;
 
 use crate::{
     assemble::{self, Batch},
@@ -17,8 +17,8 @@ use crate::{
     session::{Content, Stream},
 };
 use bytes::Bytes;
+use faces::Faces;
 use filter::Try;
-use latents::Latents;
 use nets::pixels::IMAGE_SIZE;
 use std::{sync::Arc, time::Instant};
 
@@ -40,9 +40,9 @@ pub(crate) struct By {
 
 /// What the generated rows of a batch are generated from.
 struct Drawn {
-    faces: Vec<Face>,
+    first: Vec<Face>,
     /// For further tries.
-    latents: Latents,
+    faces: Faces,
 }
 
 /// What the generated rows show.
@@ -125,7 +125,7 @@ impl Stream {
             };
             return Ok((none, Vec::new()));
         }
-        let (encoded, Drawn { faces, latents }) = match drawn {
+        let (encoded, Drawn { first, faces }) = match drawn {
             Some(drawn) => (Vec::new(), drawn),
             None => {
                 let encoded = served.gallery.pictures(&images_of(rows, |source| source != Source::Real)).await?;
@@ -134,11 +134,11 @@ impl Stream {
                 (encoded, served.makers.run(move || Ok(stream.draw(index, &planned, encodings))).await?)
             }
         };
-        let images = bundle.weights.generate(self.turn.clone(), faces).await?;
+        let images = bundle.weights.generate(self.turn.clone(), first).await?;
         let generated = match self.planner.spec().filter {
             None => Generated::Plain(images),
             Some(bound) => {
-                let of = (rows.clone(), latents);
+                let of = (rows.clone(), faces);
                 Generated::Filtered(filter::filtered(served, bundle, &self.turn, bound, of, images).await?)
             }
         };
@@ -152,10 +152,10 @@ impl Stream {
 
     /// What the generated rows are generated from; `encodings` of the images that were encoded for them.
     fn draw(&self, index: u64, rows: &[Row], encodings: Vec<Arc<[f32]>>) -> Drawn {
-        let latents = Latents::new(self.planner.spec(), index, rows, encodings);
+        let faces = Faces::new(self.planner.spec(), index, rows, encodings);
         let generated = rows.iter().filter(|row| row.source != Source::Real).enumerate();
-        let face = |(nth, row): (usize, &Row)| Face { parents: row.parents.clone(), latent: latents.latent(nth, 0) };
-        Drawn { faces: generated.map(face).collect(), latents }
+        let first = |(nth, row): (usize, &Row)| faces.face(nth, row, 0);
+        Drawn { first: generated.map(first).collect(), faces }
     }
 
     /// The finished batch of rows whose pixels are there.

@@ -136,7 +136,7 @@ impl Planner {
                     }
                     (Source::Existing, nth) => {
                         let (label, image) = identities.existing(nth, number);
-                        let parents = vec![Parent { identity: label, weight: 1.0 }];
+                        let parents = vec![Parent::alone(label)];
                         let image = self.spec.latent.is_jitter().then_some(image);
                         Row { number, source: Source::Existing, label, image, parents }
                     }

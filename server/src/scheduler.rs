@@ -47,6 +47,8 @@ use turns::{Job, Kind, Task, Turns};
 pub struct Face {
     /// Whose: weights that sum to 1.
     pub parents: Vec<Parent>,
+    /// How far from the average person, by the mixture's own distance: 1 as it is.
+    pub reach: f64,
     /// The latent, 256 numbers.
     pub latent: Vec<f32>,
 }

@@ -26,9 +26,10 @@ use crate::{
     served::{MAX_QUESTIONS, MAX_SYNTHESES, Served},
     session::{self, Content, Policy, Sent},
 };
+use dataset::blended::label::reach;
 use nets::{chance::Chance, pixels::IMAGE_SIZE};
 use proto::v1::{self, augment_server::Augment};
-use request::LatentOf;
+use request::{FaceOf, LatentOf};
 use std::{
     pin::Pin,
     sync::{
@@ -175,7 +176,11 @@ impl Service {
         let served = self.served.clone();
         let read = move || -> Result<(Vec<Face>, usize, Arc<Loaded>)> {
             let (faces, channels, bundle) = request::faces(&served, request)?;
-            let face = |(parents, latent)| Face { parents, latent: vector(latent) };
+            let face = |FaceOf { parents, spread, latent }| Face {
+                reach: reach(&parents, spread),
+                parents,
+                latent: vector(latent),
+            };
             Ok((faces.into_iter().map(face).collect(), channels, bundle))
         };
         let (faces, channels, bundle) = self.served.makers.run(read).await?;

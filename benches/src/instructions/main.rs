@@ -118,6 +118,7 @@ fn batch() -> std::result::Result<(), Box<dyn Error>> {
             max_weight: 0.7,
             seed: 1,
             max_similarity: 0.0,
+            spread: 0.0,
         },
         latent: spec::Latent::Prior { truncation: 0.0 },
         augmented: true,

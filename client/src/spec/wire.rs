@@ -50,6 +50,7 @@ impl From<&Spec> for v1::StreamSpec {
                 max_weight: spec.blending.max_weight,
                 seed: spec.blending.seed,
                 max_similarity: spec.blending.max_similarity,
+                spread: spec.blending.spread,
             }),
             latent: Some(v1::Latent { kind: Some(kind) }),
             augmentation: augmentation.into(),
@@ -136,6 +137,7 @@ impl TryFrom<v1::StreamSpec> for Spec {
                 max_weight: blending.max_weight,
                 seed: blending.seed,
                 max_similarity: blending.max_similarity,
+                spread: blending.spread,
             },
             latent: match kind.ok_or_else(|| missing("the latent"))? {
                 Kind::Prior(prior) => Latent::Prior { truncation: prior.truncation },

@@ -96,7 +96,7 @@ fn every_flag_of_a_spec_reaches_the_stream() {
         client(place.path(), &[&args, more].concat())
     };
     let usual = json(&probe(&[]))["digest"].clone();
-    let specs: [&[&str]; 20] = [
+    let specs: [&[&str]; 21] = [
         &["--seed", "2"],
         &["--mix", "real=1,existing=1"],
         &["--mix-at", "1:blended=1"],
@@ -111,6 +111,7 @@ fn every_flag_of_a_spec_reaches_the_stream() {
         &["--parents", "3"],
         &["--alpha", "0.5"],
         &["--max-weight", "0.6"],
+        &["--blended-spread", "1"],
         &["--blending-seed", "5"],
         &["--max-leakage", "0.9", "--blended-identities", "60"],
         &["--min-similarity", "0.95"],
@@ -233,6 +234,8 @@ fn what_can_not_be_done_is_refused_in_one_sentence() {
         ["--parents", "6"],
         ["--alpha", "0"],
         ["--max-weight", "1.5"],
+        ["--blended-spread", "-1"],
+        ["--blended-spread", "2.5"],
         ["--max-leakage", "0"],
         ["--min-similarity", "-1.5"],
         ["--max-retries", "5"],

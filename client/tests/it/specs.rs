@@ -58,13 +58,21 @@ prop_compose! {
         latent in latent(),
         augmented: bool,
         grey: bool,
-        (guarded, centres) in (0.0f64..1.0, option::of("[0-9a-f]{64}")),
+        (guarded, spread, centres) in (0.0f64..1.0, 0.0f64..2.0, option::of("[0-9a-f]{64}")),
         filter in option::of((-1.0f64..1.0, 0u32..5)),
     ) -> Spec {
         Spec {
             schedule,
             sampling,
-            blending: Blending { count: Some(count), parents, alpha, max_weight, seed: Some(blending_seed), max_similarity: guarded },
+            blending: Blending {
+                count: Some(count),
+                parents,
+                alpha,
+                max_weight,
+                seed: Some(blending_seed),
+                max_similarity: guarded,
+                spread,
+            },
             latent,
             augmentation: if augmented { Augmentation::Standard } else { Augmentation::Off },
             channels: Some(if grey { Channels::Grey } else { Channels::Rgb }),
@@ -161,7 +169,9 @@ fn a_place_that_was_kept_before_there_were_guards_is_still_read() {
     for later in ["centres", "filter"] {
         assert!(kept.as_object_mut().unwrap().remove(later).is_some());
     }
-    assert!(kept["blending"].as_object_mut().unwrap().remove("max_similarity").is_some());
+    for later in ["max_similarity", "spread"] {
+        assert!(kept["blending"].as_object_mut().unwrap().remove(later).is_some());
+    }
     assert_eq!(serde_json::from_value::<Spec>(kept).unwrap(), spec);
     let other = Spec { filter: Some(Filter { min_similarity: 0.5, max_retries: 1 }), ..spec.clone() };
     assert_eq!(spec.difference(&other).unwrap().setting, "filter");

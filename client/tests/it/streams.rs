@@ -144,6 +144,10 @@ fn a_place_of_another_stream_is_refused_unless_the_change_is_accepted() {
             "expected blending max weight 0.8 as the stream began with, found 0.75".to_owned(),
         ),
         (
+            resume(Setup::default(), |settings| settings.spec.blending.spread = 1.0),
+            "expected blending spread 0.0 as the stream began with, found 1.0".to_owned(),
+        ),
+        (
             resume(Setup::default(), |settings| settings.world_size = 2),
             "expected rank 0 of 1 as the stream began with, found rank 0 of 2; go on with --accept world".to_owned(),
         ),

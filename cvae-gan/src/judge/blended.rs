@@ -4,9 +4,8 @@ use super::{Trial, shown};
 use crate::Result;
 use crate::features::go_on;
 use crate::pictures::random_latents;
-use crate::spread::spread;
 use command::{Interrupt, Progress};
-use dataset::blended::{self, Rule};
+use dataset::blended::{self, Parent, Rule};
 use recognizer::embed_pixels;
 use recognizer::generated::Labelled;
 use recognizer::metrics::Features;
@@ -44,7 +43,7 @@ impl Trial<'_> {
         let mut labels = Vec::new();
         for nth in 0..self.blended {
             go_on(interrupt)?;
-            let label = spread(&trained.label(&parents(&people, &classes, nth as u32))?, self.blended_spread)?;
+            let label = trained.mixture(&parents(&people, &classes, nth as u32), self.blended_spread)?;
             let z = random_latents(self.per_identity, self.seed, (trained.names.len() + nth) as u64, trained.device())?;
             let bytes = trained.draw(&z, &label.repeat((self.per_identity, 1))?)?;
             features.extend(&embed_pixels(&judge.network, judge.device(), trained.channels, &bytes)?)?;
@@ -70,9 +69,10 @@ fn rule(seed: u64, people: usize) -> Rule {
 }
 
 /// Who a blended identity is: different people of `classes`, by weights that sum to 1.
-fn parents(people: &blended::Blended, classes: &[usize], nth: u32) -> Vec<(usize, f64)> {
+fn parents(people: &blended::Blended, classes: &[usize], nth: u32) -> Vec<Parent> {
+    let class = |identity: u32| classes[identity as usize] as u32;
     let parents = people.parents(nth).into_iter();
-    parents.map(|parent| (classes[parent.identity as usize], f64::from(parent.weight))).collect()
+    parents.map(|parent| Parent { identity: class(parent.identity), ..parent }).collect()
 }
 
 fn of_rows(features: &Features, rows: &[usize]) -> Result<Features> {
@@ -95,8 +95,10 @@ mod tests {
             for nth in 0..50 {
                 let parents = parents(&people, &classes, nth);
                 assert_eq!(parents.len(), count);
-                assert!(parents.iter().all(|(class, weight)| classes.contains(class) && *weight <= 0.6 + 1e-6));
-                assert!((parents.iter().map(|(_, weight)| weight).sum::<f64>() - 1.0).abs() < 1e-6);
+                let fits =
+                    |parent: &Parent| classes.contains(&(parent.identity as usize)) && parent.weight <= 0.6 + 1e-6;
+                assert!(parents.iter().all(fits));
+                assert!((parents.iter().map(|parent| f64::from(parent.weight)).sum::<f64>() - 1.0).abs() < 1e-6);
             }
             assert_ne!(parents(&people, &classes, 0), parents(&people, &classes, 1));
         }

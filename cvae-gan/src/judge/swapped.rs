@@ -94,7 +94,7 @@ impl Trial<'_> {
             for (image, &asked) in chosen.zip(&asked) {
                 let bytes = dataset.read(image)?.into_pixels();
                 let x = pixels::to_signed(&bytes, 1, trained.channels, DType::F32, trained.device())?;
-                let bytes = trained.draw(&encoder.forward(&x)?.mu, &trained.label(&[(asked, 1.0)])?)?;
+                let bytes = trained.draw(&encoder.forward(&x)?.mu, &trained.person(asked)?)?;
                 features.extend(embed_pixels(&judge.network, judge.device(), trained.channels, &bytes)?);
             }
             for (feature, &asked) in Features::from_values(features, nets::FEATURE)?.rows().zip(&asked) {

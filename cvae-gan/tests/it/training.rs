@@ -12,6 +12,7 @@ use cvae_gan::{
     train,
 };
 use dataset::Dataset;
+use dataset::blended::Parent;
 use nets::bundle::Precision;
 use nets::checkpoint::{Checkpoint, bytes_of};
 use nets::device::Numbers;
@@ -129,11 +130,13 @@ fn a_stopped_and_resumed_training_ends_with_the_same_bytes_on_any_number_of_thre
 
     // Labels: one person, a mixture (of whom the same may be named twice), nobody who isn't there.
     let trained = Trained::open(&whole, &Device::Cpu).unwrap();
-    let labels = trained.labels([&[(0, 1.0)][..], &[(1, 0.25), (0, 0.5), (1, 0.25)]]).unwrap();
+    let parent = |identity, weight| Parent { identity, weight };
+    let mixture = [parent(1, 0.25), parent(0, 0.5), parent(1, 0.25)];
+    let labels = trained.labels([&[Parent::alone(0)][..], &mixture], 0.0).unwrap();
     let rows = labels.to_vec2::<f32>().unwrap();
     assert_eq!([&rows[0][..2], &rows[1][..2]], [[1.0, 0.0], [0.5, 0.5]]);
     assert!(rows.iter().all(|row| row.len() == trained.names.len() && row[2..].iter().all(|&weight| weight == 0.0)));
-    let error = trained.label(&[(1000, 1.0)]).unwrap_err().to_string();
+    let error = trained.person(1000).unwrap_err().to_string();
     assert_eq!(error, format!("expected an identity below {} as identity, found 1000", rows[0].len()));
 
     // Another data set or setting is named.

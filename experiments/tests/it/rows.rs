@@ -42,7 +42,8 @@ fn batches_are_what_their_recipe_says() {
     };
 
     // The share is kept exactly over all batches, also where it is no whole row of each.
-    let blended = Whom::Blended { people: 5, labels: Labels::Hard };
+    let blended_by = |labels, spread| Whom::Blended { people: 5, labels, spread };
+    let blended = blended_by(Labels::Hard, 0.0);
     let mut stream = rows(0.3, blended, Supply::Online);
     assert_eq!(stream.classes(), 4 + 5);
     let made = batches(&mut stream, 10);
@@ -71,7 +72,7 @@ fn batches_are_what_their_recipe_says() {
     assert!(refused.starts_with("can't go on in this stream: expected a place in the stream"), "{refused}");
 
     // Learned as their parents, they are the same images under no classes of their own.
-    let mut soft = rows(0.3, Whom::Blended { people: 5, labels: Labels::Soft }, Supply::Online);
+    let mut soft = rows(0.3, blended_by(Labels::Soft, 0.0), Supply::Online);
     assert_eq!(soft.classes(), 4);
     for (soft, hard) in batches(&mut soft, 10).iter().zip(&made) {
         assert_eq!((&soft.pixels, &soft.sources), (&hard.pixels, &hard.sources));
@@ -85,19 +86,14 @@ fn batches_are_what_their_recipe_says() {
     }
     assert!(made.iter().all(|batch| batch.mixtures.is_empty()));
 
-    // Led away from the average person they are others; real and existing people are who they were.
-    let spread = |share, whom| {
-        let recipe = Recipe { spread: 1.0, ..recipe(share, whom, Supply::Online) };
-        batches(&mut Rows::new(world.training.clone(), Some(maker.clone()), recipe).unwrap(), 2)
-    };
-    for (spread, made) in spread(0.3, blended).iter().zip(&made) {
+    // Led away from the average person they are others; real people are who they were.
+    let mut spread = rows(0.3, blended_by(Labels::Hard, 1.0), Supply::Online);
+    for (spread, made) in batches(&mut spread, 2).iter().zip(&made) {
         let image = |batch: &Batch, row: usize| batch.pixels.slice(row * (1 << 14)..(row + 1) * (1 << 14));
         for row in 0..8 {
             assert_eq!(image(spread, row) == image(made, row), made.sources[row] == Source::Real);
         }
     }
-    let mut existing = rows(0.3, Whom::Existing, Supply::Online);
-    assert_eq!(spread(0.3, Whom::Existing), batches(&mut existing, 2));
 
     let Err(refused) = Rows::new(world.training.clone(), None, recipe(0.5, Whom::Existing, Supply::Online)) else {
         panic!("generated rows of nobody");

@@ -3,7 +3,7 @@
 //! In rounds: all rows are looked at, those below the bound are made again with the next latent of their
 //! own, looked at again, and so on. What becomes of a row depends on its own tries alone.
 
-use super::latents::Latents;
+use super::faces::Faces;
 use crate::{
     bundles::Loaded,
     error::Result,
@@ -38,7 +38,7 @@ struct Filtering {
     /// All rows of the batch, and which of them are generated.
     rows: Arc<Vec<Row>>,
     generated: Vec<usize>,
-    latents: Latents,
+    faces: Faces,
     /// The best try of each row so far.
     best: Vec<Option<Try>>,
 }
@@ -55,13 +55,13 @@ pub(super) async fn filtered(
     bundle: &Loaded,
     turn: &Turn,
     filter: Filter,
-    (rows, latents): (Arc<Vec<Row>>, Latents),
+    (rows, faces): (Arc<Vec<Row>>, Faces),
     mut images: Vec<Bytes>,
 ) -> Result<Vec<Try>> {
     let generated: Vec<usize> = (0..rows.len()).filter(|&nth| rows[nth].source != Source::Real).collect();
     let mut tried: Vec<usize> = (0..generated.len()).collect();
     let mut filtering =
-        Filtering { filter, people: Vec::new(), best: vec![None; generated.len()], rows, generated, latents };
+        Filtering { filter, people: Vec::new(), best: vec![None; generated.len()], rows, generated, faces };
     let mut made_again = 0;
     for retry in 0..=filter.max_retries {
         let features = bundle.weights.embed(turn.clone(), images.clone()).await?;
@@ -71,14 +71,14 @@ pub(super) async fn filtered(
             let again = filtering.judge(retry, &tried, images, &features);
             Ok((filtering, again))
         };
-        let (judged, (again, faces)) = served.makers.run(judge).await?;
+        let (judged, (again, next)) = served.makers.run(judge).await?;
         filtering = judged;
         if again.is_empty() {
             break;
         }
         made_again += again.len();
         tried = again;
-        images = bundle.weights.generate(turn.clone(), faces).await?;
+        images = bundle.weights.generate(turn.clone(), next).await?;
     }
     let tries: Vec<Try> = filtering.best.into_iter().flatten().collect();
     served.telemetry.filtered(filter.min_similarity, made_again, tries.iter().map(|best| best.similarity.into()));
@@ -89,7 +89,10 @@ impl Filtering {
     /// Works out once where each row's person lies.
     fn find_people(&mut self, centres: &Centres) {
         if self.people.is_empty() {
-            let person = |&nth: &usize| centres.blend(&self.rows[nth].parents);
+            let person = |&nth: &usize| {
+                let row = &self.rows[nth];
+                centres.blend(&row.parents, self.faces.reach(row))
+            };
             self.people = self.generated.iter().map(person).collect();
         }
     }
@@ -100,19 +103,16 @@ impl Filtering {
             let similarity = similarity(feature, &self.people[nth]);
             // The earliest of equals stays.
             if self.best[nth].as_ref().is_none_or(|best| best.similarity < similarity) {
-                let latent_row = self.latents.counter(nth, retry);
+                let latent_row = self.faces.counter(nth, retry);
                 self.best[nth] = Some(Try { image, similarity, latent_row });
             }
         }
-        if retry == self.filter.max_retries || !self.latents.vary() {
+        if retry == self.filter.max_retries || !self.faces.vary() {
             return Again::default();
         }
         let below = |nth: &usize| self.best[*nth].as_ref().is_none_or(|best| !self.filter.passes(best.similarity));
         let again: Vec<usize> = tried.iter().copied().filter(below).collect();
-        let face = |&nth: &usize| Face {
-            parents: self.rows[self.generated[nth]].parents.clone(),
-            latent: self.latents.latent(nth, retry + 1),
-        };
+        let face = |&nth: &usize| self.faces.face(nth, &self.rows[self.generated[nth]], retry + 1);
         let faces = again.iter().map(face).collect();
         (again, faces)
     }

@@ -23,6 +23,8 @@ type Sought = (usize, [u8; 32]);
 #[derive(Debug)]
 pub struct Centres {
     values: Vec<f32>,
+    /// Where the average person lies.
+    mean: [f64; FEATURE],
     digest: String,
     /// What the guard found out by these centres. It changes how soon an answer is there, and no answer.
     verdicts: Mutex<LruCache<String, Arc<Verdicts>>>,
@@ -43,7 +45,7 @@ impl Centres {
         let digest = digest::centres(values.len() / FEATURE, &values);
         let digest = blake3::Hash::from_bytes(digest).to_hex().to_string();
         let (verdicts, neighbours) = (Mutex::new(LruCache::new(KEPT)), Mutex::new(LruCache::new(KEPT)));
-        Self { values, digest, verdicts, neighbours }
+        Self { mean: mean(&values), values, digest, verdicts, neighbours }
     }
 
     /// BLAKE3 over all of them, as 64 hexadecimal digits.
@@ -84,19 +86,29 @@ impl Centres {
         kept.get_or_insert(key, || Arc::new(Found::new(count))).clone()
     }
 
-    /// Where somebody blended lies: the weighted sum of its parents' centres, scaled to length 1. For
-    /// one parent it is that one's centre.
-    pub fn blend(&self, parents: &[Parent]) -> [f32; FEATURE] {
-        let mut sum = [0.0f64; FEATURE];
+    /// Where somebody blended lies: the weighted sum of its parents' centres, `reach` times as far from the
+    /// average person, scaled to length 1. For one parent, as it is, it is that one's centre.
+    pub fn blend(&self, parents: &[Parent], reach: f64) -> [f32; FEATURE] {
+        let mut sum = self.mean.map(|mean| (1.0 - reach) * mean);
         for parent in parents {
             // Somebody who isn't there adds nothing.
             for (sum, value) in sum.iter_mut().zip(self.of(parent.identity).unwrap_or_default()) {
-                *sum += f64::from(parent.weight) * f64::from(*value);
+                *sum += reach * f64::from(parent.weight) * f64::from(*value);
             }
         }
         let length = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
         sum.map(|value| if length > 0.0 { (value / length) as f32 } else { 0.0 })
     }
+}
+
+/// Sums in one fixed order.
+fn mean(values: &[f32]) -> [f64; FEATURE] {
+    let mut mean = [0.0; FEATURE];
+    for centre in values.chunks_exact(FEATURE) {
+        mean.iter_mut().zip(centre).for_each(|(mean, &value)| *mean += f64::from(value));
+    }
+    let centres = (values.len() / FEATURE).max(1) as f64;
+    mean.map(|sum| sum / centres)
 }
 
 /// The cosine of two vectors of length 1. Sums in one fixed order, so that it is the same on every
@@ -140,19 +152,36 @@ mod tests {
     #[test]
     fn somebody_blended_lies_between_its_parents() {
         let centres = Centres::new([axis(0, 1.0), axis(1, 1.0), axis(2, 0.0)].concat());
-        let even = centres.blend(&[parent(0, 0.5), parent(1, 0.5)]);
+        let even = centres.blend(&[parent(0, 0.5), parent(1, 0.5)], 1.0);
         assert!((cosine(&even, &axis(0, 1.0)) - 0.5f64.sqrt()).abs() < 1e-6);
         assert!((cosine(&even, &even) - 1.0).abs() < 1e-6);
-        assert_eq!(centres.blend(&[parent(1, 1.0)])[..], axis(1, 1.0));
+        assert_eq!(centres.blend(&[parent(1, 1.0)], 1.0)[..], axis(1, 1.0));
         // Nobody knows the third person, nor one that isn't there.
-        assert_eq!(centres.blend(&[parent(2, 0.5), parent(9, 0.5)]), [0.0; FEATURE]);
+        assert_eq!(centres.blend(&[parent(2, 0.5), parent(9, 0.5)], 1.0), [0.0; FEATURE]);
+    }
+
+    #[test]
+    fn somebody_blended_is_led_away_from_the_average_person() {
+        // At right angles, the average in the middle of all four.
+        let centres = Centres::new((0..4).flat_map(|nth| axis(nth, 1.0)).collect());
+        let even = [parent(0, 0.5), parent(1, 0.5)];
+        let led = centres.blend(&even, 2.0);
+        // 2 x (1/2, 1/2, 0, 0) - (1/4, 1/4, 1/4, 1/4), of length 1.
+        let length = (2.0 * 0.75f64.powi(2) + 2.0 * 0.25f64.powi(2)).sqrt();
+        for (found, expected) in led.iter().zip([0.75, 0.75, -0.25, -0.25, 0.0]) {
+            assert!((f64::from(*found) - expected / length).abs() < 1e-6);
+        }
+        // Further from those whom it isn't blended from.
+        assert!(cosine(&led, &axis(2, 1.0)) < cosine(&centres.blend(&even, 1.0), &axis(2, 1.0)));
+        let (led, alone) = (centres.blend(&even, 2.0), centres.blend(&[Parent::alone(3)], 1.0));
+        assert!((cosine(&led, &led) - 1.0).abs() < 1e-6 && alone[..] == axis(3, 1.0));
     }
 
     #[test]
     fn cosines_never_change() {
         let wave = |step: f32| (0..FEATURE).map(|n| ((n as f32 * step) % 1.0) - 0.5).collect::<Vec<f32>>();
         let centres = Centres::new([wave(0.37), wave(0.11)].concat());
-        let found = cosine(&centres.blend(&[parent(0, 0.75), parent(1, 0.25)]), centres.of(1).unwrap());
+        let found = cosine(&centres.blend(&[parent(0, 0.75), parent(1, 0.25)], 1.0), centres.of(1).unwrap());
         assert_eq!(found.to_bits(), 4603398514193864118, "cosines changed: raise the plan's VERSION if this is meant");
     }
 }

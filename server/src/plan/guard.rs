@@ -8,6 +8,7 @@ use super::{
     centres::{Centres, cosine},
     spec::BlendingSpec,
 };
+use dataset::blended::label::reach;
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -19,6 +20,8 @@ pub struct Guard {
     centres: Arc<Centres>,
     /// The largest cosine that passes.
     bound: f64,
+    /// How far blended identities are led away from the average person.
+    spread: f64,
     verdicts: Arc<Verdicts>,
 }
 
@@ -39,7 +42,7 @@ const EACH: u32 = 32;
 impl Guard {
     /// The guard that a spec asks for.
     pub fn new(spec: &BlendingSpec, centres: Arc<Centres>) -> Self {
-        Self { bound: spec.max_similarity, verdicts: centres.verdicts(spec), centres }
+        Self { bound: spec.max_similarity, spread: spec.spread, verdicts: centres.verdicts(spec), centres }
     }
 
     /// Whether blended identity `j` is too near somebody, its parents included.
@@ -60,7 +63,7 @@ impl Guard {
     }
 
     fn judge(&self, parents: &[Parent]) -> bool {
-        let blended = self.centres.blend(parents);
+        let blended = self.centres.blend(parents, reach(parents, self.spread));
         let near = |centre: &[f32]| cosine(&blended, centre) > self.bound;
         // The nearest is most often a parent.
         parents.iter().filter_map(|parent| self.centres.of(parent.identity)).any(near) || self.centres.iter().any(near)

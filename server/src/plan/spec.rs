@@ -1,6 +1,7 @@
 //! What a trainer asks for, with every default resolved, and what makes it impossible.
 
 use super::{blending::Blending, catalogue::Catalogue, centres::Centres};
+use dataset::blended::label::SPREADS;
 use proto::limits;
 use std::sync::Arc;
 
@@ -153,6 +154,8 @@ pub struct BlendingSpec {
     pub seed: u64,
     /// The largest cosine of a blended centre with any identity's; 0 for any.
     pub max_similarity: f64,
+    /// How far they are led away from the average person, by [`reach`](dataset::blended::label::reach).
+    pub spread: f64,
 }
 
 /// Where generated rows take their latent from.
@@ -443,7 +446,7 @@ impl ByLoss {
 impl BlendingSpec {
     /// Checks the message by itself and against the number of identities.
     fn check(&self, catalogue: &Catalogue) -> Result<(), SpecError> {
-        let Self { count, parents, alpha, max_weight, max_similarity, .. } = *self;
+        let Self { count, parents, alpha, max_weight, max_similarity, spread, .. } = *self;
         require((1..=limits::MAX_BLENDED).contains(&count), || {
             format!("expected 1 to {} blended identities, found {count}", limits::MAX_BLENDED)
         })?;
@@ -460,8 +463,17 @@ impl BlendingSpec {
         })?;
         require((0.0..=1.0).contains(&max_similarity), || {
             format!("expected a largest similarity above 0 and at most 1, or 0 for any, found {max_similarity}")
-        })
+        })?;
+        check_spread(spread)
     }
+}
+
+/// Checks how far people are led away from the average one.
+///
+/// # Errors
+/// When it is not from 0 to 2.
+pub fn check_spread(spread: f64) -> Result<(), SpecError> {
+    require(SPREADS.contains(&spread), || format!("expected a spread of 0 to 2, found {spread}"))
 }
 
 /// Checks a truncation of the prior, in standard deviations.

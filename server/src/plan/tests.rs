@@ -2,6 +2,7 @@ mod neighbours;
 mod pinned;
 
 use super::{spec::*, *};
+use dataset::blended::label::reach;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,15 @@ fn spec(batch_size: u32, mix: [f64; 3]) -> Spec {
         mix: Mix { real, existing, blended },
         schedule: Schedule::default(),
         sampling: Sampling::ByImage,
-        blending: BlendingSpec { count: 10, parents: 2, alpha: 1.0, max_weight: 0.8, seed: 7, max_similarity: 0.0 },
+        blending: BlendingSpec {
+            count: 10,
+            parents: 2,
+            alpha: 1.0,
+            max_weight: 0.8,
+            seed: 7,
+            max_similarity: 0.0,
+            spread: 0.0,
+        },
         latent: Latent::Prior { truncation: 0.0 },
         augmented: true,
         channels: 1,
@@ -109,7 +118,7 @@ proptest! {
             match row.source {
                 Source::Real => prop_assert!(row.image.is_some() && row.parents.is_empty()),
                 _ => {
-                    prop_assert_eq!(&row.parents, &[Parent { identity: row.label, weight: 1.0 }]);
+                    prop_assert_eq!(&row.parents, &[Parent::alone(row.label)]);
                     prop_assert_eq!(row.image.is_some(), jitter);
                 }
             }
@@ -211,7 +220,7 @@ proptest! {
         let least = 1.0 / f64::from(parents);
         let cap = least + slack * (1.0 - least);
         let mut spec = spec(4, [0.0, 0.0, 1.0]);
-        spec.blending = BlendingSpec { count: 100, parents, alpha, max_weight: cap, seed, max_similarity: 0.0 };
+        spec.blending = BlendingSpec { count: 100, parents, alpha, max_weight: cap, seed, max_similarity: 0.0, spread: 0.0 };
         let blending = Blending::new(&spec, Arc::new(Catalogue::new(vec![1; people as usize])), None);
         let blend = blending.parents(j);
         prop_assert_eq!(blend.len() as u32, parents);
@@ -251,10 +260,11 @@ proptest! {
 
     #[test]
     fn a_blended_person_too_near_anybody_is_in_no_row_and_changes_no_other_blend(
-        seed: u64, index in 0u64..1000, bound in 0.82f64..0.95, withheld: bool, per_batch: bool,
+        seed: u64, index in 0u64..1000, bound in 0.82f64..0.95, spread in 0.0f64..1.0, withheld: bool, per_batch: bool,
     ) {
         let mut spec = spec(12, [0.0, 1.0, 2.0]);
-        (spec.seed, spec.blending.count, spec.blending.max_similarity) = (seed, 300, bound);
+        (spec.seed, spec.blending.count) = (seed, 300);
+        (spec.blending.max_similarity, spec.blending.spread) = (bound, spread);
         if per_batch {
             spec.sampling = Sampling::PerBatch { identities: 4, images: 3 };
         }
@@ -266,7 +276,7 @@ proptest! {
         let blended = |row: &Row| row.source == Source::Blended;
         for row in planner.rows(index, 0..12).into_iter().filter(blended) {
             prop_assert_eq!(&row.parents, &unguarded.parents(row.label - 40));
-            let blend = centres.blend(&row.parents);
+            let blend = centres.blend(&row.parents, reach(&row.parents, spread));
             prop_assert!(centres.iter().all(|centre| centres::cosine(&blend, centre) <= bound));
         }
         // Without what others have found out so far, the plan is the same.
@@ -338,7 +348,7 @@ proptest! {
         for row in planner.rows(index, 0..12) {
             match row.source {
                 Source::Real => prop_assert_eq!(row.label, catalogue.identity_of(row.image.unwrap())),
-                Source::Existing => prop_assert_eq!(&row.parents, &[Parent { identity: row.label, weight: 1.0 }]),
+                Source::Existing => prop_assert_eq!(&row.parents, &[Parent::alone(row.label)]),
                 Source::Blended => prop_assert_eq!(&row.parents, &planner.blending.parents(row.label - 9)),
             }
         }
@@ -472,7 +482,7 @@ fn what_no_stream_can_be_made_of_is_refused_with_a_sentence() {
         |identities, neighbours, group| Sampling::Neighbours { identities, images: 8 / identities, neighbours, group };
     type Change<'a> = &'a dyn Fn(&mut Spec);
     const RULE: ByLoss = ByLoss { power: 1.0, floor: 0.25, cap: 4.0, interval: 1, before: Before::ByImage };
-    let cases: [(Change<'_>, &str); 37] = [
+    let cases: [(Change<'_>, &str); 39] = [
         (&|s| s.batch_size = 0, "expected a batch size of 1 to 1024, found 0"),
         (&|s| s.batch_size = 1025, "found 1025"),
         (&|s| s.mix = Mix { real: 0.0, existing: 0.0, blended: 0.0 }, "a finite sum above zero"),
@@ -491,6 +501,8 @@ fn what_no_stream_can_be_made_of_is_refused_with_a_sentence() {
         (&|s| s.blending.alpha = 0.0, "alpha"),
         (&|s| s.blending.max_weight = 0.5, "above 1/2"),
         (&|s| s.blending.max_similarity = -0.5, "a largest similarity above 0 and at most 1, or 0 for any, found -0.5"),
+        (&|s| s.blending.spread = 2.5, "expected a spread of 0 to 2, found 2.5"),
+        (&|s| s.blending.spread = f64::NAN, "expected a spread of 0 to 2, found NaN"),
         (&|s| s.sampling = Sampling::PerBatch { identities: 3, images: 2 }, "found 3 x 2"),
         (&|s| s.sampling = Sampling::PerBatch { identities: 4, images: 2 }, "at most the dataset's 3"),
         (

@@ -72,7 +72,8 @@ async fn look(served: &Served, judge: &Loaded, bundle: &Loaded) -> Result<Figure
     let people = people(served.catalogue.present());
     let chance = Chance::new(0, "trial of a bundle");
     let face = |nth: usize| Face {
-        parents: vec![Parent { identity: people[nth / IMAGES], weight: 1.0 }],
+        parents: vec![Parent::alone(people[nth / IMAGES])],
+        reach: 1.0,
         latent: latent::prior(&mut chance.at(0, nth as u64), 0.0),
     };
     let faces = (0..people.len() * IMAGES).map(face).collect();

@@ -3,6 +3,7 @@
 use super::turns::{Content, Kind, Row, Task};
 use crate::engine::Computed;
 use bytes::Bytes;
+use dataset::blended::label::fill;
 use nets::{FEATURE, LATENT};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
@@ -68,10 +69,7 @@ impl Tile {
         match (&mut self.work, row.content) {
             (TileWork::Generate { latents, labels }, Content::Face(face)) => {
                 latents[nth * LATENT..][..LATENT].copy_from_slice(&face.latent);
-                let label = &mut labels[nth * shape.classes..][..shape.classes];
-                for parent in face.parents {
-                    label[parent.identity as usize] += parent.weight;
-                }
+                fill(&mut labels[nth * shape.classes..][..shape.classes], &face.parents, face.reach);
             }
             (TileWork::Encode { pixels } | TileWork::Embed { pixels }, Content::Image(image)) => {
                 pixels[nth * shape.image_bytes..][..shape.image_bytes].copy_from_slice(&image);

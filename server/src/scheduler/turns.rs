@@ -242,7 +242,7 @@ mod tests {
     }
 
     fn job(rows: usize) -> (Job, Asker) {
-        let faces = vec![Face { parents: Vec::new(), latent: Vec::new() }; rows];
+        let faces = vec![Face { parents: Vec::new(), reach: 1.0, latent: Vec::new() }; rows];
         of(kind(0, Task::Generate), Rows::Faces(faces))
     }
 

@@ -109,6 +109,7 @@ fn spec(spec: &Spec) -> v1::StreamSpec {
             max_weight: spec.blending.max_weight,
             seed: Some(spec.blending.seed),
             max_similarity: spec.blending.max_similarity,
+            spread: spec.blending.spread,
         }),
         latent: Some(v1::Latent { kind: Some(kind) }),
         augmentation: augmentation.into(),

@@ -10,7 +10,7 @@ mod single;
 mod spec;
 
 pub(super) use report::report;
-pub(super) use single::{LatentOf, faces, images};
+pub(super) use single::{FaceOf, LatentOf, faces, images};
 
 use crate::{
     bundles::{Loaded, declared::Wanted, followers::Joining},

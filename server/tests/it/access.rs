@@ -92,6 +92,7 @@ async fn nobody_takes_another_trainers_name() {
         let face = v1::Face {
             parents: vec![v1::Parent { identity: 0, weight: 1.0 }],
             latent: Some(v1::face::Latent::Counter(v1::LatentCounter::default())),
+            spread: 0.0,
         };
         let faces = v1::SynthesizeRequest { trainer: name.into(), faces: vec![face], ..Default::default() };
         let outcomes = [

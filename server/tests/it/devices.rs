@@ -95,7 +95,7 @@ fn painters(engines: usize, together: usize, good: usize) -> (Vec<Box<dyn RowGen
 
 fn faces(count: u32) -> Vec<Face> {
     let parents = |nth: u32| vec![Parent { identity: nth % 3, weight: 1.0 }];
-    (0..count).map(|nth| Face { parents: parents(nth), latent: vec![nth as f32; 256] }).collect()
+    (0..count).map(|nth| Face { parents: parents(nth), reach: 1.0, latent: vec![nth as f32; 256] }).collect()
 }
 
 fn shades(images: &[bytes::Bytes]) -> Vec<u8> {

@@ -31,6 +31,7 @@ async fn images_are_encoded_in_order_however_many_at_once() {
     let face = v1::Face {
         parents: vec![v1::Parent { identity: 0, weight: 1.0 }],
         latent: Some(v1::face::Latent::Vector(vector)),
+        spread: 0.0,
     };
     let request = v1::SynthesizeRequest { faces: vec![face], ..Default::default() };
     let made = server.client().await.synthesize(request).await.unwrap().into_inner();

@@ -4,6 +4,7 @@ use crate::bundle::tiny_bundle;
 use crate::fixture::in_time;
 use bytes::Bytes;
 use candle_core::Device;
+use dataset::blended::label::fill;
 use nets::bundle::Bundle;
 use server::{
     Error,
@@ -39,6 +40,7 @@ fn faces() -> Vec<Face> {
     (0..11u32)
         .map(|nth| Face {
             parents: vec![Parent { identity: nth % 3, weight: 0.75 }, Parent { identity: (nth + 1) % 3, weight: 0.25 }],
+            reach: if nth % 2 == 0 { 1.0 } else { 1.25 },
             latent: (0..256).map(|i| ((i * (nth + 3)) % 17) as f32 / 8.0 - 1.0).collect(),
         })
         .collect()
@@ -87,7 +89,7 @@ async fn encodings_and_features_of_an_image_do_not_depend_on_the_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_cannot_be_packed_ends_the_engine_and_leaves_nobody_waiting() {
     let (scheduler, weights) = seated(4);
-    let nobody = Face { parents: vec![Parent { identity: 99, weight: 1.0 }], latent: vec![0.0; 256] };
+    let nobody = Face { parents: vec![Parent::alone(99)], reach: 1.0, latent: vec![0.0; 256] };
     let (one, other) = tokio::join!(
         in_time(weights.generate(Turn::Stream(0), vec![nobody])),
         in_time(weights.generate(Turn::Stream(1), faces())),
@@ -110,7 +112,7 @@ fn bytes_do_not_depend_on_the_thread_count() {
         .iter()
         .flat_map(|face| {
             let mut label = [0f32; 3];
-            face.parents.iter().for_each(|parent| label[parent.identity as usize] += parent.weight);
+            fill(&mut label, &face.parents, face.reach);
             label
         })
         .collect();
@@ -131,7 +133,7 @@ fn bytes_do_not_depend_on_the_thread_count() {
 async fn a_packer_that_panics_ends_everything_with_its_name() {
     let (scheduler, weights) = seated(4);
     // Requests are checked before they get here; rows that don't fit are a bug.
-    let nobody = Face { parents: vec![Parent { identity: 99, weight: 1.0 }], latent: vec![0.0; 256] };
+    let nobody = Face { parents: vec![Parent::alone(99)], reach: 1.0, latent: vec![0.0; 256] };
     let error = in_time(weights.generate(Turn::Stream(0), vec![nobody])).await.unwrap_err();
     assert!(
         matches!(&error, Error::Engine(reason) if reason.contains("its packer ended early: this is a bug")),

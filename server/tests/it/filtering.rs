@@ -1,6 +1,7 @@
 //! The identity filter: which try of a row is sent, and that nothing else decides it.
 
 use crate::{fixture::*, stand_ins::File};
+use dataset::blended::label::{fill, reach};
 use nets::{FEATURE, LATENT, chance::Chance};
 use proto::{
     NONE,
@@ -29,11 +30,12 @@ fn filtered(seed: u64, batch_size: u32, count: u64, max_retries: Option<u32>) ->
 
 /// What the fixture's generator and identity network make of a latent's first number: the image's two
 /// telling pixels, and the similarity.
-fn seen(parents: &[Parent], first: f32) -> ([u8; 2], f32) {
+fn seen(parents: &[Parent], spread: f64, first: f32) -> ([u8; 2], f32) {
     let axis = |nth: usize| (0..FEATURE).map(move |n| if n == nth { 1.0 } else { 0.0 });
     let centres = Centres::new((0..IDENTITIES as usize).flat_map(axis).collect());
     let mut label = [0.0f32; IDENTITIES as usize];
-    parents.iter().for_each(|parent| label[parent.identity as usize] += parent.weight);
+    let reach = reach(parents, spread);
+    fill(&mut label, parents, reach);
     let shade: f32 = label.iter().enumerate().map(|(identity, weight)| identity as f32 * weight).sum();
     let pixels = [(shade * 20.0) as u8, (first * 40.0 + 100.0) as u8];
     let (who, noise) = (usize::from(pixels[0] / 20), f32::from(pixels[1]) / 100.0 - 1.0);
@@ -45,7 +47,7 @@ fn seen(parents: &[Parent], first: f32) -> ([u8; 2], f32) {
             _ => 0.0,
         })
         .collect();
-    (pixels, cosine(&feature, &centres.blend(parents)) as f32)
+    (pixels, cosine(&feature, &centres.blend(parents, reach)) as f32)
 }
 
 /// A generated row: its number, what is sent of it, and whose it is.
@@ -86,13 +88,17 @@ fn generated(batch: &v1::Batch) -> Vec<Sent> {
 
 /// Holds what was sent against the rule, written down once more: the first try that is good enough, or
 /// else the first of the best. Returns how many rows took how many further tries, doubtful ones apart.
-fn check(batches: &[v1::Batch], max_retries: u32, first: impl Fn(u64, u32, &Sent) -> f32) -> [usize; 6] {
+fn check(
+    (batches, spread): (&[v1::Batch], f64),
+    max_retries: u32,
+    first: impl Fn(u64, u32, &Sent) -> f32,
+) -> [usize; 6] {
     let mut found = [0; 6];
     for batch in batches {
         assert!(proto::digest::agrees(batch));
         for sent in generated(batch) {
             let tries: Vec<([u8; 2], f32)> = (0..=max_retries)
-                .map(|retry| seen(&sent.parents, first(batch.index, sent.number + (retry << 16), &sent)))
+                .map(|retry| seen(&sent.parents, spread, first(batch.index, sent.number + (retry << 16), &sent)))
                 .collect();
             let good = tries.iter().position(|(_, similarity)| f64::from(*similarity) >= LEAST);
             let best = || {
@@ -120,7 +126,7 @@ async fn the_first_try_that_is_good_enough_is_sent_or_else_the_best_and_the_metr
     let (header, batches) = server.read(filtered(7, 40, 8, None)).await.unwrap();
     let filter = header.spec.as_ref().unwrap().filter.unwrap();
     assert_eq!((filter.min_similarity, filter.max_retries), (LEAST, Some(4)));
-    let found = check(&batches, 4, prior(7));
+    let found = check((&batches, 0.0), 4, prior(7));
     assert!(found.iter().all(|&rows| rows > 0), "every outcome is seen: {found:?}");
     for batch in &batches {
         let provenance = batch.provenance.as_ref().unwrap();
@@ -139,7 +145,7 @@ async fn the_first_try_that_is_good_enough_is_sent_or_else_the_best_and_the_metr
     assert_eq!(server.metric("lookalike_identity_similarity_count").await, rows as f64);
     // Without further tries there is one, which is measured; the plan names it in any case.
     let (_, single) = server.read(filtered(7, 40, 8, Some(0))).await.unwrap();
-    let once = check(&single, 0, prior(7));
+    let once = check((&single, 0.0), 0, prior(7));
     assert_eq!((once[0], once[5]), (found[0], rows - found[0]));
     let plan = server.client().await.plan(filtered(7, 40, 8, None)).await.unwrap().into_inner();
     let mut plan = Reader::new(plan).await.unwrap();
@@ -151,9 +157,31 @@ async fn the_first_try_that_is_good_enough_is_sent_or_else_the_best_and_the_metr
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn blended_people_led_away_from_the_average_person_are_held_to_where_they_were_led() {
+    let server = Running::ordinary().await;
+    let spread = |spread| {
+        let mut request = filtered(7, 40, 8, None);
+        request.spec.as_mut().unwrap().blending = Some(v1::Blending { spread, ..Default::default() });
+        request
+    };
+    let (header, led) = server.read(spread(1.0)).await.unwrap();
+    assert_eq!(header.spec.as_ref().unwrap().blending.unwrap().spread, 1.0);
+    check((&led, 1.0), 4, prior(7));
+    // Nobody else is shown, and only blended rows are other images.
+    let (_, plain) = server.read(spread(0.0)).await.unwrap();
+    let shown = |batches: &[v1::Batch], blended: bool| -> Vec<(Vec<Parent>, [u8; 2])> {
+        let rows = batches.iter().flat_map(generated).filter(|sent| (sent.parents.len() > 1) == blended);
+        rows.map(|sent| (sent.parents, sent.pixels)).collect()
+    };
+    assert_eq!(shown(&led, false), shown(&plain, false));
+    let (led, plain) = (shown(&led, true), shown(&plain, true));
+    assert!(led.iter().map(|row| &row.0).eq(plain.iter().map(|row| &row.0)) && led != plain);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_row_depends_on_its_own_tries_alone_whatever_tile_rank_server_or_load() {
     let (_, batches) = Running::ordinary().await.read(filtered(3, 24, 6, Some(3))).await.unwrap();
-    check(&batches, 3, prior(3));
+    check((&batches, 0.0), 3, prior(3));
     for tile in [1, 16, 64] {
         let config = Config { tile: Some(tile), shelf: 0, ..Setup::default().config };
         let server = Setup { config, ..Setup::default() }.start().await;
@@ -207,12 +235,12 @@ async fn jittered_rows_are_made_again_from_the_same_image_and_not_at_all_without
         }
     };
     let (_, batches) = server.read(jittered(2.0)).await.unwrap();
-    let found = check(&batches, 4, first(2.0));
+    let found = check((&batches, 0.0), 4, first(2.0));
     assert!(found[1] + found[2] > 0, "{found:?}");
     // Without jitter all tries are one: it is made once.
     let before = server.metric(r#"lookalike_identity_rejections_total{reason="retry"}"#).await;
     let (_, batches) = server.read(jittered(0.0)).await.unwrap();
-    let found = check(&batches, 4, first(0.0));
+    let found = check((&batches, 0.0), 4, first(0.0));
     assert!(found[0] > 0 && found[5] > 0 && found[1..5] == [0; 4], "{found:?}");
     assert_eq!(server.metric(r#"lookalike_identity_rejections_total{reason="retry"}"#).await, before);
 }
@@ -239,9 +267,9 @@ async fn each_batch_is_judged_by_the_bundle_that_makes_it_and_replays() {
     assert_eq!((declared.len(), batches.len()), (2, 40));
     let old: Vec<v1::Batch> =
         batches.iter().filter(|batch| batch.bundle_digest == declared[0].bundle_digest).cloned().collect();
-    check(&old, 4, prior(7));
+    check((&old, 0.0), 4, prior(7));
     let draw = prior(7);
-    check(&batches[old.len()..], 4, move |index, row, sent| draw(index, row, sent) * 0.9);
+    check((&batches[old.len()..], 0.0), 4, move |index, row, sent| draw(index, row, sent) * 0.9);
     let replay = asking(Policy::Follow(v1::Follow { declared, closed: true }));
     assert!(server.read(replay).await.unwrap().1 == batches);
 }

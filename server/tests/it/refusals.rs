@@ -127,6 +127,7 @@ async fn identities_and_pages_beyond_the_end_are_out_of_range() {
     let face = |identity, values: Vec<f32>| v1::Face {
         parents: vec![v1::Parent { identity, weight: 1.0 }],
         latent: Some(v1::face::Latent::Vector(v1::LatentVector { values })),
+        spread: 0.0,
     };
     let mut synthesize = async |faces| {
         let request = v1::SynthesizeRequest { faces, ..Default::default() };
@@ -135,6 +136,8 @@ async fn identities_and_pages_beyond_the_end_are_out_of_range() {
     assert_eq!(synthesize(vec![face(IDENTITIES, vec![0.0; 256])]).await, Code::OutOfRange);
     assert_eq!(synthesize(vec![face(0, vec![0.0; 255])]).await, Code::InvalidArgument);
     assert_eq!(synthesize(vec![face(0, vec![f32::NAN; 256])]).await, Code::InvalidArgument);
+    let spread = v1::Face { spread: -0.5, ..face(0, vec![0.0; 256]) };
+    assert_eq!(synthesize(vec![spread]).await, Code::InvalidArgument);
     assert_eq!(synthesize(vec![]).await, Code::InvalidArgument);
     assert_eq!(synthesize(vec![face(0, vec![0.0; 256]); 257]).await, Code::InvalidArgument);
     let page = v1::GetInfoRequest { first_identity: IDENTITIES + 1, names: 1 };

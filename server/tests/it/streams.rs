@@ -117,9 +117,17 @@ async fn rows_show_what_their_provenance_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_of_a_stream_can_be_synthesized_by_its_provenance() {
+    for spread in [0.0, 1.0] {
+        synthesize_again(spread).await;
+    }
+}
+
+async fn synthesize_again(spread: f64) {
     let server = Running::ordinary().await;
     let mut plain = request(9, 40, 1);
-    plain.spec.as_mut().unwrap().augmentation = v1::Augmentation::Off.into();
+    let spec = plain.spec.as_mut().unwrap();
+    spec.augmentation = v1::Augmentation::Off.into();
+    spec.blending = Some(v1::Blending { spread, ..Default::default() });
     let batch = server.read(plain).await.unwrap().1.remove(0);
     let provenance = batch.provenance.unwrap();
     let mut parents = provenance.parents.chunks(2).zip(provenance.parent_weights.chunks(2));
@@ -135,7 +143,7 @@ async fn a_row_of_a_stream_can_be_synthesized_by_its_provenance() {
             _ => continue,
         };
         let counter = v1::LatentCounter { seed: 9, index: 0, row: provenance.latent_rows[row], truncation: 0.0 };
-        faces.push(v1::Face { parents, latent: Some(v1::face::Latent::Counter(counter)) });
+        faces.push(v1::Face { parents, latent: Some(v1::face::Latent::Counter(counter)), spread });
         rows.push(row);
     }
     let request = v1::SynthesizeRequest { faces, ..Default::default() };

@@ -134,7 +134,8 @@ async fn a_person_withheld_by_one_setting_is_in_nothing_that_is_served_and_moves
     for parents in [&[1][..], &[0, 1]] {
         let parents = parents.iter().map(|&identity| v1::Parent { identity, weight: 0.5 }).collect();
         let latent = Some(v1::face::Latent::Counter(v1::LatentCounter::default()));
-        let request = v1::SynthesizeRequest { faces: vec![v1::Face { parents, latent }], ..Default::default() };
+        let request =
+            v1::SynthesizeRequest { faces: vec![v1::Face { parents, latent, spread: 0.0 }], ..Default::default() };
         let status = server.client().await.synthesize(request).await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::FailedPrecondition);
     }

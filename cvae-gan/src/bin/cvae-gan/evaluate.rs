@@ -33,8 +33,8 @@ pub(crate) struct Evaluate {
     /// Judge also so many identities that are blended of three others: are they new people, each one person?
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100_000), help_heading = "Input")]
     blended: u32,
-    /// How far these are led away from the average person: 0 as streams blend them, 1 to the variance of one person
-    #[arg(long, value_name = "POWER", default_value_t = 0.0, value_parser = cvae_gan::spread::power, help_heading = "Input")]
+    /// How far these are led away from the average person: 0 not at all, 1 to the variance of one person
+    #[arg(long, value_name = "POWER", default_value_t = 0.0, value_parser = dataset::blended::label::spread, help_heading = "Input")]
     blended_spread: f64,
     /// Of the latents
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Input")]

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     plan::{
         blending::Parent,
-        spec::{SpecError, check_truncation},
+        spec::{SpecError, check_spread, check_truncation},
     },
     served::Served,
 };
@@ -23,8 +23,15 @@ pub(in crate::service) enum LatentOf {
     Vector(Vec<f32>),
 }
 
-/// A face to generate: whose, and from what.
-pub(in crate::service) type FaceOf = (Vec<Parent>, LatentOf);
+/// A face to generate.
+pub(in crate::service) struct FaceOf {
+    /// Whose: weights that sum to 1.
+    pub(in crate::service) parents: Vec<Parent>,
+    /// How far they are led away from the average person.
+    pub(in crate::service) spread: f64,
+    /// From what.
+    pub(in crate::service) latent: LatentOf,
+}
 
 /// Faces to generate, and the channels asked for.
 pub(in crate::service) fn faces(
@@ -48,7 +55,8 @@ pub(in crate::service) fn faces(
     let face = |(nth, face): (usize, v1::Face)| -> Result<FaceOf> {
         let parents = parents(served, nth, &face.parents)?;
         let latent = face.latent.ok_or_else(|| Error::Request(format!("face {nth}: expected a latent, found none")))?;
-        Ok((parents, latent_of(nth, latent)?))
+        check_spread(face.spread)?;
+        Ok(FaceOf { parents, spread: face.spread, latent: latent_of(nth, latent)? })
     };
     Ok((request.faces.into_iter().enumerate().map(face).collect::<Result<_>>()?, channels, bundle))
 }

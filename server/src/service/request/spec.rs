@@ -26,6 +26,7 @@ pub(super) fn spec(served: &Served, wire: Option<v1::StreamSpec>) -> Result<Spec
             max_weight: or(blending.max_weight, 0.8),
             seed: blending.seed.unwrap_or(wire.seed),
             max_similarity: blending.max_similarity,
+            spread: blending.spread,
         },
         latent: latent(wire.latent),
         augmented: match v1::Augmentation::try_from(wire.augmentation) {

@@ -1,24 +1,30 @@
-//! The latents of a batch's generated rows, and of their further tries.
+//! What a batch's generated rows are made from, and their further tries.
 
-use crate::plan::{
-    Row, Source, latent,
-    spec::{Latent, Spec},
+use crate::{
+    plan::{
+        Row, Source, latent,
+        spec::{Latent, Spec},
+    },
+    scheduler::Face,
 };
+use dataset::blended::label::reach;
 use nets::chance::Chance;
 use std::sync::Arc;
 
-/// Where the generated rows of one batch take their latents from.
-pub(super) struct Latents {
+/// The faces of the generated rows of one batch.
+pub(super) struct Faces {
     chance: Chance,
     index: u64,
     /// Position of each row in the global batch.
     numbers: Vec<u32>,
     kind: Latent,
+    /// How far mixtures are led away from the average person.
+    spread: f64,
     /// An encoding for each row, where latents are jittered.
     encodings: Vec<Arc<[f32]>>,
 }
 
-impl Latents {
+impl Faces {
     /// Of the generated ones among `rows`, with their encodings if the spec asks for any.
     pub(super) fn new(spec: &Spec, index: u64, rows: &[Row], encodings: Vec<Arc<[f32]>>) -> Self {
         let generated = rows.iter().filter(|row| row.source != Source::Real);
@@ -27,6 +33,7 @@ impl Latents {
             index,
             numbers: generated.map(|row| row.number).collect(),
             kind: spec.latent,
+            spread: spec.blending.spread,
             encodings,
         }
     }
@@ -36,8 +43,17 @@ impl Latents {
         proto::latent_row(self.numbers[nth], retry)
     }
 
-    /// The latent of the `nth` generated row's try.
-    pub(super) fn latent(&self, nth: usize, retry: u32) -> Vec<f32> {
+    /// What a try of the `nth` generated row, which is `row`, is made from.
+    pub(super) fn face(&self, nth: usize, row: &Row, retry: u32) -> Face {
+        Face { parents: row.parents.clone(), reach: self.reach(row), latent: self.latent(nth, retry) }
+    }
+
+    /// How far from the average person a row's person is, by the mixture's own distance.
+    pub(super) fn reach(&self, row: &Row) -> f64 {
+        reach(&row.parents, self.spread)
+    }
+
+    fn latent(&self, nth: usize, retry: u32) -> Vec<f32> {
         let mut draws = self.chance.at(self.index, self.counter(nth, retry).into());
         match self.kind {
             Latent::Prior { truncation } => latent::prior(&mut draws, truncation),
