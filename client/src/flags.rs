@@ -97,7 +97,7 @@ pub struct StreamFlags {
     /// Leave out blended people who look more like anybody real than this: largest cosine of their centre with any person's, above 0, at most 1 [default: leave out nobody]
     #[arg(long, value_name = "COSINE", value_parser = leakage, help_heading = "Stream")]
     pub max_leakage: Option<f64>,
-    /// How far blended people are led away from the average person, 0 to 2: by 1 they differ from one another as real people do, by 0 they are plain mixtures, which look alike
+    /// How far blended people are led away from the average person, 0 to 2. 0: plain mixtures, which look alike; 1: as different from one another as real people
     #[arg(long, value_name = "POWER", default_value_t = 0.0, value_parser = spread, help_heading = "Stream")]
     pub blended_spread: f64,
     /// Seed of the blended people alone, to meet the same ones in another stream [default: the stream's]
@@ -395,7 +395,7 @@ fn leakage(text: &str) -> Result<f64, String> {
 }
 
 fn spread(text: &str) -> Result<f64, String> {
-    number(text, "a number from 0 to 2", |power| (0.0..=2.0).contains(&power))
+    number(text, "a number from 0 to 2", |power| (0.0..=limits::MAX_SPREAD).contains(&power))
 }
 
 fn truncation(text: &str) -> Result<f64, String> {

@@ -141,8 +141,12 @@ impl BatchSource for StreamSource {
     fn describe(&self) -> String {
         let Description { spec, origin, identities, .. } = self.reader.description();
         let soft = if self.settings().labels.is_hard() { "" } else { ", soft labels" };
+        let spread = match spec.blending.spread {
+            spread if spread > 0.0 && spec.has_blended() => format!(", a spread of {spread}"),
+            _ => String::new(),
+        };
         format!(
-            "a stream of {}{} ({} classes from {identities} identities{soft}, dataset {}, bundle {})",
+            "a stream of {}{} ({} classes from {identities} identities{soft}{spread}, dataset {}, bundle {})",
             spec.mix,
             spec.schedule,
             self.classes(),

@@ -4,7 +4,6 @@
 mod blended;
 mod swapped;
 
-pub use blended::Blended;
 pub use swapped::{Redrawn, Swapped};
 
 use crate::features::{features_of, first_images, go_on};
@@ -15,7 +14,7 @@ use command::human::percent;
 use command::{Interrupt, Progress};
 use dataset::Dataset;
 use nets::checkpoint::digest_of;
-use recognizer::generated::{self, Labelled, Report, known_classes};
+use recognizer::generated::{self, Labelled, NewPeople, Report, known_classes};
 use recognizer::metrics::Features;
 use recognizer::{Recognizer, embed_pixels};
 use serde::Serialize;
@@ -49,7 +48,7 @@ pub struct Verdict {
     /// On real images under another's name; absent without an encoder.
     pub swapped: Option<Swapped>,
     /// On blended identities, where some were asked for.
-    pub blended: Option<Blended>,
+    pub blended: Option<NewPeople>,
 }
 
 impl Trial<'_> {
@@ -119,21 +118,8 @@ impl Verdict {
                  still to the one in the image"
             );
         }
-        if let Some(Blended { new, real_people, real_consistency, real_apart }) = self.blended {
-            let beside = |real: Option<String>| {
-                real.map_or(String::new(), |real| format!(" ({real_people} real people: {real})"))
-            };
-            let _ = write!(
-                text,
-                "\n{} blended identities: {} like nobody real, {} like none of the others{}; cosine between images of \
-                 one {:.3}{}",
-                new.identities,
-                percent(new.distinct),
-                percent(new.apart),
-                beside(real_apart.map(percent)),
-                new.consistency,
-                beside(real_consistency.map(|cosine| format!("{cosine:.3}"))),
-            );
+        if let Some(blended) = &self.blended {
+            let _ = write!(text, "\n{}", blended.line("blended identities"));
         }
         text
     }

@@ -297,6 +297,8 @@ impl Settings {
                 // Without a pixel term there is nothing to warm up with.
                 (settings.warm_up, settings.ramp) = (0, 0);
                 settings.balance = Balance::Weights;
+                // Autoencoding bears the larger rate; without it G runs away from its critics.
+                settings.learning_rate = settings.learning_rate.min(settings.critic_learning_rate);
             }
         }
         // Without the term no recognizer is asked for, unless features are.
@@ -489,6 +491,9 @@ mod tests {
         assert_eq!((cvae.lambda_adv, cvae.lambda_id, cvae.needs_identity()), (0.0, 0.0, false));
         let cgan = resolved(model(Model::Cgan))?;
         assert_eq!((cgan.lambda_pixel, cgan.lambda_kl, cgan.has_encoder()), (0.0, 0.0, false));
+        assert_eq!((cgan.learning_rate, cvae.learning_rate), (2e-4, 1e-3));
+        let faster = resolved(Overrides { learning_rate: Some(1e-3), ..model(Model::Cgan) })?;
+        assert_eq!(faster.learning_rate, 1e-3);
         let error = resolved(Overrides { lambda_id: Some(1.0), ..model(Model::Cvae) }).unwrap_err();
         assert_eq!(
             error.to_string(),

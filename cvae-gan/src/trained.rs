@@ -94,7 +94,7 @@ impl Trained {
         self.labels([&[Parent::alone(u32::try_from(class).unwrap_or(u32::MAX))][..]], 0.0)
     }
 
-    /// The label `(1, identities)` of a mixture, as far from the average person as [`reach`] has it for a spread.
+    /// The label `(1, identities)` of a mixture of different people, as far from the average person as [`reach`] has it for a spread.
     ///
     /// # Errors
     /// A class that isn't there.
@@ -108,6 +108,7 @@ impl Trained {
     /// A class that isn't there.
     pub fn labels<'a>(&self, rows: impl IntoIterator<Item = &'a [Parent]>, spread: f64) -> Result<Tensor> {
         let classes = self.names.len();
+        let everybody: Vec<u32> = (0..classes as u32).collect();
         let mut labels = Vec::new();
         for parents in rows {
             if let Some(parent) = parents.iter().find(|parent| parent.identity as usize >= classes) {
@@ -116,7 +117,7 @@ impl Trained {
             }
             let begin = labels.len();
             labels.resize(begin + classes, 0f32);
-            fill(&mut labels[begin..], parents, reach(parents, spread));
+            fill(&mut labels[begin..], parents, reach(parents, spread), &everybody);
         }
         let rows = labels.len() / classes.max(1);
         Ok(Tensor::from_vec(labels, (rows, classes), &self.device)?)

@@ -33,7 +33,7 @@ pub(crate) enum Arm {
     RealOnly,
     /// Half of each batch are new images of the same people.
     Existing,
-    /// Half of each batch are images of people blended from them, learned as those whom they are blended from.
+    /// Half of each batch are images of people blended from them.
     Blended,
 }
 
@@ -68,9 +68,6 @@ impl fmt::Display for Arm {
     }
 }
 
-/// Blended people differ from one another as real people do, not as plain mixtures.
-const SPREAD: f64 = 1.0;
-
 /// Trains one recognizer from the stream.
 pub(crate) fn train(
     arm: Arm,
@@ -80,7 +77,7 @@ pub(crate) fn train(
     directory: &RunDirectory,
     interrupt: &Interrupt,
 ) -> Result<Recognizer, Error> {
-    let mut source = connect(arm.mix(), Labels::Soft, (seed, arm.slug()), server, interrupt)?;
+    let mut source = connect(arm.mix(), seed, arm.slug(), server, interrupt)?;
     let mut config = TrainConfig::new(LightCnnKind::Nine, Width::Tiny, rehearsal.images, BATCH as usize);
     config.seed = seed;
     // A few hundred steps must do: twice the usual rate leaves the plateau of guessing in time.
@@ -101,7 +98,7 @@ pub(crate) fn train(
 /// A picture of what the stream holds, people in lines by source.
 pub(crate) fn show_stream(server: &Serving, directory: &RunDirectory, interrupt: &Interrupt) -> Result<PathBuf, Error> {
     let mix = Mix { real: 0.4, existing: 0.4, blended: 0.2 };
-    let mut source = connect(mix, Labels::Hard, (7, "picture"), server, interrupt)?;
+    let mut source = connect(mix, 7, "picture", server, interrupt)?;
     let mut album = client::probe::Album::new(BatchSource::class_names(&source), source.channels());
     for _ in 0..SHOWN {
         album.add(&source.next_received()?);
@@ -111,16 +108,12 @@ pub(crate) fn show_stream(server: &Serving, directory: &RunDirectory, interrupt:
     Ok(path)
 }
 
-fn connect(
-    mix: Mix,
-    labels: Labels,
-    (seed, trainer): (u64, &str),
-    server: &Serving,
-    interrupt: &Interrupt,
-) -> Result<StreamSource, Error> {
-    let blending = Blending { spread: SPREAD, ..Blending::default() };
+/// Blended people are of three each and differ from one another as real people do; they are learned as those three.
+fn connect(mix: Mix, seed: u64, trainer: &str, server: &Serving, interrupt: &Interrupt) -> Result<StreamSource, Error> {
+    let blending = Blending { parents: 3, max_weight: 0.6, spread: 1.0, ..Blending::default() };
     let spec = Spec { channels: Some(Channels::Grey), blending, ..Spec::new(seed, BATCH, mix) };
     let url: ServerUrl = server.url().parse().map_err(Error::Address)?;
-    let settings = StreamSettings { trainer: trainer.to_owned(), labels, ..StreamSettings::new(vec![url], spec) };
+    let settings =
+        StreamSettings { trainer: trainer.to_owned(), labels: Labels::Soft, ..StreamSettings::new(vec![url], spec) };
     Ok(StreamSource::connect(settings, interrupt)?)
 }

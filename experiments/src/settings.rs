@@ -107,7 +107,7 @@ pub struct Settings {
     #[arg(long, value_name = "LABELS", value_enum, default_value_t = Labels::Hard, hide_possible_values = true, help_heading = "Arms")]
     pub blended_labels: Labels,
     /// How far they are led away from the average person, in `verification` and `figures`: 0 not at all, 1 to the variance of one person
-    #[arg(long, value_name = "POWER", default_value_t = 0.0, value_parser = dataset::blended::label::spread, help_heading = "Arms")]
+    #[arg(long, value_name = "POWER", default_value_t = 0.0, value_parser = dataset::blended::label::parse_spread, help_heading = "Arms")]
     pub blended_spread: f64,
     /// Images of each person in the fixed sets of the offline arms
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Arms")]

@@ -70,7 +70,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
             max_weight: 0.8,
             seed: Some(7),
             max_similarity: 0.0,
-            spread: 0.5,
+            spread: 0.0,
         }),
         ..(&ASKED.spec).into()
     };

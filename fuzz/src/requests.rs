@@ -200,8 +200,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let parents = vec![v1::Parent { identity: 0, weight: 0.75 }, v1::Parent { identity: 2, weight: 0.25 }];
     let counter = face::Latent::Counter(v1::LatentCounter { seed: 1, index: 2, row: 3, truncation: 1.0 });
     let vector = face::Latent::Vector(v1::LatentVector { values: vec![0.5; 256] });
-    let faces =
-        [counter, vector].map(|latent| v1::Face { parents: parents.clone(), latent: Some(latent), spread: 0.5 });
+    let face = |(latent, spread)| v1::Face { parents: parents.clone(), latent: Some(latent), spread };
+    let faces = [(counter, 0.5), (vector, f64::NAN)].map(face);
     let asked = v1::SynthesizeRequest { faces: faces.into(), trainer: "a".into(), ..Default::default() };
     seeds.push(framed(1, &asked));
     let report = v1::ReportRequest { trainer: "night-run".into(), wait_seconds: vec![0.0, 0.25], ..Default::default() };

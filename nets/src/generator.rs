@@ -103,7 +103,7 @@ impl Generator {
         })
     }
 
-    /// Latents `z (B,256)` and labels `c (B,classes)`, non-negative with sum 1, to images
+    /// Latents `z (B,256)` and labels `c (B,classes)` with sum 1, some of whose numbers may be negative, to images
     /// `(B,128,128,channels)` in `[-1, 1]`.
     pub fn forward(&self, z: &Tensor, c: &Tensor) -> Result<Tensor> {
         let image = conv_transpose2d(&self.hidden_maps(z, c)?, &self.last, 2, 1)?; // 128 pixels

@@ -12,6 +12,9 @@ pub const MAX_PARENTS: u32 = 5;
 /// Blended identities of one stream, at most. Classes then fit into 32 bits with room to spare.
 pub const MAX_BLENDED: u32 = 1 << 24;
 
+/// How far blended people may be led away from the average person: the largest `spread`.
+pub const MAX_SPREAD: f64 = 2.0;
+
 /// Images of one `Synthesize` request, at most.
 pub const MAX_FACES: u32 = 256;
 

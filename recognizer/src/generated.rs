@@ -3,7 +3,10 @@
 //! Every figure stands beside the same figure of real images that were held out, at equal sample
 //! size: without it none of them means much.
 
+mod new_people;
 mod table;
+
+pub use new_people::{NewPeople, judge_new, judge_new_by};
 
 use crate::card::Recognizer;
 use crate::embed::classify;
@@ -11,8 +14,7 @@ use crate::error::Result;
 use crate::metrics::classification::{inception_score, softmax, top1};
 use crate::metrics::distribution::{frechet_distance, kernel_distance};
 use crate::metrics::identity::{
-    Diversity, IdentityKept, Memorisation, NewIdentities, diversity, identity_kept, memorisation, new_identities,
-    strangers,
+    Diversity, IdentityKept, Memorisation, diversity, identity_kept, memorisation, strangers,
 };
 use crate::metrics::roc::Threshold;
 use crate::metrics::template::{Templates, templates};
@@ -237,17 +239,6 @@ pub fn judge(
 pub fn known_classes<'a>(recognizer: &Recognizer, names: impl Iterator<Item = &'a str>) -> Vec<Option<u32>> {
     let classes: BTreeMap<&str, u32> = recognizer.card.class_names.iter().map(String::as_str).zip(0..).collect();
     names.map(|name| classes.get(name).copied()).collect()
-}
-
-/// Whether images of people whom `reference` lacks show people of their own. Labels of `reference`
-/// lie below `classes`; those of `images` count among themselves.
-///
-/// # Errors
-/// No new person with two images, fewer than two people in the reference.
-pub fn judge_new(images: &Labelled, reference: &Labelled, classes: usize) -> Result<NewIdentities> {
-    let centres = reference.features.class_centres(&reference.labels, classes)?;
-    let threshold = stranger_threshold(reference, &centres)?;
-    Ok(new_identities((&images.features, &images.labels), &centres, threshold)?)
 }
 
 fn templates_of(images: &Labelled, centres: &Features) -> Result<Vec<Templates>, MetricError> {

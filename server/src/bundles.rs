@@ -13,7 +13,7 @@ use crate::{
     encodings::Encodings,
     engine::RowGenerator,
     error::{Error, Result},
-    plan::centres::Centres,
+    plan::{catalogue::Catalogue, centres::Centres},
     scheduler::{Scheduler, Weights},
     telemetry::Telemetry,
 };
@@ -82,10 +82,15 @@ pub(crate) struct Loaded {
 
 impl Loaded {
     /// Seats a candidate's generators, on trial.
-    pub(crate) fn new(candidate: Candidate, scheduler: &Scheduler, telemetry: &Arc<Telemetry>) -> Result<Self> {
+    pub(crate) fn new(
+        candidate: Candidate,
+        catalogue: &Catalogue,
+        scheduler: &Scheduler,
+        telemetry: &Arc<Telemetry>,
+    ) -> Result<Self> {
         let generators = candidate.generators.into_iter().map(|make| make(telemetry.clone()));
         let weights = scheduler.seat(generators.collect())?;
-        let centres = Arc::new(Centres::new(candidate.centres));
+        let centres = Arc::new(Centres::of_served(candidate.centres, catalogue.present().iter().copied()));
         Ok(Self { facts: candidate.facts, centres, weights, encodings: Encodings::new() })
     }
 

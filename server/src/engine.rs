@@ -41,8 +41,8 @@ pub trait RowGenerator: Send {
     fn classes(&self) -> usize;
 
     /// `rows` images of 128 x 128 x channels bytes from `latents (rows, 256)` and `labels (rows,
-    /// classes)` with sum 1, a little below 0 for those that a mixture is led away from. A row depends on its own latent and label alone, and
-    /// not on its position. They are handed on as they lie there, to all who get one of them.
+    /// classes)` with sum 1, some of whose numbers may be negative. A row depends on its own latent and label
+    /// alone, and not on its position. They are handed on as they lie there, to all who get one of them.
     ///
     /// # Errors
     /// When the device fails. The engine then ends.

@@ -84,7 +84,7 @@ async fn swap(served: &Arc<Served>, store: &Store, expected: &str) -> Result<Rel
             let candidate = apart(served, move || reader.open(&bytes)).await?;
             compare(served, &current, &candidate)?;
             served.bundles.has_room()?;
-            let bundle = Loaded::new(candidate, &served.scheduler, &served.telemetry)?;
+            let bundle = Loaded::new(candidate, &served.catalogue, &served.scheduler, &served.telemetry)?;
             trial::passes(served, &current, &bundle).await?;
             bundle.weights.accept();
             Arc::new(bundle)

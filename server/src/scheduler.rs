@@ -22,7 +22,7 @@ mod turns;
 use crate::{
     engine::{self, Order, RowGenerator, Seat},
     error::{Error, Result},
-    plan::blending::Parent,
+    plan::{blending::Parent, catalogue::Catalogue},
     telemetry::Telemetry,
     workers::Workers,
 };
@@ -47,7 +47,7 @@ use turns::{Job, Kind, Task, Turns};
 pub struct Face {
     /// Whose: weights that sum to 1.
     pub parents: Vec<Parent>,
-    /// How far from the average person, by the mixture's own distance: 1 as it is.
+    /// The factor by which the mixture's difference from the average person is scaled; 1 leaves it as it is.
     pub reach: f64,
     /// The latent, 256 numbers.
     pub latent: Vec<f32>,
@@ -141,14 +141,14 @@ const ENDED: &str = "the server is shutting down";
 
 impl Scheduler {
     /// Starts the packer and so many engines, at least one. A tile has `tile` rows of `channels` channels,
-    /// labels `classes` numbers; `shares` are those of trainers by name, 1 for all others.
+    /// labels a number for each identity of the catalogue; `shares` are those of trainers by name, 1 for all others.
     ///
     /// # Errors
     /// When there can't be another thread.
     pub fn start(
         tile: usize,
         channels: usize,
-        classes: usize,
+        catalogue: &Catalogue,
         shares: BTreeMap<String, f64>,
         telemetry: Arc<Telemetry>,
         workers: &Workers,
@@ -160,7 +160,8 @@ impl Scheduler {
         let state = State { turns, seats: VecDeque::new(), next_seat: 0, engines, closed: None, hung: false };
         let gate = Arc::new(Gate { state: Mutex::new(state), changed: Notify::new(), ended: CancellationToken::new() });
         let image_bytes = nets::pixels::IMAGE_SIZE * nets::pixels::IMAGE_SIZE * channels;
-        let shape = tile::Shape { rows: tile, classes, image_bytes };
+        let classes = catalogue.identities() as usize;
+        let shape = tile::Shape { rows: tile, classes, present: catalogue.present().to_vec(), image_bytes };
         let packer = Packer { gate: gate.clone(), shape, telemetry: telemetry.clone(), open: None };
         let mut loops = vec![Loop::start("packer", workers, packer.run(senders))?];
         for (number, receiver) in receivers.into_iter().enumerate() {

@@ -176,9 +176,9 @@ impl Served {
         let scheduler = {
             let shares = config.share.iter().map(|share| (share.trainer.clone(), share.weight)).collect();
             let engines = parts.bundle.generators.len();
-            Scheduler::start(config.tile(), channels, names.len(), shares, telemetry.clone(), workers, engines)?
+            Scheduler::start(config.tile(), channels, &catalogue, shares, telemetry.clone(), workers, engines)?
         };
-        let bundle = Loaded::new(parts.bundle, &scheduler, &telemetry)?;
+        let bundle = Loaded::new(parts.bundle, &catalogue, &scheduler, &telemetry)?;
         bundle.weights.accept();
         let bundles = Bundles::new(bundle, config.max_bundles);
         telemetry.bundles().held(&bundles.all());

@@ -216,6 +216,7 @@ fn spec(d: &mut Draws, identities: usize) -> Spec {
         blending: Blending {
             count: Some(3 + d.below(6) as u32),
             parents: parents.min(identities as u32),
+            spread: [0.0, 0.5, 2.0][d.below(3) as usize],
             ..Blending::default()
         },
         latent: latents[d.below(3) as usize],

@@ -7,24 +7,8 @@ use crate::pictures::random_latents;
 use command::{Interrupt, Progress};
 use dataset::blended::{self, Parent, Rule};
 use recognizer::embed_pixels;
-use recognizer::generated::Labelled;
+use recognizer::generated::{Labelled, NewPeople, judge_new_by};
 use recognizer::metrics::Features;
-use recognizer::metrics::identity::{NewIdentities, new_identities};
-use serde::Serialize;
-
-/// Figures of blended identities, and what they are of real people who have two images: of as many, if there are.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Blended {
-    /// Of the blended identities.
-    #[serde(flatten)]
-    pub new: NewIdentities,
-    /// How many real people there were. Among more people more are near another.
-    pub real_people: usize,
-    /// Mean cosine between two real images of one person.
-    pub real_consistency: Option<f64>,
-    /// Share of real people who aren't near another real one.
-    pub real_apart: Option<f64>,
-}
 
 impl Trial<'_> {
     /// Makes images of blended identities. `centres` and `real` are of real images, `threshold` the
@@ -34,10 +18,9 @@ impl Trial<'_> {
         (centres, real, threshold): (&Features, &Labelled, f64),
         progress: &Progress,
         interrupt: &Interrupt,
-    ) -> Result<Blended> {
+    ) -> Result<NewPeople> {
         let Self { trained, judge, .. } = *self;
         let classes = shown(self.dataset);
-        let existing = of_rows(centres, &classes)?;
         let people = blended::Blended::new(rule(self.seed, classes.len()), classes.len() as u32);
         let mut features = Features::new(nets::FEATURE);
         let mut labels = Vec::new();
@@ -50,19 +33,11 @@ impl Trial<'_> {
             labels.extend(std::iter::repeat_n(nth as u32, self.per_identity));
             progress.advance(self.per_identity as u64);
         }
-        // Held-out images of which nobody has two leave nothing to compare with.
-        let real = real.first(self.blended, self.per_identity)?;
-        let of_real = new_identities((real.features(), real.labels()), &existing, threshold).ok();
-        Ok(Blended {
-            new: new_identities((&features, &labels), &existing, threshold)?,
-            real_people: of_real.map_or(0, |figures| figures.identities),
-            real_consistency: of_real.map(|figures| figures.consistency),
-            real_apart: of_real.map(|figures| figures.apart),
-        })
+        Ok(judge_new_by(&Labelled::new(features, labels)?, real, centres, threshold)?)
     }
 }
 
-/// Streams' usual one, of two where there are no three.
+/// The usual one, of two where there are no three.
 fn rule(seed: u64, people: usize) -> Rule {
     let usual = Rule::usual(seed);
     Rule { parents: usual.parents.min(people as u32), ..usual }
@@ -73,15 +48,6 @@ fn parents(people: &blended::Blended, classes: &[usize], nth: u32) -> Vec<Parent
     let class = |identity: u32| classes[identity as usize] as u32;
     let parents = people.parents(nth).into_iter();
     parents.map(|parent| Parent { identity: class(parent.identity), ..parent }).collect()
-}
-
-fn of_rows(features: &Features, rows: &[usize]) -> Result<Features> {
-    let all: Vec<&[f32]> = features.rows().collect();
-    let mut some = Features::new(features.dimension());
-    for &row in rows {
-        some.extend(all[row])?;
-    }
-    Ok(some)
 }
 
 #[cfg(test)]

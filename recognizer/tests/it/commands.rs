@@ -193,5 +193,5 @@ fn generated_images_of_known_and_new_people_are_judged() {
     assert_eq!(judged["images"]["generated"]["templates"][0]["identities"], 4);
     assert!(judged["images"]["generated"]["templates"][0]["rank1"].is_number());
     let output = String::from_utf8(recognizer(here, &args).stdout).unwrap();
-    assert!(output.contains("2 people of made are not in real") && output.contains("rank 1"), "{output}");
+    assert!(output.contains("2 people of made who are not in real: ") && output.contains("rank 1"), "{output}");
 }

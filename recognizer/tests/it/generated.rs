@@ -119,7 +119,7 @@ fn new_people_are_told_from_copies_of_known_ones() {
     let reference = people(40, 0.5, "reference");
     let classes = CLASSES as usize;
     let copies = judge_new(&people(5, 0.5, "copies"), &reference, classes).unwrap();
-    assert_eq!((copies.distinct, copies.identities), (0.0, classes));
+    assert_eq!((copies.new.distinct, copies.new.identities), (0.0, classes));
     let mut features = Features::new(256);
     for row in 0..8u64 {
         let (mut person, mut draws) = (Chance::new(2, "new").at(row % 2, 0), Chance::new(2, "rows").at(row, 0));
@@ -128,6 +128,8 @@ fn new_people_are_told_from_copies_of_known_ones() {
     }
     let new = Labelled::new(features, (0..8).map(|row| row % 2).collect()).unwrap();
     let judged = judge_new(&new, &reference, classes).unwrap();
-    assert_eq!((judged.distinct, judged.identities), (1.0, 2));
-    assert!(judged.consistency > 0.6, "{}", judged.consistency);
+    assert_eq!((judged.new.distinct, judged.new.apart, judged.new.identities), (1.0, 1.0, 2));
+    assert!(judged.new.consistency > 0.6, "{}", judged.new.consistency);
+    // Beside as many real people.
+    assert_eq!((judged.real_people, judged.real_apart), (2, Some(1.0)));
 }

@@ -318,6 +318,10 @@ mod tests {
         }
     }
 
+    fn somebody() -> Catalogue {
+        Catalogue::new([1])
+    }
+
     struct Shop {
         scheduler: Scheduler,
         telemetry: Arc<Telemetry>,
@@ -327,7 +331,16 @@ mod tests {
         fn new() -> Self {
             let telemetry = Arc::new(Telemetry::new("", "").unwrap());
             Self {
-                scheduler: Scheduler::start(1, 1, 1, BTreeMap::new(), telemetry.clone(), &Workers::Threads, 1).unwrap(),
+                scheduler: Scheduler::start(
+                    1,
+                    1,
+                    &somebody(),
+                    BTreeMap::new(),
+                    telemetry.clone(),
+                    &Workers::Threads,
+                    1,
+                )
+                .unwrap(),
                 telemetry,
             }
         }
@@ -343,7 +356,7 @@ mod tests {
             };
             let generators: Vec<MakeGenerator> = vec![Box::new(|_| Box::new(Nothing))];
             let candidate = Candidate { facts, names: Vec::new(), centres: Vec::new(), generators };
-            Arc::new(Loaded::new(candidate, &self.scheduler, &self.telemetry).unwrap())
+            Arc::new(Loaded::new(candidate, &somebody(), &self.scheduler, &self.telemetry).unwrap())
         }
     }
 

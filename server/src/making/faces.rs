@@ -48,7 +48,7 @@ impl Faces {
         Face { parents: row.parents.clone(), reach: self.reach(row), latent: self.latent(nth, retry) }
     }
 
-    /// How far from the average person a row's person is, by the mixture's own distance.
+    /// The factor by which the difference of a row's person from the average one is scaled.
     pub(super) fn reach(&self, row: &Row) -> f64 {
         reach(&row.parents, self.spread)
     }

@@ -23,8 +23,8 @@ type Sought = (usize, [u8; 32]);
 #[derive(Debug)]
 pub struct Centres {
     values: Vec<f32>,
-    /// Where the average person lies.
-    mean: [f64; FEATURE],
+    /// Where the average person lies: the mean of those who are served and have a centre.
+    average: [f64; FEATURE],
     digest: String,
     /// What the guard found out by these centres. It changes how soon an answer is there, and no answer.
     verdicts: Mutex<LruCache<String, Arc<Verdicts>>>,
@@ -33,9 +33,16 @@ pub struct Centres {
 }
 
 impl Centres {
+    /// [Those](Self::of_served) of a dataset that has images of everybody.
+    pub fn new(values: Vec<f32>) -> Self {
+        let everybody = 0..(values.len() / FEATURE) as u32;
+        Self::of_served(values, everybody)
+    }
+
     /// From 256 numbers for each identity, which are scaled to length 1. One of zeros alone, of somebody
-    /// that the network has never seen, stays: it is near nobody.
-    pub fn new(mut values: Vec<f32>) -> Self {
+    /// that the network has never seen, stays: it is near nobody. The average is that of the identities
+    /// which are `present`.
+    pub fn of_served(mut values: Vec<f32>, present: impl IntoIterator<Item = u32>) -> Self {
         for centre in values.chunks_exact_mut(FEATURE) {
             let length = dot(centre, centre).sqrt();
             if length > 0.0 {
@@ -45,7 +52,13 @@ impl Centres {
         let digest = digest::centres(values.len() / FEATURE, &values);
         let digest = blake3::Hash::from_bytes(digest).to_hex().to_string();
         let (verdicts, neighbours) = (Mutex::new(LruCache::new(KEPT)), Mutex::new(LruCache::new(KEPT)));
-        Self { mean: mean(&values), values, digest, verdicts, neighbours }
+        let centres = Self { average: [0.0; FEATURE], values, digest, verdicts, neighbours };
+        let (mut sum, mut count) = ([0.0; FEATURE], 0u32);
+        for centre in present.into_iter().filter_map(|identity| centres.known(identity)) {
+            add(&mut sum, 1.0, centre);
+            count += 1;
+        }
+        Self { average: sum.map(|sum| sum / f64::from(count.max(1))), ..centres }
     }
 
     /// BLAKE3 over all of them, as 64 hexadecimal digits.
@@ -61,6 +74,11 @@ impl Centres {
     /// That of an identity; none beyond the last.
     pub fn of(&self, identity: u32) -> Option<&[f32]> {
         self.values.get(identity as usize * FEATURE..)?.get(..FEATURE)
+    }
+
+    /// That of somebody whom the network has seen.
+    fn known(&self, identity: u32) -> Option<&[f32]> {
+        self.of(identity).filter(|centre| centre.iter().any(|&value| value != 0.0))
     }
 
     /// All of them in class order.
@@ -89,26 +107,22 @@ impl Centres {
     /// Where somebody blended lies: the weighted sum of its parents' centres, `reach` times as far from the
     /// average person, scaled to length 1. For one parent, as it is, it is that one's centre.
     pub fn blend(&self, parents: &[Parent], reach: f64) -> [f32; FEATURE] {
-        let mut sum = self.mean.map(|mean| (1.0 - reach) * mean);
+        let (mut sum, mut weight) = ([0.0f64; FEATURE], 0.0);
         for parent in parents {
-            // Somebody who isn't there adds nothing.
-            for (sum, value) in sum.iter_mut().zip(self.of(parent.identity).unwrap_or_default()) {
-                *sum += reach * f64::from(parent.weight) * f64::from(*value);
+            // Somebody whom nobody knows adds nothing.
+            if let Some(centre) = self.known(parent.identity) {
+                weight += f64::from(parent.weight);
+                add(&mut sum, reach * f64::from(parent.weight), centre);
             }
         }
+        sum.iter_mut().zip(self.average).for_each(|(sum, average)| *sum += (1.0 - reach) * weight * average);
         let length = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
         sum.map(|value| if length > 0.0 { (value / length) as f32 } else { 0.0 })
     }
 }
 
-/// Sums in one fixed order.
-fn mean(values: &[f32]) -> [f64; FEATURE] {
-    let mut mean = [0.0; FEATURE];
-    for centre in values.chunks_exact(FEATURE) {
-        mean.iter_mut().zip(centre).for_each(|(mean, &value)| *mean += f64::from(value));
-    }
-    let centres = (values.len() / FEATURE).max(1) as f64;
-    mean.map(|sum| sum / centres)
+fn add(sum: &mut [f64; FEATURE], weight: f64, centre: &[f32]) {
+    sum.iter_mut().zip(centre).for_each(|(sum, &value)| *sum += weight * f64::from(value));
 }
 
 /// The cosine of two vectors of length 1. Sums in one fixed order, so that it is the same on every
@@ -178,10 +192,33 @@ mod tests {
     }
 
     #[test]
+    fn the_average_is_of_those_who_are_served_and_known() {
+        // The third was never seen; the fourth is withheld.
+        let of = |present: &[u32]| {
+            let values = [axis(0, 1.0), axis(1, 1.0), axis(2, 0.0), axis(3, 1.0)].concat();
+            Centres::of_served(values, present.iter().copied())
+        };
+        let (centres, even) = (of(&[0, 1, 2]), [parent(0, 0.5), parent(1, 0.5)]);
+        assert_eq!(centres.blend(&even, 3.0), centres.blend(&even, 1.0), "they are the average themselves");
+        let withheld = |present| of(present).blend(&[parent(0, 0.75), parent(1, 0.25)], 2.0)[3];
+        assert!(withheld(&[0, 1, 2]) == 0.0 && withheld(&[0, 1, 3]) < 0.0);
+        // Of those whom nobody knows nothing is known, however far they are led.
+        assert_eq!(centres.blend(&[parent(2, 0.5), parent(9, 0.5)], 2.0), [0.0; FEATURE]);
+        assert_eq!(Centres::new(Vec::new()).blend(&even, 2.0), [0.0; FEATURE]);
+    }
+
+    #[test]
     fn cosines_never_change() {
         let wave = |step: f32| (0..FEATURE).map(|n| ((n as f32 * step) % 1.0) - 0.5).collect::<Vec<f32>>();
         let centres = Centres::new([wave(0.37), wave(0.11)].concat());
-        let found = cosine(&centres.blend(&[parent(0, 0.75), parent(1, 0.25)], 1.0), centres.of(1).unwrap());
-        assert_eq!(found.to_bits(), 4603398514193864118, "cosines changed: raise the plan's VERSION if this is meant");
+        let found = [1.0, 1.3].map(|reach| {
+            let blended = centres.blend(&[parent(0, 0.75), parent(1, 0.25)], reach);
+            cosine(&blended, centres.of(1).unwrap()).to_bits()
+        });
+        assert_eq!(
+            found,
+            [4603398514193864118, 4602712179795747481],
+            "cosines changed: raise the plan's VERSION if this is meant"
+        );
     }
 }

@@ -1,7 +1,6 @@
 //! What a trainer asks for, with every default resolved, and what makes it impossible.
 
 use super::{blending::Blending, catalogue::Catalogue, centres::Centres};
-use dataset::blended::label::SPREADS;
 use proto::limits;
 use std::sync::Arc;
 
@@ -154,7 +153,7 @@ pub struct BlendingSpec {
     pub seed: u64,
     /// The largest cosine of a blended centre with any identity's; 0 for any.
     pub max_similarity: f64,
-    /// How far they are led away from the average person, by [`reach`](dataset::blended::label::reach).
+    /// How far they are led away from the average person: the power in [`reach`](dataset::blended::label::reach).
     pub spread: f64,
 }
 
@@ -473,7 +472,8 @@ impl BlendingSpec {
 /// # Errors
 /// When it is not from 0 to 2.
 pub fn check_spread(spread: f64) -> Result<(), SpecError> {
-    require(SPREADS.contains(&spread), || format!("expected a spread of 0 to 2, found {spread}"))
+    let most = limits::MAX_SPREAD;
+    require((0.0..=most).contains(&spread), || format!("expected a spread of 0 to {most}, found {spread}"))
 }
 
 /// Checks a truncation of the prior, in standard deviations.

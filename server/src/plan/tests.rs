@@ -40,10 +40,15 @@ fn planner(spec: Spec, counts: &[u32]) -> Planner {
 
 /// Centres all about, each with something of its own.
 fn centres(people: u64) -> Arc<Centres> {
+    alike(people, 0.3)
+}
+
+/// Centres that have so much in common.
+fn alike(people: u64, common: f64) -> Arc<Centres> {
     let chance = Chance::new(1, "centres of a test");
     let centre = |person: u64| {
         let mut draws = chance.at(person, 0);
-        (0..nets::FEATURE).map(move |_| (draws.normal() + 0.3) as f32)
+        (0..nets::FEATURE).map(move |_| (draws.normal() + common) as f32)
     };
     Arc::new(Centres::new((0..people).flat_map(centre).collect()))
 }
@@ -426,6 +431,25 @@ fn a_guard_that_leaves_too_few_is_refused_and_what_it_passes_over_is_counted() {
     let (narrow, wide, any) = (passed_over(0.8), passed_over(0.9), passed_over(1.0));
     assert!(narrow.0 > wide.0 && wide.0 > 0, "{narrow:?} {wide:?}");
     assert_eq!((any, narrow.1, wide.1), ((0, 0), 0, 0));
+}
+
+#[test]
+fn the_guard_looks_at_blended_people_where_a_spread_leads_them_and_keeps_its_verdicts_apart() {
+    let catalogue = Arc::new(Catalogue::new([2; 40]));
+    let mut spec = spec(12, [0.0, 0.0, 1.0]);
+    (spec.blending.count, spec.blending.parents) = (100, 3);
+    (spec.blending.alpha, spec.blending.max_similarity) = (20.0, 0.83);
+    let mut shown = |spread: f64, centres: Arc<Centres>| -> Vec<bool> {
+        spec.blending.spread = spread;
+        let blending = Blending::new(&spec, catalogue.clone(), Some(centres));
+        (0..100).map(|j| blending.can_show(j)).collect()
+    };
+    // The cosine of two people is a half, so that even mixtures have 0.82 to their parents, and led away 0.79.
+    let shared = alike(40, 1.0);
+    let [plain, led] = [0.0, 1.0].map(|spread| shown(spread, shared.clone()));
+    let count = |shown: &[bool]| shown.iter().filter(|&&shown| shown).count();
+    assert!(count(&plain) + 20 < count(&led), "{} {}", count(&plain), count(&led));
+    assert_eq!([plain, led], [0.0, 1.0].map(|spread| shown(spread, alike(40, 1.0))));
 }
 
 #[test]

@@ -12,6 +12,8 @@ use tokio::sync::oneshot;
 pub(crate) struct Shape {
     pub(crate) rows: usize,
     pub(crate) classes: usize,
+    /// Identities that have images: whom a mixture is led away from.
+    pub(crate) present: Vec<u32>,
     pub(crate) image_bytes: usize,
 }
 
@@ -69,7 +71,7 @@ impl Tile {
         match (&mut self.work, row.content) {
             (TileWork::Generate { latents, labels }, Content::Face(face)) => {
                 latents[nth * LATENT..][..LATENT].copy_from_slice(&face.latent);
-                fill(&mut labels[nth * shape.classes..][..shape.classes], &face.parents, face.reach);
+                fill(&mut labels[nth * shape.classes..][..shape.classes], &face.parents, face.reach, &shape.present);
             }
             (TileWork::Encode { pixels } | TileWork::Embed { pixels }, Content::Image(image)) => {
                 pixels[nth * shape.image_bytes..][..shape.image_bytes].copy_from_slice(&image);

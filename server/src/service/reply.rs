@@ -242,6 +242,7 @@ pub(super) fn info(served: &Served, request: &v1::GetInfoRequest) -> Result<v1::
             max_by_loss: limits::MAX_BY_LOSS,
             max_tables: limits::MAX_TABLES as u32,
             max_table_bytes: limits::MAX_TABLE_BYTES as u64,
+            max_spread: limits::MAX_SPREAD,
         }),
         plan_version: plan::VERSION,
         server_version: env!("CARGO_PKG_VERSION").into(),

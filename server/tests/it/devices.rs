@@ -8,7 +8,7 @@ use nets::{bundle::Bundle, device::Numbers};
 use server::{
     Config, Served,
     engine::{GeneratorError, RowGenerator, weights::BundleGenerator},
-    plan::blending::Parent,
+    plan::{blending::Parent, catalogue::Catalogue},
     scheduler::{Face, Scheduler, Turn, Weights},
     telemetry::Telemetry,
     workers::{Work, Workers},
@@ -79,7 +79,8 @@ fn scheduler(engines: usize) -> (Scheduler, Arc<Telemetry>) {
 
 fn worked(engines: usize, workers: &Workers) -> (Scheduler, Arc<Telemetry>) {
     let telemetry = Arc::new(Telemetry::new("", "").unwrap());
-    let start = Scheduler::start(TILE, 1, 3, BTreeMap::new(), telemetry.clone(), workers, engines);
+    let start =
+        Scheduler::start(TILE, 1, &Catalogue::new([1; 3]), BTreeMap::new(), telemetry.clone(), workers, engines);
     (start.unwrap(), telemetry)
 }
 

@@ -9,7 +9,7 @@ use nets::bundle::Bundle;
 use server::{
     Error,
     engine::{GeneratorError, RowGenerator, weights::BundleGenerator},
-    plan::blending::Parent,
+    plan::{blending::Parent, catalogue::Catalogue},
     scheduler::{Face, Scheduler, Turn, Weights},
     telemetry::Telemetry,
     workers::Workers,
@@ -30,7 +30,8 @@ fn seated(tile: usize) -> (Scheduler, Weights) {
     let telemetry = Arc::new(Telemetry::new("", "").unwrap());
     let bundle = Bundle::from_bytes(&tiny_bundle(&["a", "b", "c"]), "a test", &Device::Cpu).unwrap();
     let generator = BundleGenerator::new(bundle, Device::Cpu, telemetry.clone());
-    let scheduler = Scheduler::start(tile, 1, 3, BTreeMap::new(), telemetry, &Workers::Threads, 1).unwrap();
+    let scheduler =
+        Scheduler::start(tile, 1, &Catalogue::new([1; 3]), BTreeMap::new(), telemetry, &Workers::Threads, 1).unwrap();
     let weights = scheduler.seat(vec![Box::new(generator)]).unwrap();
     weights.accept();
     (scheduler, weights)
@@ -112,7 +113,7 @@ fn bytes_do_not_depend_on_the_thread_count() {
         .iter()
         .flat_map(|face| {
             let mut label = [0f32; 3];
-            fill(&mut label, &face.parents, face.reach);
+            fill(&mut label, &face.parents, face.reach, &[0, 1, 2]);
             label
         })
         .collect();
@@ -155,7 +156,8 @@ struct Deferred {
 impl Deferred {
     fn seated(good: usize) -> (Scheduler, Weights, Arc<AtomicUsize>) {
         let telemetry = Arc::new(Telemetry::new("", "").unwrap());
-        let scheduler = Scheduler::start(4, 1, 3, BTreeMap::new(), telemetry, &Workers::Threads, 1).unwrap();
+        let scheduler =
+            Scheduler::start(4, 1, &Catalogue::new([1; 3]), BTreeMap::new(), telemetry, &Workers::Threads, 1).unwrap();
         let most = Arc::new(AtomicUsize::new(0));
         let generator = Self { begun: Default::default(), most: most.clone(), good };
         let weights = scheduler.seat(vec![Box::new(generator)]).unwrap();

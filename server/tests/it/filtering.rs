@@ -1,7 +1,6 @@
 //! The identity filter: which try of a row is sent, and that nothing else decides it.
 
 use crate::{fixture::*, stand_ins::File};
-use dataset::blended::label::{fill, reach};
 use nets::{FEATURE, LATENT, chance::Chance};
 use proto::{
     NONE,
@@ -33,9 +32,12 @@ fn filtered(seed: u64, batch_size: u32, count: u64, max_retries: Option<u32>) ->
 fn seen(parents: &[Parent], spread: f64, first: f32) -> ([u8; 2], f32) {
     let axis = |nth: usize| (0..FEATURE).map(move |n| if n == nth { 1.0 } else { 0.0 });
     let centres = Centres::new((0..IDENTITIES as usize).flat_map(axis).collect());
-    let mut label = [0.0f32; IDENTITIES as usize];
-    let reach = reach(parents, spread);
-    fill(&mut label, parents, reach);
+    let squares: f64 = parents.iter().map(|parent| f64::from(parent.weight).powi(2)).sum();
+    let reach = if parents.len() == 1 { 1.0 } else { squares.powf(-spread / 2.0) };
+    let mut label = [((1.0 - reach) / f64::from(IDENTITIES)) as f32; IDENTITIES as usize];
+    for parent in parents {
+        label[parent.identity as usize] += (reach * f64::from(parent.weight)) as f32;
+    }
     let shade: f32 = label.iter().enumerate().map(|(identity, weight)| identity as f32 * weight).sum();
     let pixels = [(shade * 20.0) as u8, (first * 40.0 + 100.0) as u8];
     let (who, noise) = (usize::from(pixels[0] / 20), f32::from(pixels[1]) / 100.0 - 1.0);

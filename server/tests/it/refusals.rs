@@ -136,8 +136,10 @@ async fn identities_and_pages_beyond_the_end_are_out_of_range() {
     assert_eq!(synthesize(vec![face(IDENTITIES, vec![0.0; 256])]).await, Code::OutOfRange);
     assert_eq!(synthesize(vec![face(0, vec![0.0; 255])]).await, Code::InvalidArgument);
     assert_eq!(synthesize(vec![face(0, vec![f32::NAN; 256])]).await, Code::InvalidArgument);
-    let spread = v1::Face { spread: -0.5, ..face(0, vec![0.0; 256]) };
-    assert_eq!(synthesize(vec![spread]).await, Code::InvalidArgument);
+    for spread in [-0.5, 2.5, f64::NAN, f64::INFINITY] {
+        let led = v1::Face { spread, ..face(0, vec![0.0; 256]) };
+        assert_eq!(synthesize(vec![led]).await, Code::InvalidArgument);
+    }
     assert_eq!(synthesize(vec![]).await, Code::InvalidArgument);
     assert_eq!(synthesize(vec![face(0, vec![0.0; 256]); 257]).await, Code::InvalidArgument);
     let page = v1::GetInfoRequest { first_identity: IDENTITIES + 1, names: 1 };

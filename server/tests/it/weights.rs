@@ -98,7 +98,7 @@ async fn a_person_withheld_by_one_setting_is_in_nothing_that_is_served_and_moves
             let spec = request.spec.as_mut().unwrap();
             spec.identities = Some(v1::IdentitySampling { rule: Some(rule.clone()) });
             spec.latent = Some(v1::Latent { kind: Some(kind) });
-            spec.blending = Some(v1::Blending { count: 20, max_similarity: 0.99, ..Default::default() });
+            spec.blending = Some(v1::Blending { count: 20, max_similarity: 0.99, spread: 1.0, ..Default::default() });
             spec.filter = Some(v1::IdentityFilter { min_similarity: 0.5, max_retries: Some(1) });
             streams.push(request);
         }
@@ -135,7 +135,7 @@ async fn a_person_withheld_by_one_setting_is_in_nothing_that_is_served_and_moves
         let parents = parents.iter().map(|&identity| v1::Parent { identity, weight: 0.5 }).collect();
         let latent = Some(v1::face::Latent::Counter(v1::LatentCounter::default()));
         let request =
-            v1::SynthesizeRequest { faces: vec![v1::Face { parents, latent, spread: 0.0 }], ..Default::default() };
+            v1::SynthesizeRequest { faces: vec![v1::Face { parents, latent, spread: 1.0 }], ..Default::default() };
         let status = server.client().await.synthesize(request).await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::FailedPrecondition);
     }

@@ -34,7 +34,7 @@ pub(crate) struct Evaluate {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100_000), help_heading = "Input")]
     blended: u32,
     /// How far these are led away from the average person: 0 not at all, 1 to the variance of one person
-    #[arg(long, value_name = "POWER", default_value_t = 0.0, value_parser = dataset::blended::label::spread, help_heading = "Input")]
+    #[arg(long, value_name = "POWER", default_value_t = 0.0, value_parser = dataset::blended::label::parse_spread, help_heading = "Input")]
     blended_spread: f64,
     /// Of the latents
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Input")]

@@ -142,16 +142,8 @@ fn on_images(
         let new = generated::judge_new(&strangers, &real_images, real_names.len())?;
         object["new_identities"] = json!(new);
         if !json {
-            println!(
-                "{} people of {} are not in {}: {} of them resemble nobody there, {} none of each other; cosine {:.3} within \
-                 one of them",
-                new.identities,
-                path.display(),
-                real.display(),
-                percent(new.distinct),
-                percent(new.apart),
-                new.consistency
-            );
+            let called = format!("people of {} who are not in {}", path.display(), real.display());
+            println!("{}", new.line(&called));
         }
         if images.labels().is_empty() {
             return Ok(());

@@ -46,6 +46,13 @@ fn the_plan_never_changes() {
         ("holes", of(&[4, 1, 0, 2, 5, 2], &|_| {})),
         ("holes, per batch", of(&[4, 1, 0, 2, 5, 2], &per_batch)),
         ("guard", of(&COUNTS, &|spec| (spec.blending.count, spec.blending.max_similarity) = (50, 0.8))),
+        (
+            "guard, spread",
+            of(&COUNTS, &|spec| {
+                (spec.blending.count, spec.blending.alpha) = (50, 20.0);
+                (spec.blending.max_similarity, spec.blending.spread) = (0.63, 1.0);
+            }),
+        ),
         ("steps, ended", of(&COUNTS, &|spec| spec.schedule = odd_schedule(Shape::Steps, 999))),
         ("linear", of(&COUNTS, &|spec| spec.schedule = odd_schedule(Shape::Linear, 5000))),
         ("neighbours", of(&COUNTS, &near)),
@@ -62,7 +69,7 @@ fn odd_schedule(shape: Shape, last: u64) -> Schedule {
     Schedule { points, shape }
 }
 
-const PINNED: [(&str, &str); 13] = [
+const PINNED: [(&str, &str); 14] = [
     ("by image", "69f28d0a97b99b8f"),
     ("by identity", "fd63406bae121e15"),
     ("per batch", "45c56234cda3fe3c"),
@@ -72,6 +79,7 @@ const PINNED: [(&str, &str); 13] = [
     ("holes", "f83030308f29de0e"),
     ("holes, per batch", "a8d8adbfe6ad4ac4"),
     ("guard", "d39feec83c0cdd1e"),
+    ("guard, spread", ""),
     ("steps, ended", "367456d59a6189e0"),
     ("linear", "20a35b6529eaa822"),
     ("neighbours", "7ebbaba3a51f71d1"),

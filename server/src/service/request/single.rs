@@ -55,7 +55,7 @@ pub(in crate::service) fn faces(
     let face = |(nth, face): (usize, v1::Face)| -> Result<FaceOf> {
         let parents = parents(served, nth, &face.parents)?;
         let latent = face.latent.ok_or_else(|| Error::Request(format!("face {nth}: expected a latent, found none")))?;
-        check_spread(face.spread)?;
+        check_spread(face.spread).map_err(|error| Error::Request(format!("face {nth}: {error}")))?;
         Ok(FaceOf { parents, spread: face.spread, latent: latent_of(nth, latent)? })
     };
     Ok((request.faces.into_iter().enumerate().map(face).collect::<Result<_>>()?, channels, bundle))

@@ -25,8 +25,8 @@ pub(super) fn spec(served: &Served, wire: Option<v1::StreamSpec>) -> Result<Spec
             alpha: or(blending.alpha, 1.0),
             max_weight: or(blending.max_weight, 0.8),
             seed: blending.seed.unwrap_or(wire.seed),
-            max_similarity: blending.max_similarity,
-            spread: blending.spread,
+            max_similarity: unsigned(blending.max_similarity),
+            spread: unsigned(blending.spread),
         },
         latent: latent(wire.latent),
         augmented: match v1::Augmentation::try_from(wire.augmentation) {
@@ -91,11 +91,16 @@ fn or(value: f64, default: f64) -> f64 {
     if value == 0.0 { default } else { value }
 }
 
+/// A number whose zero has no sign: two zeros are one spec, and have one digest.
+fn unsigned(value: f64) -> f64 {
+    value + 0.0
+}
+
 fn latent(wire: Option<v1::Latent>) -> Latent {
     use v1::latent::Kind;
     match wire.and_then(|latent| latent.kind) {
         None => Latent::Prior { truncation: 0.0 },
-        Some(Kind::Prior(prior)) => Latent::Prior { truncation: prior.truncation },
-        Some(Kind::Jitter(jitter)) => Latent::Jitter { scale: jitter.scale },
+        Some(Kind::Prior(prior)) => Latent::Prior { truncation: unsigned(prior.truncation) },
+        Some(Kind::Jitter(jitter)) => Latent::Jitter { scale: unsigned(jitter.scale) },
     }
 }
