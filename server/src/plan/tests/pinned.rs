@@ -79,7 +79,7 @@ const PINNED: [(&str, &str); 14] = [
     ("holes", "f83030308f29de0e"),
     ("holes, per batch", "a8d8adbfe6ad4ac4"),
     ("guard", "d39feec83c0cdd1e"),
-    ("guard, spread", ""),
+    ("guard, spread", "c12c71f4591f7f4d"),
     ("steps, ended", "367456d59a6189e0"),
     ("linear", "20a35b6529eaa822"),
     ("neighbours", "7ebbaba3a51f71d1"),
