@@ -20,7 +20,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use nets::device::Numbers;
 use nets::optim::{Adam, AdamConfig, MovingAverage, gradient_norm, guarded};
-use nets::{Encoder, EncoderConfig, Generator, GeneratorConfig, Parameters, Posterior, pixels};
+use nets::{Encoder, EncoderConfig, Generator, GeneratorConfig, Parameters, Posterior, even, is_deconvolution, pixels};
 use recognizer::Batch;
 
 /// E, G and D in training.
@@ -131,6 +131,8 @@ impl Learner {
             steps: 0,
             images_seen: 0,
         };
+        learner.even_out()?;
+        learner.average = MovingAverage::new(&learner.parameters)?;
         if settings.numbers != Numbers::F32 {
             learner.compute_in(settings.numbers.dtype())?;
         }
@@ -224,7 +226,20 @@ impl Learner {
         step.term("gradient_norm", "gradient norm", &norm)?;
         let rate = self.settings.learning_rate * self.settings.rate_factor(self.images_seen);
         self.adam.step(&gradients, &guarded(&norm, &step.terms())?, rate)?;
+        self.even_out()?;
         self.average.update(&self.parameters, self.settings.average_decay(self.images_seen))?;
+        Ok(())
+    }
+
+    /// Brings the filters of deconvolutions back to those by which an even map stays even, where that is asked for.
+    fn even_out(&self) -> Result<()> {
+        if self.settings.even_deconvolutions {
+            let vars = self.parameters.vars().into_iter();
+            let of_generator = |name: &str| name.strip_prefix("generator.").is_some_and(is_deconvolution);
+            for (_, filters) in vars.filter(|(name, _)| of_generator(name)) {
+                filters.set(&even(filters.as_tensor())?)?;
+            }
+        }
         Ok(())
     }
 

@@ -44,8 +44,13 @@ impl Overrides {
     /// Of a run of an earlier version, which said nothing of settings that came later: they change nothing there.
     pub fn of_older_run(self) -> Self {
         let conditioning = self.conditioning.or(Some(Conditioning::Start));
-        let warm_up_prior = self.warm_up_prior.or(Some(true));
-        Self { conditioning, warm_up_prior, free_nats: self.free_nats.or(Some(0.0)), ..self }
+        Self {
+            conditioning,
+            warm_up_prior: self.warm_up_prior.or(Some(true)),
+            free_nats: self.free_nats.or(Some(0.0)),
+            even_deconvolutions: self.even_deconvolutions.or(Some(false)),
+            ..self
+        }
     }
 
     /// Without those of parts that a model doesn't have, or that a comparison of models decides for it.
@@ -141,12 +146,13 @@ mod tests {
     fn a_run_from_before_a_setting_goes_on_without_it() {
         let older = |given: Overrides| {
             let older = given.of_older_run();
-            (older.free_nats, older.conditioning, older.warm_up_prior)
+            (older.free_nats, older.conditioning, older.warm_up_prior, older.even_deconvolutions)
         };
-        assert_eq!(older(Overrides::default()), (Some(0.0), Some(Conditioning::Start), Some(true)));
-        let said = (Some(10.0), Some(Conditioning::EveryLayer), Some(false));
-        let (free_nats, conditioning, warm_up_prior) = said;
-        assert_eq!(older(Overrides { free_nats, conditioning, warm_up_prior, ..Overrides::default() }), said);
+        assert_eq!(older(Overrides::default()), (Some(0.0), Some(Conditioning::Start), Some(true), Some(false)));
+        let said = (Some(10.0), Some(Conditioning::EveryLayer), Some(false), Some(true));
+        let (free_nats, conditioning, warm_up_prior, even_deconvolutions) = said;
+        let given = Overrides { free_nats, conditioning, warm_up_prior, even_deconvolutions, ..Overrides::default() };
+        assert_eq!(older(given), said);
     }
 
     #[test]

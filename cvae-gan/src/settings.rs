@@ -58,7 +58,9 @@ pub enum Augment {
     /// Not at all.
     #[default]
     None,
-    /// In brightness, in contrast, and by up to an eighth of their side in any direction.
+    /// By up to an eighth of their side in any direction.
+    Translation,
+    /// Also in brightness and contrast.
     ColourTranslation,
     /// Also by a grey square of half their side.
     ColourTranslationCutout,
@@ -80,6 +82,7 @@ kebab_case_names!(Preset { Paper => "paper", SmallBudget => "small-budget", Mode
 kebab_case_names!(LabelCode { OneHot => "one-hot", IdentityFeatures => "identity-features" });
 kebab_case_names!(Augment {
     None => "none",
+    Translation => "translation",
     ColourTranslation => "colour-translation",
     ColourTranslationCutout => "colour-translation-cutout",
 });
@@ -161,6 +164,10 @@ settings! { images:
     "Network" conditioning: Conditioning, "Where latent and identity enter G: start, or every-layer (also scales and \
         shifts of its norms)",
         Conditioning::Start, Conditioning::EveryLayer, Conditioning::EveryLayer;
+    // Else critics teach G patterns of eight pixels, which deconvolutions make of nothing.
+    #[serde(default)]
+    "Network" even_deconvolutions: bool, "Keep filters of deconvolutions such that an even map stays even, without \
+        checkerboards", false, true, true;
     // Of length 1 beside a latent of length 16, a one-hot is a whisper.
     "Network" label_length: f64, "Length of the one-hot beside the latent's 16", 1.0, 4.0, 4.0;
 
@@ -183,8 +190,8 @@ settings! { images:
     "Training" flip: bool, "Mirror images with probability 1/2", true, true, true;
     // Critics learn a few thousand images by heart, but not all their copies.
     #[serde(default)]
-    "Training" augment: Augment, "Copies that critics see of all images: none, colour-translation \
-        (other brightness, contrast and place) or colour-translation-cutout (also a grey square)",
+    "Training" augment: Augment, "Copies that critics see of all images: none, translation (another place), \
+        colour-translation (also other brightness and contrast) or colour-translation-cutout (also a grey square)",
         Augment::None, Augment::None, Augment::ColourTranslation;
     // The served weights: an average over this many images, at most that share of those seen.
     "Training" average_half_life: u64, "Half-life of the average of E and G, in images", 20_000, 20_000, 20_000;
@@ -585,12 +592,19 @@ mod tests {
     #[test]
     fn settings_of_older_checkpoints_are_the_recipe_they_were_trained_by() -> serde_json::Result<()> {
         let preset = Preset::SmallBudget.settings(Width::Tiny, 1000);
-        let settings = Settings { conditioning: Conditioning::Start, free_nats: 0.0, warm_up_prior: true, ..preset };
+        let settings = Settings {
+            conditioning: Conditioning::Start,
+            even_deconvolutions: false,
+            free_nats: 0.0,
+            warm_up_prior: true,
+            ..preset
+        };
         let mut table = serde_json::to_value(&settings)?;
         let fields = table.as_object_mut().expect("a table");
         for new in [
             "augment",
             "conditioning",
+            "even-deconvolutions",
             "warm-up-prior",
             "critic-loss",
             "spectral-norm",

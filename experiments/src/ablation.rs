@@ -51,11 +51,13 @@ pub enum Ingredient {
     Projection,
     /// The latent may say as much of an image as random latents can repeat, and hardly more.
     FreeNats,
+    /// Deconvolutions make no checkerboards.
+    Even,
 }
 
 impl Ingredient {
     /// In the order in which they are added.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Published,
         Self::Repairs,
         Self::Average,
@@ -65,6 +67,7 @@ impl Ingredient {
         Self::Hinge,
         Self::Projection,
         Self::FreeNats,
+        Self::Even,
     ];
 
     fn name(self) -> &'static str {
@@ -78,6 +81,7 @@ impl Ingredient {
             Self::Hinge => "+ hinge, spectral norm",
             Self::Projection => "+ projection",
             Self::FreeNats => "+ bounded latent",
+            Self::Even => "+ even deconvolutions",
         }
     }
 
@@ -93,6 +97,7 @@ impl Ingredient {
             Self::Hinge => "hinge",
             Self::Projection => "projection",
             Self::FreeNats => "latent",
+            Self::Even => "even",
         }
     }
 
@@ -116,6 +121,7 @@ impl Ingredient {
             // They may come earlier where their slope is bounded.
             warm_up: has(Self::Hinge).then_some(modern.warm_up),
             projection: Some(has(Self::Projection) && modern.projection),
+            even_deconvolutions: Some(has(Self::Even) && modern.even_deconvolutions),
             free_nats: Some(if has(Self::FreeNats) { modern.free_nats } else { 0.0 }),
             ..Overrides::default()
         };
@@ -370,7 +376,7 @@ mod tests {
             let of = |up_to: Ingredient| up_to.recipe(Width::Tiny, images, 3, 7);
             let modern = Preset::Modern.settings(Width::Tiny, images);
             let modern = cvae_gan::Settings { preset: Preset::SmallBudget, channels: 3, seed: 7, ..modern };
-            assert_eq!(of(Ingredient::FreeNats)?, modern);
+            assert_eq!(of(Ingredient::Even)?, modern);
             for pair in Ingredient::ALL.windows(2) {
                 assert!(of(pair[0])? != of(pair[1])?, "{:?}", pair[1]);
             }

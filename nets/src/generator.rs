@@ -8,6 +8,10 @@
 //! said of the whole image. So norms may be conditional, their scales and shifts affine in latent and
 //! label: identity, light and pose reach every layer, and mixtures of labels stay mixtures.
 
+mod even;
+
+pub use even::even;
+
 use crate::blocks::{ConditionalNorm, Initialization, Linear, Width, filters, zeros};
 use crate::ops::{self, Activation, conv_transpose2d};
 use crate::{LATENT, names::kebab_case_names, parameters::expect_dims};
@@ -52,6 +56,11 @@ fn is_default(conditioning: &Conditioning) -> bool {
 /// behind the latent's.
 pub fn reads_the_label(tensor: &str) -> bool {
     tensor == "start.weight" || tensor.ends_with(".norm.weight")
+}
+
+/// Whether a tensor of G is the filters of a deconvolution, `(inputs,4,4,outputs)`.
+pub fn is_deconvolution(tensor: &str) -> bool {
+    tensor.starts_with("deconv") && !tensor.contains("norm") && tensor.ends_with(".weight")
 }
 
 /// G.

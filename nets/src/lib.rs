@@ -50,7 +50,7 @@ pub use bundle::{Bundle, BundleInfo};
 pub use discriminator::{Capacity, Critique, Discriminator, DiscriminatorConfig, Scale};
 pub use encoder::{Downsampling, Encoder, EncoderConfig, Posterior};
 pub use fetch::{fetch, measured};
-pub use generator::{Conditioning, Generator, GeneratorConfig};
+pub use generator::{Conditioning, Generator, GeneratorConfig, even, is_deconvolution};
 pub use light_cnn::{LightCnn, LightCnnConfig, LightCnnKind};
 pub use mtcnn::Mtcnn;
 pub use parameters::Parameters;

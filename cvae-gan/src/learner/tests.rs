@@ -84,6 +84,28 @@ fn each_step_moves_its_own_networks_and_no_others() -> Result<()> {
 }
 
 #[test]
+fn even_deconvolutions_stay_even_in_training_and_in_the_average() -> Result<()> {
+    let uneven = |tensors: BTreeMap<String, Tensor>| -> Result<f32> {
+        let filters = tensors.iter().filter(|(name, _)| name.strip_prefix("generator.").is_some_and(is_deconvolution));
+        let mut most = (0, 0f32);
+        for (_, filters) in filters {
+            let excess = (even(filters)? - filters)?.abs()?.max_all()?.to_scalar::<f32>()?;
+            most = (most.0 + 1, most.1.max(excess));
+        }
+        assert_eq!(most.0, 6);
+        Ok(most.1)
+    };
+    let learner_of = |even_deconvolutions| learner(&Settings { even_deconvolutions, ..small_budget() });
+    let (mut asked, unasked) = (learner_of(true)?, learner_of(false)?);
+    assert!(uneven(asked.average.tensors()?)? < 1e-6 && uneven(unasked.parameters.tensors()?)? > 1e-3);
+    for _ in 0..3 {
+        asked.step(&batch(1)?)?;
+    }
+    assert!(uneven(asked.parameters.tensors()?)? < 1e-6 && uneven(asked.average.tensors()?)? < 1e-6);
+    Ok(())
+}
+
+#[test]
 fn the_frozen_recognizer_still_moves_the_images() -> Result<()> {
     // All that is left is the identity term: G can only move through the recognizer.
     let settings = Settings {
