@@ -67,16 +67,12 @@ impl Augmentation {
         dtype: DType,
         device: &Device,
     ) -> Result<Option<Self>> {
-        let (colour, cutout) = match choice {
+        let cutout = match choice {
             Augment::None => return Ok(None),
-            Augment::Translation => (false, false),
-            Augment::ColourTranslation => (true, false),
-            Augment::ColourTranslationCutout => (true, true),
+            Augment::ColourTranslation => false,
+            Augment::ColourTranslationCutout => true,
         };
-        let change = |row| {
-            let change = Change::draw(&mut chance.at(step, row as u64), IMAGE_SIZE, cutout);
-            if colour { change } else { Change { brightness: 0.0, contrast: 1.0, ..change } }
-        };
+        let change = |row| Change::draw(&mut chance.at(step, row as u64), IMAGE_SIZE, cutout);
         let changes: Vec<Change> = (0..rows).map(change).collect();
         Self::new(&changes, IMAGE_SIZE, dtype, device).map(Some)
     }

@@ -58,9 +58,7 @@ pub enum Augment {
     /// Not at all.
     #[default]
     None,
-    /// By up to an eighth of their side in any direction.
-    Translation,
-    /// Also in brightness and contrast.
+    /// In brightness, in contrast, and by up to an eighth of their side in any direction.
     ColourTranslation,
     /// Also by a grey square of half their side.
     ColourTranslationCutout,
@@ -82,7 +80,6 @@ kebab_case_names!(Preset { Paper => "paper", SmallBudget => "small-budget", Mode
 kebab_case_names!(LabelCode { OneHot => "one-hot", IdentityFeatures => "identity-features" });
 kebab_case_names!(Augment {
     None => "none",
-    Translation => "translation",
     ColourTranslation => "colour-translation",
     ColourTranslationCutout => "colour-translation-cutout",
 });
@@ -190,8 +187,8 @@ settings! { images:
     "Training" flip: bool, "Mirror images with probability 1/2", true, true, true;
     // Critics learn a few thousand images by heart, but not all their copies.
     #[serde(default)]
-    "Training" augment: Augment, "Copies that critics see of all images: none, translation (another place), \
-        colour-translation (also other brightness and contrast) or colour-translation-cutout (also a grey square)",
+    "Training" augment: Augment, "Copies that critics see of all images: none, colour-translation \
+        (other brightness, contrast and place) or colour-translation-cutout (also a grey square)",
         Augment::None, Augment::None, Augment::ColourTranslation;
     // The served weights: an average over this many images, at most that share of those seen.
     "Training" average_half_life: u64, "Half-life of the average of E and G, in images", 20_000, 20_000, 20_000;
