@@ -13,14 +13,16 @@ use candle_core::{Result, Tensor};
 /// # Errors
 /// Filters of another shape.
 pub fn even(filters: &Tensor) -> Result<Tensor> {
-    along(&along(filters, (1, 4, 1, 1))?, (1, 1, 4, 1))
+    along(&along(filters, 1)?, 2)
 }
 
-/// Takes away what alternates along the axis of length 4.
-fn along(filters: &Tensor, axis: (usize, usize, usize, usize)) -> Result<Tensor> {
-    let signs = Tensor::new(&[1f32, -1.0, 1.0, -1.0], filters.device())?.to_dtype(filters.dtype())?.reshape(axis)?;
-    let dimension = if axis.1 == 4 { 1 } else { 2 };
-    let alternating = filters.broadcast_mul(&signs)?.sum_keepdim(dimension)?.affine(0.25, 0.0)?;
+/// Takes away what alternates along an axis of length 4.
+fn along(filters: &Tensor, axis: usize) -> Result<Tensor> {
+    // Made on the device: a GPU needn't wait for the host.
+    let plus = Tensor::ones((1, 1, 1, 1), filters.dtype(), filters.device())?;
+    let minus = plus.neg()?;
+    let signs = Tensor::cat(&[&plus, &minus, &plus, &minus], axis)?;
+    let alternating = filters.broadcast_mul(&signs)?.sum_keepdim(axis)?.affine(0.25, 0.0)?;
     filters.broadcast_sub(&alternating.broadcast_mul(&signs)?)
 }
 
