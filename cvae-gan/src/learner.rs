@@ -109,6 +109,9 @@ impl Learner {
         let parameters = Parameters::new(settings.seed, dtype, device);
         let live = Networks::new(settings, code.length(), parameters.var_builder())?;
         let frozen = Networks::new(settings, code.length(), frozen(&parameters, dtype))?;
+        if settings.even_deconvolutions {
+            even_out(&parameters)?;
+        }
         let critics = settings.has_critics().then(|| Critics::new(settings, classes, dtype, device)).transpose()?;
         let betas = AdamConfig { beta1: settings.beta1, beta2: settings.beta2, ..AdamConfig::default() };
         let mut learner = Self {
@@ -131,8 +134,6 @@ impl Learner {
             steps: 0,
             images_seen: 0,
         };
-        learner.even_out()?;
-        learner.average = MovingAverage::new(&learner.parameters)?;
         if settings.numbers != Numbers::F32 {
             learner.compute_in(settings.numbers.dtype())?;
         }
@@ -226,20 +227,10 @@ impl Learner {
         step.term("gradient_norm", "gradient norm", &norm)?;
         let rate = self.settings.learning_rate * self.settings.rate_factor(self.images_seen);
         self.adam.step(&gradients, &guarded(&norm, &step.terms())?, rate)?;
-        self.even_out()?;
-        self.average.update(&self.parameters, self.settings.average_decay(self.images_seen))?;
-        Ok(())
-    }
-
-    /// Brings the filters of deconvolutions back to those by which an even map stays even, where that is asked for.
-    fn even_out(&self) -> Result<()> {
         if self.settings.even_deconvolutions {
-            let vars = self.parameters.vars().into_iter();
-            let of_generator = |name: &str| name.strip_prefix("generator.").is_some_and(is_deconvolution);
-            for (_, filters) in vars.filter(|(name, _)| of_generator(name)) {
-                filters.set(&even(filters.as_tensor())?)?;
-            }
+            even_out(&self.parameters)?;
         }
+        self.average.update(&self.parameters, self.settings.average_decay(self.images_seen))?;
         Ok(())
     }
 
@@ -310,6 +301,16 @@ impl Learner {
         let tensors = self.average.tensors()?.into_iter().collect();
         Networks::new(&self.settings, self.code.length(), VarBuilder::from_tensors(tensors, self.dtype, &self.device))
     }
+}
+
+/// Brings the filters of G's deconvolutions back to those by which an even map stays even.
+fn even_out(parameters: &Parameters) -> Result<()> {
+    for (name, filters) in parameters.vars() {
+        if name.strip_prefix("generator.").is_some_and(is_deconvolution) {
+            filters.set(&even(filters.as_tensor())?)?;
+        }
+    }
+    Ok(())
 }
 
 /// Latents of the prior, some of them replaced by that of the next image of the batch. Its image

@@ -434,6 +434,11 @@ fn a_guard_that_leaves_too_few_is_refused_and_what_it_passes_over_is_counted() {
 }
 
 #[test]
+fn both_ends_and_the_labels_know_the_same_spreads() {
+    assert_eq!(dataset::blended::label::SPREADS, 0.0..=proto::limits::MAX_SPREAD);
+}
+
+#[test]
 fn the_guard_looks_at_blended_people_where_a_spread_leads_them_and_keeps_its_verdicts_apart() {
     let catalogue = Arc::new(Catalogue::new([2; 40]));
     let mut spec = spec(12, [0.0, 0.0, 1.0]);
