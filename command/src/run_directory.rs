@@ -127,6 +127,24 @@ impl RunDirectory {
         Self::lock(path.to_path_buf())
     }
 
+    /// Whether a process writes to the run in `path` now.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn is_held(path: impl AsRef<Path>) -> Result<bool> {
+        let path = path.as_ref().join(LOCK);
+        let lock = match File::open(&path) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(Error::reading(&path)(error)),
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(Error::reading(&path)(error)),
+        }
+    }
+
     /// Sets the place to go on from: figures after `images_seen` are dropped, for they will be made
     /// again, and checkpoints after it are set aside, for they were passed over. 0 starts over.
     ///

@@ -56,6 +56,7 @@ impl Conduct<'_> {
             let began = Instant::now();
             // Each notes the trainings that it used itself.
             let trainings = Trainings::new(&settings.out, &world, device.clone(), interrupt);
+            trainings.train(&experiment.jobs(settings, &world)?)?;
             let report = experiment.run(&Bench { settings, world: &world, trainings: &trainings })?;
             let records = trainings.records();
             let provenance = Provenance::new(experiment.name(), settings, resolved, &world, records, began.elapsed());

@@ -103,6 +103,16 @@ impl Error {
         }
     }
 
+    /// Whether another process is at the training.
+    pub(crate) fn is_of_another_process(&self) -> bool {
+        matches!(
+            self,
+            Self::Command(command::Error::Locked(_))
+                | Self::Recognizer(recognizer::Error::Command(command::Error::Locked(_)))
+                | Self::Gan(cvae_gan::Error::Command(command::Error::Locked(_)))
+        )
+    }
+
     /// Whether deleting the training's folder would help.
     fn is_of_the_folder(&self) -> bool {
         let of_command = |error: &command::Error| {

@@ -6,7 +6,7 @@
 //!   judged;
 //! - [`experiment`]: all of them by name; [`jobs`]: what each trains; [`plan`]: written down before
 //!   anything runs; [`calibration`]: how long it will take;
-//! - [`trainings`]: run directories that go on where they stopped; [`rows`]: the batches of an arm;
+//! - [`trainings`]: run directories that go on where they stopped; [`division`]: among several processes; [`rows`]: the batches of an arm;
 //!   [`selection`]: which generated rows are taken;
 //! - [`verification`], [`ratio`], [`generation`], [`figures`], [`gan_train`], [`ablation`], [`usage`]:
 //!   what each measures, and how it tells it;
@@ -17,6 +17,7 @@
 pub mod ablation;
 pub mod calibration;
 pub mod conduct;
+pub mod division;
 mod error;
 pub mod experiment;
 pub mod figures;

@@ -87,7 +87,7 @@ impl<'a> Trainings<'a> {
     /// # Errors
     /// A checkpoint that is damaged, or of another training.
     pub fn is_finished(&self, job: &Job) -> Result<bool> {
-        let path = self.folder.join(job.name());
+        let path = self.path(job);
         let finished = match job {
             Job::Recognizer(job) => recognizer::train::finished(&path, &job.config, &self.device)
                 .map(|found| found.is_some())
@@ -236,6 +236,10 @@ impl<'a> Trainings<'a> {
         let run = match resume {
             true => RunDirectory::open(path)?,
             false => match RunDirectory::begin_at(path, &format!("# a training of `experiments`: {name}\n")) {
+                // Begun by another process between the question and the answer.
+                Err(command::Error::Occupied(path)) if path.join("config.toml").is_file() => {
+                    return Err(command::Error::Locked(path).into());
+                }
                 Err(command::Error::Occupied(_)) => return Err(Error::NoTraining(path.to_owned())),
                 run => run?,
             },
@@ -248,6 +252,11 @@ impl<'a> Trainings<'a> {
         let text = serde_json::to_string(&time).unwrap_or_default();
         write_atomically(path.join(TIME), |file| file.write_all(text.as_bytes()))?;
         if interrupted { Err(Error::Interrupted(name.to_owned())) } else { Ok(()) }
+    }
+
+    /// Its run directory.
+    pub(crate) fn path(&self, job: &Job) -> PathBuf {
+        self.folder.join(job.name())
     }
 
     /// Digest of the checkpoint of a training that was used; empty for another.
@@ -291,11 +300,17 @@ impl<'a> Trainings<'a> {
         job.with_needs().iter().try_for_each(|job| self.record(job))
     }
 
+    /// Notes `jobs`, all of which are finished, in their order, whoever trained which when.
+    pub(crate) fn record_in_order(&self, jobs: &[Job]) -> Result<()> {
+        self.records.borrow_mut().clear();
+        jobs.iter().try_for_each(|job| self.record(job))
+    }
+
     fn record(&self, job: &Job) -> Result<()> {
         if self.records.borrow().iter().any(|record| record.name == job.name()) {
             return Ok(());
         }
-        let path = self.folder.join(job.name());
+        let path = self.path(job);
         let (_, digest) = Checkpoints::in_run(&path).newest(|found| {
             std::fs::read(&found.path)
                 .map(|bytes| blake3::hash(&bytes).to_hex().to_string())

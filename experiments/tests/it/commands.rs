@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 fn experiments(verb: &str, out: &Path, more: &[&str]) -> Output {
     let out = ["--out", out.to_str().unwrap()];
@@ -122,9 +122,9 @@ fn the_ablation_tells_of_each_part() {
 /// Of two steps, the last.
 const REAL_LAST: [&str; 2] = ["--real-last", "0.5"];
 
-/// Starts a command and kills it as soon as it has named so many trainings.
-fn killed(verb: &str, out: &Path, trainings: usize) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_experiments"))
+/// A command that has been started.
+fn started(verb: &str, out: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_experiments"))
         .arg(verb)
         .args(TINY)
         .args(["--out", out.to_str().unwrap()])
@@ -132,16 +132,25 @@ fn killed(verb: &str, out: &Path, trainings: usize) {
         .stderr(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
-        .unwrap();
-    let named = |line: &String| line.contains(" loss, seed ") || line.contains(", preset ");
+        .unwrap()
+}
+
+/// Trainings that a command names, as it begins them.
+fn named(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    assert_eq!(lines.filter(named).take(trainings).count(), trainings);
+    lines.filter(|line| line.contains(" loss, seed ") || line.contains(", preset "))
+}
+
+/// Starts a command and kills it as soon as it has named so many trainings.
+fn killed(verb: &str, out: &Path, trainings: usize) {
+    let mut child = started(verb, out);
+    assert_eq!(named(&mut child).take(trainings).count(), trainings);
     child.kill().unwrap();
     child.wait().unwrap();
 }
 
 #[test]
-fn the_ways_to_take_generated_rows_are_compared_and_killing_changes_nothing() {
+fn the_ways_to_take_generated_rows_are_compared_and_neither_killing_nor_sharing_changes_them() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("out");
     let told = stdout(&experiments("usage", &out, &REAL_LAST));
@@ -166,16 +175,31 @@ fn the_ways_to_take_generated_rows_are_compared_and_killing_changes_nothing() {
     assert_eq!(features.len(), 6);
     assert!(out.join("usage/usage.png").is_file());
 
+    let as_before = |out: &Path| {
+        let again: Value = serde_json::from_str(&read(out.join("usage/report.json"))).unwrap();
+        assert_eq!(again["figures"], report["figures"]);
+        let digests = |report: &Value| -> Vec<(Value, Value)> {
+            let trainings = report["provenance"]["trainings"].as_array().unwrap();
+            trainings.iter().map(|training| (training["name"].clone(), training["digest"].clone())).collect()
+        };
+        assert_eq!(digests(&again), digests(&report));
+    };
     let other = place.path().join("killed");
     [2, 1, 3, 3, 2].into_iter().for_each(|trainings| killed("usage", &other, trainings));
     stdout(&experiments("usage", &other, &REAL_LAST));
-    let again: Value = serde_json::from_str(&read(other.join("usage/report.json"))).unwrap();
-    assert_eq!(again["figures"], report["figures"]);
-    let digests = |report: &Value| -> Vec<(Value, Value)> {
-        let trainings = report["provenance"]["trainings"].as_array().unwrap();
-        trainings.iter().map(|training| (training["name"].clone(), training["digest"].clone())).collect()
-    };
-    assert_eq!(digests(&again), digests(&report));
+    as_before(&other);
+
+    // Two at once, one of which is killed: each training is made once, but for the one that the killed one was at.
+    let shared = place.path().join("shared");
+    let (mut first, mut second) = (started("usage", &shared), started("usage", &shared));
+    let by_first = std::thread::spawn(move || named(&mut first).count());
+    let by_second = named(&mut second).take(1).count();
+    second.kill().unwrap();
+    second.wait().unwrap();
+    let made = by_first.join().unwrap() + by_second;
+    let (least, most) = (trainings.len(), trainings.len() + 1);
+    assert!((least..=most).contains(&made), "{made} beginnings of {least} trainings");
+    as_before(&shared);
 }
 
 #[test]
