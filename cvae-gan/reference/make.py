@@ -1,6 +1,6 @@
 """Whole losses of the CVAE-GAN and their gradients, by PyTorch in float64.
 
-Writes expected.json: for four recipes the value of every term, and for every weight the norm of its
+Writes expected.json: for five recipes the value of every term, and for every weight the norm of its
 gradient and its product with a fixed probe. Weights, images and latents come from an integer
 formula, so that nothing but results is kept. The gradient penalty and R1 are differentiated twice by
 autograd, which the Rust side does not do.
@@ -116,9 +116,23 @@ def generator(w, z, c, every_layer):
     return torch.tanh(F.conv_transpose2d(h, weight, w("deconv6.bias", 1), stride=2, padding=1))
 
 
-def critic(w, x, projection):
+ONE_HOTS = F.one_hot(LABELS, CLASSES).double()
+# Shares of the batch's people in each row that is asked for a mixture, and how far it is led away from the mean label.
+SHARES = torch.tensor([[0.5 + 0.2, 0.3], [0.0, 1.0]])
+REACH = torch.tensor([[1.4], [1.0]])
+
+
+def led_away(rows, mean):
+    return REACH * (SHARES @ rows) + (1 - REACH) * mean
+
+
+def shared_cross_entropy(logits, shares):
+    return -(F.log_softmax(logits, 1) * shares).sum(1).mean()
+
+
+def critic(w, x, projection, labels=ONE_HOTS):
     """Values, logits and the features of the last three layers, of D^1 or, on half images, D^2. Images are
-    of the batch's people."""
+    of the batch's people, or of those of `labels`."""
     layers, inputs = [], 1
     for nth, n in enumerate([8, 16, 32, 64, 64, 64]):
         x = conv(x, w(f"conv{nth + 1}.weight", n, 4, 4, inputs), 2, 1)
@@ -128,7 +142,7 @@ def critic(w, x, projection):
     size = x.shape[-1]
     value = conv(x, w("src.weight", 1, 3, 3, 64), 1, 1).mean((1, 2, 3))
     if projection:
-        value = value + (x.mean((2, 3)) * w("projection.weight", CLASSES, 64)[LABELS]).sum(1)
+        value = value + (x.mean((2, 3)) @ w("projection.weight", CLASSES, 64).T * labels).sum(1)
     return value, conv(x, w("cls.weight", CLASSES, size, size, 64), 1, 0).flatten(1), layers[-3:]
 
 
@@ -211,7 +225,10 @@ def run(case):
     d = [kind("d1.", True), kind("d2.", True)]
     fr = Weights("recognizer.", False)
     x = uniform("x", (BATCH, 128, 128, 1)).permute(0, 3, 1, 2)
-    c = case["label_length"] * F.one_hot(LABELS, CLASSES).double()
+    c = case["label_length"] * ONE_HOTS
+    c_r = led_away(c, case["label_length"] / CLASSES) if case["blended"] else c
+    labels_r = SHARES @ ONE_HOTS if case["blended"] else ONE_HOTS
+    mixed = (lambda rows: (SHARES @ rows.flatten(1)).reshape(rows.shape)) if case["blended"] else (lambda rows: rows)
     terms = {}
 
     mu, logvar = encoder(e, x)
@@ -220,8 +237,8 @@ def run(case):
     if case["swap"]:
         borrowed = torch.tensor([[1.0], [0.0]])
         z_r = (1 - borrowed) * z_r + borrowed * z_e.roll(-1, 0)
-    x_e, x_r = (generator(g, z, c, case["every_layer"]) for z in (z_e, z_r))
-    criticise = lambda k, x: critic(d[k], x, case["projection"])
+    x_e, x_r = (generator(g, z, c, case["every_layer"]) for z, c in ((z_e, c), (z_r, c_r)))
+    criticise = lambda k, x, labels=ONE_HOTS: critic(d[k], x, case["projection"], labels)
     seen = (lambda x: augmented(x, CHANGES)) if case["augment"] else (lambda x: x)
     seen_later = (lambda x: augmented(x, CHANGES[::-1])) if case["augment"] else (lambda x: x)
     of_real, of_fake = GAMES[case["game"]]
@@ -233,7 +250,8 @@ def run(case):
     mixed_fake = (1 - chosen) * x_e.detach() + chosen * x_r.detach()
     for k, view in enumerate([seen, lambda x: down(seen(x))]):
         value, logits, _ = criticise(k, view(x))
-        value_e, value_r = (criticise(k, view(fake.detach()))[0] for fake in (x_e, x_r))
+        fakes = (x_e, ONE_HOTS), (x_r, labels_r)
+        value_e, value_r = (criticise(k, view(fake.detach()), labels)[0] for fake, labels in fakes)
         weight = 1 if case["as_printed"] else 0.5
         gain = value.mean() - weight * (value_e.mean() + value_r.mean())
         game = of_real(value).mean() + weight * (of_fake(value_e).mean() + of_fake(value_r).mean())
@@ -263,27 +281,30 @@ def run(case):
     adversarial = classification = matching = 0
     for k, view in enumerate([seen_later, lambda x: down(seen_later(x))]):
         real = [f.detach() for f in criticise(k, view(x))[2]]
-        (value_e, logits_e, made_e), (value_r, logits_r, made_r) = (criticise(k, view(f)) for f in (x_e, x_r))
+        (value_e, logits_e, made_e), (value_r, logits_r, made_r) = (
+            criticise(k, view(f), labels) for f, labels in ((x_e, ONE_HOTS), (x_r, labels_r))
+        )
         answer = F.softplus if case["game"] == "logistic" else (lambda s: s)
         weight = 1 if case["as_printed"] else 0.5
         adversarial = adversarial + weight * (answer(-value_e).mean() + answer(-value_r).mean())
-        classification = classification + F.cross_entropy(logits_e, LABELS) + F.cross_entropy(logits_r, LABELS)
+        classification = classification + F.cross_entropy(logits_e, LABELS) + shared_cross_entropy(logits_r, labels_r)
         matching = matching + sum(mean_abs(a, b) for a, b in zip(made_e, real))
         if case["prior_mean"]:
             matching = matching + sum(mean_abs(a.mean(0), b.mean(0)) for a, b in zip(made_r, real))
         else:
-            matching = matching + sum(mean_abs(a, b) for a, b in zip(made_r, real))
+            matching = matching + sum(mean_abs(a, mixed(b)) for a, b in zip(made_r, real))
     pixel = mean_abs(x, x_e)
     kl = 0.5 * (mu**2 + logvar.exp() - logvar - 1).sum(1).mean()
     see = (lambda x: perturbed((x + 1) / 2)) if case["perturb"] else (lambda x: (x + 1) / 2)
     (_, real, real_maps) = recognizer(fr, see(x))
     (said_e, feature_e, maps_e), (said_r, feature_r, _) = (recognizer(fr, see(f)) for f in (x_e, x_r))
     if case["cosine"]:
-        centres = uniform("centres", (CLASSES, 256))[LABELS]
+        centres = uniform("centres", (CLASSES, 256))
+        centres = led_away(centres[LABELS], centres.mean(0)) if case["blended"] else centres[LABELS]
         identity = cosine(feature_e, real) + cosine(feature_r, centres)
     else:
         identity = mean_abs(feature_e, real) + mean_abs(feature_r, real)
-    verdict = F.cross_entropy(said_e, LABELS) + F.cross_entropy(said_r, LABELS)
+    verdict = F.cross_entropy(said_e, LABELS) + shared_cross_entropy(said_r, labels_r)
     maps = sum(mean_abs(a, b) / (b.abs().mean() + 1e-6) for a, b in zip(maps_e, real_maps)) / len(real_maps)
     identity = identity + case["verdict"] * verdict + case["maps"] * maps
     weights = case["weights"]
@@ -314,7 +335,7 @@ PAPER = dict(
     label_length=1.0, swap=False, as_printed=False, lambda_gp=1.0, prior_mean=False, perturb=False, cosine=False,
     verdict=0.0, maps=0.0, weights=[1.0, 1.0, 1.0, 10.0, 0.01, 1.0],
     game="wasserstein", augment=False, every_layer=False, spectral=False, projection=False, r1_gamma=0.0,
-    free_nats=0.0,
+    free_nats=0.0, blended=False,
 )
 OTHER = PAPER | dict(
     label_length=4.0, swap=True, as_printed=True, lambda_gp=10.0, prior_mean=True, perturb=True, cosine=True,
@@ -325,6 +346,7 @@ MODERN = PAPER | dict(
     free_nats=600.0,  # More than there are, so that the divergence pulls nowhere.
 )
 LOGISTIC = PAPER | dict(game="logistic", lambda_gp=0.0, projection=True, r1_gamma=0.3)
+BLENDED = PAPER | dict(blended=True, label_length=4.0, every_layer=True, projection=True, cosine=True, verdict=0.3)
 if __name__ == "__main__":
-    cases = dict(paper=PAPER, other=OTHER, modern=MODERN, logistic=LOGISTIC)
+    cases = dict(paper=PAPER, other=OTHER, modern=MODERN, logistic=LOGISTIC, blended=BLENDED)
     print(json.dumps({name: run(case) for name, case in cases.items()}, indent=1))

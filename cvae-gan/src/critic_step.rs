@@ -4,7 +4,6 @@ use crate::Result;
 use crate::augment::augmented;
 use crate::critics::Critic;
 use crate::draws::StepDraws;
-use crate::label_code::one_hots;
 use crate::learner::{Branch, Faces, Gradients, Learner, Made};
 use crate::losses::adversarial::{DRIFT_WEIGHT, critic_gain, critic_loss, drift};
 use crate::losses::classification::classification;
@@ -29,8 +28,8 @@ impl Learner {
         let augmentation = draws.critic_augmentation.as_ref();
         let (images, fakes) = (augmented(&faces.images, augmentation)?, augmented(&fakes, augmentation)?);
         let penalised = penalised_fakes(made, &fakes, draws)?;
-        let labels = one_hots(&faces.labels, self.classes, 1.0, self.dtype)?;
-        let all_labels = Tensor::cat(&vec![&labels; 1 + made.branches.len()], 0)?;
+        let labels = &faces.one_hots;
+        let all_labels = Tensor::cat(&[labels, &made.shares], 0)?;
         let mut losses = Vec::new();
         for critic in self.critics.iter().flat_map(|critics| &critics.scales) {
             // Real images and fakes in one pass.
@@ -50,10 +49,10 @@ impl Learner {
             if settings.critic_reading == CriticReading::AsPrinted {
                 loss = (loss + drift(&of_real)?.affine(DRIFT_WEIGHT, 0.0)?)?;
             }
-            if let Some(penalty) = self.gradient_penalty(critic, &real, &penalised, &labels, draws, step)? {
+            if let Some(penalty) = self.gradient_penalty(critic, &real, &penalised, labels, draws, step)? {
                 loss = (loss + penalty)?;
             }
-            if let Some(penalty) = self.r1(critic, &real, &labels, step)? {
+            if let Some(penalty) = self.r1(critic, &real, labels, step)? {
                 loss = (loss + penalty)?;
             }
             if settings.lambda_cls > 0.0 {

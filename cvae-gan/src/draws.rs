@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::augment::Augmentation;
+use crate::blend::Blend;
 use crate::settings::Settings;
 use candle_core::{DType, Device, Tensor};
 use nets::LATENT;
@@ -15,6 +16,8 @@ pub(crate) struct StepDraws {
     pub(crate) prior: Tensor,
     /// 1 where the random branch borrows another image's latent instead, else 0: `(B,1)`.
     pub(crate) borrowed: Tensor,
+    /// Whom the random branch is asked for, where they are mixtures.
+    pub(crate) blend: Option<Blend>,
     /// Share of the real image in the gradient penalty's mixture, `(B,1,1,1)`.
     pub(crate) real_share: Tensor,
     /// 1 where that mixture takes the random branch's fake, 0 for the encoded one's: `(B,1,1,1)`.
@@ -65,7 +68,7 @@ impl StepDraws {
     /// # Errors
     /// Only when memory runs out.
     pub(crate) fn new(settings: &Settings, step: u64, rows: usize, dtype: DType, device: &Device) -> Result<Self> {
-        let Settings { seed, swap, augment, .. } = *settings;
+        let Settings { seed, swap, blended_share, augment, .. } = *settings;
         let per_row = |purpose: &str, count: usize, draw: &dyn Fn(&mut Draws) -> f64| -> Result<Tensor> {
             let chance = Chance::new(seed, purpose);
             let values: Vec<f64> = (0..rows)
@@ -84,6 +87,7 @@ impl StepDraws {
             encoding: per_row("cvae-gan/encoding", LATENT, &Draws::normal)?,
             prior: per_row("cvae-gan/prior", LATENT, &Draws::normal)?,
             borrowed: per_row("cvae-gan/borrowed", 1, &coin(swap))?,
+            blend: Blend::draw(blended_share, (&Chance::new(seed, "cvae-gan/blend"), step), rows, dtype, device)?,
             real_share: as_images(per_row("cvae-gan/real share", 1, &Draws::unit)?)?,
             penalty_branch: as_images(per_row("cvae-gan/penalty branch", 1, &coin(0.5))?)?,
             perturbation: Perturbation::draw(&mut Chance::new(seed, "cvae-gan/perturbation").at(step, 0)),

@@ -10,10 +10,9 @@ use crate::balance::Term;
 use crate::critic_step::accuracy;
 use crate::critics::Critic;
 use crate::draws::StepDraws;
-use crate::label_code::one_hots;
 use crate::learner::{Branch, Faces, Gradients, Learner, Made, scalar};
 use crate::losses::adversarial::generator_loss;
-use crate::losses::classification::classification;
+use crate::losses::classification::{classification, shared_classification};
 use crate::losses::feature_matching::{feature_matching, mean_feature_matching};
 use crate::losses::identity::{identity, identity_maps};
 use crate::losses::kl::{beyond, kl};
@@ -91,7 +90,8 @@ impl Learner {
         let mut terms = Vec::new();
         if self.critics_active() {
             let augmentation = draws.generator_augmentation.as_ref();
-            let faces = &Faces { images: augmented(&faces.images, augmentation)?, labels: faces.labels.clone() };
+            let (labels, one_hots) = (faces.labels.clone(), faces.one_hots.clone());
+            let faces = &Faces { images: augmented(&faces.images, augmentation)?, labels, one_hots };
             let images = augmented(images, augmentation)?;
             let critics = self.critics.take();
             let scales = critics.iter().flat_map(|critics| &critics.scales).enumerate();
@@ -129,17 +129,17 @@ impl Learner {
         step: &mut Measured,
     ) -> Result<Vec<(Term, Tensor)>> {
         let critique = critic.frozen.forward(&critic.view(images)?)?;
-        let labels = one_hots(&faces.labels, self.classes, 1.0, self.dtype)?;
-        let values = critique.value_for(&Tensor::cat(&vec![&labels; made.branches.len()], 0)?)?;
+        let values = critique.value_for(&made.shares)?;
         let values: Vec<Tensor> = made.parts(&values)?.into_iter().map(|(_, values)| values).collect();
         let Settings { critic_loss, critic_reading, .. } = self.settings;
         let mut terms = vec![(Term::Adversarial, generator_loss(&values, critic_loss, critic_reading)?)];
 
         if self.settings.lambda_cls > 0.0 {
             let mut losses = Vec::new();
-            for (_, logits) in made.parts(&critique.cls)? {
-                losses.push(classification(&logits, &faces.labels)?);
-                step.add("made/critic_accuracy", &accuracy(&logits, &faces.labels)?)?;
+            for (branch, logits) in made.parts(&critique.cls)? {
+                let (loss, hits) = verdict(&logits, faces, made, branch)?;
+                losses.push(loss);
+                step.add("made/critic_accuracy", &hits)?;
             }
             terms.push((Term::Classification, Tensor::stack(&losses, 0)?.sum_all()?));
         }
@@ -155,11 +155,17 @@ impl Learner {
             }
             if let Some(prior) = of_branch(Branch::Prior)? {
                 losses.push(match self.settings.prior_match {
-                    PriorMatch::AsPrinted => feature_matching(&real, &prior)?,
+                    PriorMatch::AsPrinted => {
+                        let wanted: Result<Vec<_>> =
+                            real.iter().map(|layer| made.wanted(Branch::Prior, layer)).collect();
+                        feature_matching(&wanted?, &prior)?
+                    }
                     PriorMatch::BatchMean => mean_feature_matching(&real, &prior)?,
                     PriorMatch::ClassMean => {
                         let means = real.iter().enumerate().map(|(layer, features)| {
-                            self.class_means.update(&format!("scale{nth}.layer{layer}"), features, &labels)
+                            let name = format!("scale{nth}.layer{layer}");
+                            let of_rows = self.class_means.update(&name, features, &faces.one_hots)?;
+                            made.wanted(Branch::Prior, &of_rows)
                         });
                         feature_matching(&means.collect::<Result<Vec<_>>>()?, &prior)?
                     }
@@ -191,9 +197,15 @@ impl Learner {
         let (real, real_maps) = see(&faces.images)?;
         let mut sum = Vec::new();
         for (branch, features) in made.parts(&features)? {
-            let wanted = match (branch, settings.identity_distance) {
-                (Branch::Prior, IdentityDistance::Cosine) => recognizer.centres.index_select(&faces.labels, 0)?,
-                _ => real.clone(),
+            let (wanted, mean) = match (branch, settings.identity_distance) {
+                (Branch::Prior, IdentityDistance::Cosine) => {
+                    (recognizer.centres.index_select(&faces.labels, 0)?, &recognizer.centres)
+                }
+                _ => (real.clone(), &real),
+            };
+            let wanted = match made.blend_of(branch) {
+                Some(blend) => blend.led_away(&wanted, &mean.mean_keepdim(0)?)?,
+                None => wanted,
             };
             let distance = identity(&features, &wanted, settings.identity_distance)?;
             step.add(name(branch, "made/encoded_identity", "made/prior_identity"), &distance)?;
@@ -205,9 +217,8 @@ impl Learner {
             sum.push(if share == 1.0 { distance } else { distance.affine(share, 0.0)? });
             if settings.identity_verdict > 0.0 {
                 let logits = recognizer.network.classify(&features)?;
-                let verdict = classification(&logits, &faces.labels)?;
+                let (verdict, hits) = verdict(&logits, faces, made, branch)?;
                 step.add(name(branch, "made/encoded_verdict", "made/prior_verdict"), &verdict)?;
-                let hits = accuracy(&logits, &faces.labels)?;
                 step.add(name(branch, "made/encoded_accuracy", "made/prior_accuracy"), &hits)?;
                 sum.push(verdict.affine(share * settings.identity_verdict, 0.0)?);
             }
@@ -223,6 +234,16 @@ impl Learner {
         }
         Ok(Tensor::stack(&sum, 0)?.sum_all()?)
     }
+}
+
+/// What naming a branch's people costs by these `logits (B, classes)`, and how often the right one is named: of a
+/// mixture the one with the largest share.
+fn verdict(logits: &Tensor, faces: &Faces, made: &Made, branch: Branch) -> Result<(Tensor, Tensor)> {
+    if made.blend_of(branch).is_none() {
+        return Ok((classification(logits, &faces.labels)?, accuracy(logits, &faces.labels)?));
+    }
+    let shares = made.wanted(branch, &faces.one_hots)?;
+    Ok((shared_classification(logits, &shares)?, accuracy(logits, &shares.argmax(1)?)?))
 }
 
 fn name(branch: Branch, encoded: &'static str, prior: &'static str) -> &'static str {

@@ -67,9 +67,30 @@ impl LabelCode {
     /// # Errors
     /// A label of no identity.
     pub fn of_labels(&self, labels: &Tensor) -> Result<Tensor> {
-        let one_hots = one_hots(labels, self.classes, self.one_hot_length, self.dtype)?;
+        self.of_one_hots(labels, &one_hots(&labels.to_vec1()?, self.classes, self.dtype, &self.device)?)
+    }
+
+    /// The same, where the labels' `one_hots (B, classes)` are there already.
+    ///
+    /// # Errors
+    /// A label of no identity.
+    pub(crate) fn of_one_hots(&self, labels: &Tensor, one_hots: &Tensor) -> Result<Tensor> {
+        let one_hots = one_hots.affine(self.one_hot_length, 0.0)?;
         match &self.features {
             Some(features) => Ok(Tensor::cat(&[&features.index_select(labels, 0)?, &one_hots], 1)?),
+            None => Ok(one_hots),
+        }
+    }
+
+    /// The mean code of all identities, `(1, length)`.
+    ///
+    /// # Errors
+    /// Only when memory runs out.
+    pub(crate) fn mean(&self) -> Result<Tensor> {
+        let each = self.one_hot_length / self.classes as f64;
+        let one_hots = Tensor::full(each, (1, self.classes), &self.device)?.to_dtype(self.dtype)?;
+        match &self.features {
+            Some(features) => Ok(Tensor::cat(&[features.mean_keepdim(0)?, one_hots], 1)?),
             None => Ok(one_hots),
         }
     }
@@ -97,22 +118,21 @@ impl LabelCode {
     }
 }
 
-/// Rows `(B, classes)` of zeros with `length` at each label of `labels (B)`, u32.
+/// Rows `(B, classes)` of zeros with 1 at each of `labels`.
 ///
 /// # Errors
 /// A label of no class.
-pub(crate) fn one_hots(labels: &Tensor, classes: usize, length: f64, dtype: DType) -> Result<Tensor> {
-    let positions = labels.to_vec1::<u32>()?;
-    let mut values = vec![0f64; positions.len() * classes];
-    for (row, &label) in values.chunks_exact_mut(classes).zip(&positions) {
+pub(crate) fn one_hots(labels: &[u32], classes: usize, dtype: DType, device: &Device) -> Result<Tensor> {
+    let mut values = vec![0f64; labels.len() * classes];
+    for (row, &label) in values.chunks_exact_mut(classes).zip(labels) {
         match row.get_mut(label as usize) {
-            Some(value) => *value = length,
+            Some(value) => *value = 1.0,
             None => {
                 return Err(candle_core::Error::msg(format!("expected a label below {classes}, found {label}")).into());
             }
         }
     }
-    Ok(Tensor::from_vec(values, (positions.len(), classes), labels.device())?.to_dtype(dtype)?)
+    Ok(Tensor::from_vec(values, (labels.len(), classes), device)?.to_dtype(dtype)?)
 }
 
 #[cfg(test)]
@@ -165,6 +185,7 @@ mod tests {
     #[test]
     fn a_label_of_nobody_is_refused() -> Result<()> {
         let code = LabelCode::new(None, 3, 1.0, DType::F32, &Device::Cpu);
+        assert_eq!(code.mean()?.to_vec2::<f32>()?, [[1.0 / 3.0; 3]]);
         let error = code.of_labels(&Tensor::new(&[3u32], &Device::Cpu)?).unwrap_err();
         assert!(error.to_string().contains("expected a label below 3, found 3"), "{error}");
         Ok(())

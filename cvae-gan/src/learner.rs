@@ -5,13 +5,14 @@
 //! loss is of; other parts may have moved already, as the critics have before E and G.
 
 use crate::balance::Pulls;
+use crate::blend::Blend;
 use crate::class_means::ClassMeans;
 use crate::critics::Critics;
 use crate::draws::StepDraws;
 use crate::figures::Figures;
 use crate::frozen::frozen;
 use crate::identity_network::IdentityNetwork;
-use crate::label_code::LabelCode;
+use crate::label_code::{LabelCode, one_hots};
 use crate::measured::Measured;
 use crate::settings::{LabelCode as CodeChoice, Settings};
 use crate::{Error, Result};
@@ -61,6 +62,8 @@ pub(crate) struct Faces {
     pub(crate) images: Tensor,
     /// `(B)`, u32.
     pub(crate) labels: Tensor,
+    /// The same as rows of zeros with a 1, `(B, classes)`.
+    pub(crate) one_hots: Tensor,
 }
 
 /// Images of one step, made from the latents of real ones and from random latents.
@@ -71,6 +74,10 @@ pub(crate) struct Made {
     pub(crate) posterior: Option<Posterior>,
     /// In the order of `images`.
     pub(crate) branches: Vec<Branch>,
+    /// Shares of whom each image is asked to show: `(branches * B, classes)`.
+    pub(crate) shares: Tensor,
+    /// Of the random branch, where they are mixtures.
+    blend: Option<Blend>,
     /// B.
     pub(crate) rows: usize,
 }
@@ -260,7 +267,8 @@ impl Learner {
 
     pub(crate) fn faces(&self, batch: &Batch) -> Result<Faces> {
         let images = pixels::to_signed(&batch.pixels, batch.rows, batch.channels, self.dtype, &self.device)?;
-        Ok(Faces { images, labels: Tensor::from_slice(&batch.labels, batch.rows, &self.device)? })
+        let labels = Tensor::from_slice(&batch.labels, batch.rows, &self.device)?;
+        Ok(Faces { images, labels, one_hots: one_hots(&batch.labels, self.classes, self.dtype, &self.device)? })
     }
 
     pub(crate) fn draws(&self, rows: usize) -> Result<StepDraws> {
@@ -285,10 +293,17 @@ impl Learner {
             });
             branches.push(Branch::Prior);
         }
-        let code = self.code.of_labels(&faces.labels)?;
-        let codes = vec![code; branches.len()];
+        let code = self.code.of_one_hots(&faces.labels, &faces.one_hots)?;
+        let (mut codes, mut shares) =
+            (vec![code.clone(); branches.len()], vec![faces.one_hots.clone(); branches.len()]);
+        let random = branches.iter().position(|&branch| branch == Branch::Prior);
+        if let (Some(blend), Some(random)) = (&draws.blend, random) {
+            codes[random] = blend.led_away(&code, &self.code.mean()?)?;
+            shares[random] = blend.of(&faces.one_hots)?;
+        }
         let images = networks.generator.forward(&Tensor::cat(&latents, 0)?, &Tensor::cat(&codes, 0)?)?;
-        Ok(Made { images, posterior, branches, rows: faces.images.dim(0)? })
+        let (shares, blend) = (Tensor::cat(&shares, 0)?, draws.blend.clone());
+        Ok(Made { images, posterior, branches, shares, blend, rows: faces.images.dim(0)? })
     }
 
     #[cfg(test)]
@@ -357,6 +372,19 @@ impl Made {
     pub(crate) fn part(&self, stacked: &Tensor, branch: Branch) -> Option<Result<Tensor>> {
         let nth = self.branches.iter().position(|&other| other == branch)?;
         Some(stacked.narrow(0, nth * self.rows, self.rows).map_err(Error::from))
+    }
+
+    /// Whom a branch's images are asked to show, where they are mixtures.
+    pub(crate) fn blend_of(&self, branch: Branch) -> Option<&Blend> {
+        match branch {
+            Branch::Encoded => None,
+            Branch::Prior => self.blend.as_ref(),
+        }
+    }
+
+    /// What `rows (B, ...)`, which belong to the batch's people, are of those that a branch is asked to show.
+    pub(crate) fn wanted(&self, branch: Branch, rows: &Tensor) -> Result<Tensor> {
+        self.blend_of(branch).map_or_else(|| Ok(rows.clone()), |blend| blend.of(rows))
     }
 
     /// Each branch with its part of `stacked`.

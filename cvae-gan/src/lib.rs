@@ -18,6 +18,7 @@
 
 mod augment;
 mod balance;
+mod blend;
 pub mod budget;
 mod class_means;
 mod critic_step;

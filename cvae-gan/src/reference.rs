@@ -5,7 +5,9 @@
 //! writes it as a forward graph.
 
 use crate::augment::{Augmentation, Change};
+use crate::blend::{Blend, Mixture};
 use crate::draws::{Perturbation, StepDraws};
+use crate::label_code::one_hots;
 use crate::learner::{Faces, Gradients, Learner};
 use crate::losses::reading::{CriticLoss, CriticReading, IdentityDistance, PriorMatch};
 use crate::measured::Measured;
@@ -88,10 +90,15 @@ fn learner(settings: &Settings) -> Result<Learner> {
 
 fn faces() -> Result<Faces> {
     let images = uniform("x", &[BATCH, 128, 128, 1])?;
-    Ok(Faces { images, labels: Tensor::new(&LABELS, &Device::Cpu)? })
+    let one_hots = one_hots(&LABELS, CLASSES, DType::F64, &Device::Cpu)?;
+    Ok(Faces { images, labels: Tensor::new(&LABELS, &Device::Cpu)?, one_hots })
 }
 
-fn draws(borrowed: f64, augment: Augment) -> Result<StepDraws> {
+fn draws(borrowed: f64, settings: &Settings) -> Result<StepDraws> {
+    let augment = settings.augment;
+    // The third of three people is the first again.
+    let mixtures = [Mixture { shares: [0.5, 0.3, 0.2], reach: 1.4 }, Mixture { shares: [1.0, 0.0, 0.0], reach: 1.0 }];
+    let blended = settings.blended_share > 0.0;
     let changes = [
         Change { brightness: 0.3, contrast: 0.6, down: 5, right: -7, cut: None },
         Change { brightness: -0.2, contrast: 1.4, down: -16, right: 3, cut: Some([20, 100]) },
@@ -105,6 +112,7 @@ fn draws(borrowed: f64, augment: Augment) -> Result<StepDraws> {
         encoding: uniform("encoding", &[BATCH, LATENT])?,
         prior: uniform("prior", &[BATCH, LATENT])?,
         borrowed: column([borrowed, 0.0])?.reshape((BATCH, 1))?,
+        blend: blended.then(|| Blend::new(&mixtures, DType::F64, &Device::Cpu)).transpose()?,
         real_share: uniform("real share", &[BATCH, 1, 1, 1])?.affine(0.5, 0.5)?,
         penalty_branch: column([1.0, 0.0])?.reshape((BATCH, 1, 1, 1))?,
         perturbation: Perturbation { right: 2, down: -3, blur: true, contrast: 0.8, brightness: 0.05 },
@@ -137,7 +145,7 @@ fn assert_gradients(parameters: &Parameters, found: &Gradients, expected: &BTree
 fn compare(settings: &Settings, case: &str, borrowed: f64) -> Result<()> {
     let expected = expected(case);
     let mut learner = learner(settings)?;
-    let (faces, draws) = (faces()?, draws(borrowed, settings.augment)?);
+    let (faces, draws) = (faces()?, draws(borrowed, settings)?);
     let made = learner.make_live(&faces, &draws)?;
 
     let mut step = Measured::default();
@@ -213,6 +221,20 @@ fn every_addition_at_once_equals_pytorch() -> Result<()> {
 fn the_logistic_game_equals_pytorch() -> Result<()> {
     let critic_loss = CriticLoss::Logistic;
     compare(&Settings { critic_loss, lambda_gp: 0.0, projection: true, r1_gamma: 0.3, ..paper() }, "logistic", 0.0)
+}
+
+#[test]
+fn mixtures_of_people_equal_pytorch() -> Result<()> {
+    let settings = Settings {
+        blended_share: 0.5,
+        label_length: 4.0,
+        conditioning: Conditioning::EveryLayer,
+        projection: true,
+        identity_distance: IdentityDistance::Cosine,
+        identity_verdict: 0.3,
+        ..paper()
+    };
+    compare(&settings, "blended", 0.0)
 }
 
 fn paper() -> Settings {

@@ -245,7 +245,14 @@ settings! { images:
     "Losses" perturb: bool, "Show the recognizer shifted, blurred and brightened copies", false, true, true;
     // So that identity is not hidden in the latent, where a reconstruction would find it.
     "Losses" swap: f64, "Share of random latents borrowed from another image of the batch", 0.0, 0.5, 0.5;
+    // Who was only ever asked for one person at a time may draw nothing between two of them.
+    #[serde(default)]
+    "Losses" blended_share: f64, "Share of random latents that are asked for a mixture of three people, as servers ask \
+        for new ones", 0.0, BLENDED, BLENDED;
 }
+
+/// Share of mixtures.
+const BLENDED: f64 = 0.25;
 
 /// Weight of the divergence that holds it near its bound.
 const HOLDING: f64 = 0.1;
@@ -291,7 +298,7 @@ impl Settings {
                 }
                 let without = ["adv", "cls", "fm", "id"].into_iter().zip(settings.critic_weights_and_identity());
                 without.for_each(|(_, weight)| *weight = 0.0);
-                (settings.warm_up, settings.ramp, settings.swap) = (0, 0, 0.0);
+                (settings.warm_up, settings.ramp, settings.swap, settings.blended_share) = (0, 0, 0.0, 0.0);
                 (settings.augment, settings.spectral_norm, settings.projection) = (Augment::None, false, false);
                 settings.label_code = LabelCode::OneHot;
             }
@@ -390,7 +397,9 @@ impl Settings {
         if !(self.label_length > 0.0 && self.label_length.is_finite()) {
             return refuse("label-length", "a number above 0", &self.label_length);
         }
-        for (name, share) in [("swap", self.swap), ("average-share", self.average_share)] {
+        for (name, share) in
+            [("swap", self.swap), ("blended-share", self.blended_share), ("average-share", self.average_share)]
+        {
             if !(0.0..=1.0).contains(&share) {
                 return refuse(name, "a share from 0 to 1", &share);
             }
