@@ -1,7 +1,7 @@
 //! What a training is: one table of settings, each with its value in every preset.
 //!
 //! `paper` is the published recipe, repaired only where it cannot work as printed. `small-budget`
-//! is for a few cores and some ten thousand images, where the published weights fail: untrained
+//! is for a few cores, or a GPU for some minutes, and some ten thousand images, where the published weights fail: untrained
 //! critics outweigh the pixel term a hundredfold, and one-hot identity is learned too slowly. It tells G what a
 //! person looks like, in every layer, and bounds what the latent says.
 //! `modern` adds what is known beside it, each part by a setting of its own, which brings what belongs to it:
@@ -35,7 +35,7 @@ pub enum Model {
 pub enum Preset {
     /// The published recipe.
     Paper,
-    /// For a few cores and some ten thousand images.
+    /// For a few cores, or a GPU for some minutes, and some ten thousand images.
     SmallBudget,
     /// What was found since, on top of the small budget's.
     Modern,
@@ -168,11 +168,13 @@ settings! { images:
     // Of length 1 beside a latent of length 16, a one-hot is a whisper.
     "Network" label_length: f64, "Length of the one-hot beside the latent's 16", 1.0, 4.0, 4.0;
 
-    "Training" batch: usize, "Images of a step", 32, 16, if images < 200_000 { 16 } else { 64 };
+    // A short training wants many steps; so long a one is a GPU's, which sixteen images don't fill.
+    "Training" batch: usize, "Images of a step",
+        32, if images < 200_000 { 16 } else { 64 }, if images < 200_000 { 16 } else { 64 };
     "Training" seed: u64, "Of weights, order and latents", 1, 1, 1;
     // BicycleGAN's rates; autoencoding alone bears a larger one, and a short training wants it.
     "Training" learning_rate: f64, "Adam's rate for E and G, to zero over the second half",
-        2e-4, 1e-3, if images < 200_000 { 1e-3 } else { 2e-4 };
+        2e-4, if images < 200_000 { 1e-3 } else { 5e-4 }, if images < 200_000 { 1e-3 } else { 2e-4 };
     "Training" critic_learning_rate: f64, "Adam's rate for the critics, likewise", 2e-4, 2e-4, 2e-4;
     "Training" beta1: f64, "Adam's decay of mean gradients", 0.5, 0.5, 0.5;
     "Training" beta2: f64, "Adam's decay of mean squared gradients", 0.999, 0.999, 0.999;

@@ -12,7 +12,8 @@ static ALLOCATOR: command::Allocator = command::Allocator;
 /// Find out whether generated faces help: train what it takes, judge it, write a report
 ///
 /// All take the same settings, so that one settings file and one folder serve all of them and what two
-/// experiments need is trained once. The same command goes on where it was stopped or killed.
+/// experiments need is trained once. The same command goes on where it was stopped or killed; started
+/// several times at once it divides the trainings, as among several GPUs by CUDA_VISIBLE_DEVICES.
 /// --dry-run shows the plan, and how long it will take.
 #[derive(Parser)]
 #[command(name = "experiments", version)]
