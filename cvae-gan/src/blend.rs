@@ -146,7 +146,7 @@ mod tests {
             assert!(mixture.reach >= 1.0 && mixture.reach * squares.sqrt() < 1.0 + 1e-6, "{mixture:?}");
         }
         assert!(mixtures(0.0).iter().all(|mixture| *mixture == Mixture::OWN));
-        assert!(mixtures(0.5).iter().any(|mixture| *mixture == Mixture::OWN));
+        assert!(mixtures(0.5).contains(&Mixture::OWN));
     }
 
     #[test]

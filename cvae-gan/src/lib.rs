@@ -19,6 +19,7 @@
 mod augment;
 mod balance;
 mod blend;
+pub mod blended_people;
 pub mod budget;
 mod class_means;
 mod critic_step;

@@ -72,8 +72,16 @@ impl Trained {
     /// # Errors
     /// A class that isn't there.
     pub fn sample(&self, class: usize, count: usize, seed: u64, index: u64) -> Result<Vec<u8>> {
+        self.sample_of(&self.person(class)?, count, seed, index)
+    }
+
+    /// The same of anybody with a `label (1, identities)`.
+    ///
+    /// # Errors
+    /// A label of other identities.
+    pub fn sample_of(&self, label: &Tensor, count: usize, seed: u64, index: u64) -> Result<Vec<u8>> {
         let z = random_latents(count, seed, index, &self.device)?;
-        self.draw(&z, &self.person(class)?.repeat((count, 1))?)
+        self.draw(&z, &label.repeat((count, 1))?)
     }
 
     /// Images of latents `z (N,256)` and labels `(N, identities)`, as NHWC bytes. A row's image

@@ -80,10 +80,15 @@ fn a_run_is_trained_sampled_judged_and_exported() {
     let names: Vec<&str> = names.identities().iter().map(|identity| identity.name.as_str()).collect();
     let repeated: Vec<&str> = (0..101).flat_map(|nth| ["--identity", names[nth % 4]]).collect();
     let error = refused(2, &cvae_gan(&[&many[..], &repeated[..]].concat()));
-    assert!(error.contains("expected at most 10,000 images as identities times --columns, found 10,100"), "{error}");
+    assert!(error.contains("expected 1 to 10,000 images as people times --columns, found 10,100"), "{error}");
     assert!(!grid.exists());
     stdout(&cvae_gan(&["sample", text(&run), "--rows", "2", "--columns", "3", "--out", text(&grid)]));
     assert!(std::fs::read(&grid).unwrap().starts_with(b"\x89PNG"));
+    let nobody = refused(2, &cvae_gan(&["sample", text(&run), "--rows", "0", "--out", text(&at("nobody.png"))]));
+    assert!(nobody.contains("found 0"), "{nobody}");
+    let blended = ["--rows", "1", "--blended", "2", "--blended-spread", "1", "--columns", "2"];
+    let told = stdout(&cvae_gan(&[&["sample", text(&run), "--out", text(&grid)], &blended[..]].concat()));
+    assert!(told.starts_with("6 images of 1 identities and 2 blended ones: "), "{told}");
 
     let bundle = at("bundle.safetensors");
     let exported = stdout(&cvae_gan(&["export", text(&run), "--half", "--out", text(&bundle), "--json"]));
@@ -160,7 +165,7 @@ fn help_shows_values_as_they_are_typed() {
     for expected in [
         "[paper: cvae-gan; small-budget: cvae-gan; modern: cvae-gan]",
         "[paper: none; small-budget: none; modern: colour-translation]",
-        "[paper: 0.0002; small-budget: 0.001; modern: if images < 200_000 {",
+        "[paper: 0.0002; small-budget: if images < 200_000 { 1e-3 } else { 5e-4 }; modern: if images < 200_000 {",
         "images / 4; modern: images / 8]",
     ] {
         assert!(help.contains(expected), "{expected} is not in {help}");

@@ -4,14 +4,16 @@ use clap::Args;
 use command::WrongSetting;
 use command::human::count;
 use command::picture::Grid;
+use cvae_gan::blended_people::BlendedPeople;
 use cvae_gan::{Error, Trained};
+use dataset::blended::Parent;
 use nets::pixels::IMAGE_SIZE;
 use std::path::PathBuf;
 
 /// Images of one picture: half a gigabyte of pixels.
 const MOST_IMAGES: usize = 10_000;
 
-/// Draw faces of some identities: a row for each, a latent for each column
+/// Draw faces of some identities, or of people blended from them: a row for each, a latent for each column
 #[derive(Args)]
 pub(crate) struct Sample {
     /// A run directory, a checkpoint or an exported bundle
@@ -21,12 +23,18 @@ pub(crate) struct Sample {
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     identity: Vec<String>,
     /// Identities, where none is named
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Output")]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(0..=1000), help_heading = "Output")]
     rows: u32,
+    /// People blended from three others, in rows of their own; --rows 0 leaves the others out
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000), help_heading = "Output")]
+    blended: u32,
+    /// How far these are led away from the average person: 0 not at all, 1 to the variance of one person
+    #[arg(long, value_name = "POWER", default_value_t = 0.0, value_parser = dataset::blended::label::parse_spread, help_heading = "Output")]
+    blended_spread: f64,
     /// Images of each
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "Output")]
     columns: u32,
-    /// Of the latents
+    /// Of the latents, and of who is blended from whom
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Output")]
     seed: u64,
     /// Picture to write (PNG)
@@ -40,32 +48,59 @@ pub(crate) struct Sample {
 pub(crate) fn run(sample: &Sample, json: bool) -> Result<(), Error> {
     let trained = Trained::open(&sample.weights, &nets::device::parse(&sample.device)?)?;
     let classes = classes(sample, &trained)?;
-    let columns = sample.columns as usize;
-    let images = classes.len() * columns;
-    if images > MOST_IMAGES {
+    let (columns, people) = (sample.columns as usize, blended(sample, &trained)?);
+    let rows = classes.len() + people.len();
+    let images = rows * columns;
+    if !(1..=MOST_IMAGES).contains(&images) {
         return Err(WrongSetting {
-            setting: "identities times --columns",
-            expected: format!("at most {} images", count(MOST_IMAGES as u64)),
+            setting: "people times --columns",
+            expected: format!("1 to {} images", count(MOST_IMAGES as u64)),
             found: count(images as u64),
         }
         .into());
     }
     let title = format!("{} after {} images", sample.weights.display(), count(trained.images_seen));
-    let captions: Vec<&str> = classes.iter().map(|&class| trained.names[class].as_str()).collect();
+    let name = |class: usize| trained.names[class].as_str();
+    let of_parents = |parents: &[Parent]| {
+        let parts = parents.iter().map(|parent| format!("{} {:.2}", name(parent.identity as usize), parent.weight));
+        parts.collect::<Vec<_>>().join(", ")
+    };
+    let alone = classes.iter().map(|&class| name(class).to_owned());
+    let captions: Vec<String> = alone.chain(people.iter().map(|parents| of_parents(parents))).collect();
     let mut grid = Grid::new(IMAGE_SIZE, trained.channels, columns)?.title(title).row_captions(captions);
     for &class in &classes {
         grid.push(&trained.sample(class, columns, sample.seed, 0)?)?;
+    }
+    for parents in &people {
+        let label = trained.mixture(parents, sample.blended_spread)?;
+        grid.push(&trained.sample_of(&label, columns, sample.seed, 0)?)?;
     }
     grid.render().save(&sample.out)?;
     if json {
         println!(
             "{}",
-            serde_json::json!({ "out": sample.out.display().to_string(), "identities": classes.len(), "images": images })
+            serde_json::json!({ "out": sample.out.display().to_string(), "identities": classes.len(), "blended": people.len(), "images": images })
         );
     } else {
-        println!("{images} images of {} identities: {}", classes.len(), sample.out.display());
+        let blended = if people.is_empty() { String::new() } else { format!(" and {} blended ones", people.len()) };
+        println!("{images} images of {} identities{blended}: {}", classes.len(), sample.out.display());
     }
     Ok(())
+}
+
+/// The parents of each blended person.
+fn blended(sample: &Sample, trained: &Trained) -> Result<Vec<Vec<Parent>>, Error> {
+    let identities = trained.names.len();
+    if sample.blended > 0 && identities < 2 {
+        return Err(WrongSetting {
+            setting: "blended",
+            expected: "0 where there are no two people to blend".to_owned(),
+            found: sample.blended.to_string(),
+        }
+        .into());
+    }
+    let people = (sample.blended > 0).then(|| BlendedPeople::new(sample.seed, (0..identities).collect()));
+    Ok(people.iter().flat_map(|people| (0..sample.blended).map(|nth| people.parents(nth))).collect())
 }
 
 fn classes(sample: &Sample, trained: &Trained) -> Result<Vec<usize>, Error> {
