@@ -49,7 +49,6 @@ impl Overrides {
             warm_up_prior: self.warm_up_prior.or(Some(true)),
             free_nats: self.free_nats.or(Some(0.0)),
             even_deconvolutions: self.even_deconvolutions.or(Some(false)),
-            blended_share: self.blended_share.or(Some(0.0)),
             ..self
         }
     }
@@ -148,20 +147,12 @@ mod tests {
     fn a_run_from_before_a_setting_goes_on_without_it() {
         let older = |given: Overrides| {
             let older = given.of_older_run();
-            (older.free_nats, older.conditioning, older.warm_up_prior, older.even_deconvolutions, older.blended_share)
+            (older.free_nats, older.conditioning, older.warm_up_prior, older.even_deconvolutions)
         };
-        let nothing = (Some(0.0), Some(Conditioning::Start), Some(true), Some(false), Some(0.0));
-        assert_eq!(older(Overrides::default()), nothing);
-        let said = (Some(10.0), Some(Conditioning::EveryLayer), Some(false), Some(true), Some(0.1));
-        let (free_nats, conditioning, warm_up_prior, even_deconvolutions, blended_share) = said;
-        let given = Overrides {
-            free_nats,
-            conditioning,
-            warm_up_prior,
-            even_deconvolutions,
-            blended_share,
-            ..Overrides::default()
-        };
+        assert_eq!(older(Overrides::default()), (Some(0.0), Some(Conditioning::Start), Some(true), Some(false)));
+        let said = (Some(10.0), Some(Conditioning::EveryLayer), Some(false), Some(true));
+        let (free_nats, conditioning, warm_up_prior, even_deconvolutions) = said;
+        let given = Overrides { free_nats, conditioning, warm_up_prior, even_deconvolutions, ..Overrides::default() };
         assert_eq!(older(given), said);
     }
 

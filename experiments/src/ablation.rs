@@ -53,13 +53,11 @@ pub enum Ingredient {
     FreeNats,
     /// Deconvolutions make no checkerboards.
     Even,
-    /// Some random latents are asked for mixtures of people.
-    Mixtures,
 }
 
 impl Ingredient {
     /// In the order in which they are added.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::Published,
         Self::Repairs,
         Self::Average,
@@ -70,7 +68,6 @@ impl Ingredient {
         Self::Projection,
         Self::FreeNats,
         Self::Even,
-        Self::Mixtures,
     ];
 
     fn name(self) -> &'static str {
@@ -85,7 +82,6 @@ impl Ingredient {
             Self::Projection => "+ projection",
             Self::FreeNats => "+ bounded latent",
             Self::Even => "+ even deconvolutions",
-            Self::Mixtures => "+ mixtures of people",
         }
     }
 
@@ -102,7 +98,6 @@ impl Ingredient {
             Self::Projection => "projection",
             Self::FreeNats => "latent",
             Self::Even => "even",
-            Self::Mixtures => "mixtures",
         }
     }
 
@@ -127,7 +122,6 @@ impl Ingredient {
             warm_up: has(Self::Hinge).then_some(modern.warm_up),
             projection: Some(has(Self::Projection) && modern.projection),
             even_deconvolutions: Some(has(Self::Even) && modern.even_deconvolutions),
-            blended_share: Some(if has(Self::Mixtures) { modern.blended_share } else { 0.0 }),
             free_nats: Some(if has(Self::FreeNats) { modern.free_nats } else { 0.0 }),
             ..Overrides::default()
         };

@@ -97,6 +97,9 @@ impl Settings {
         if self.model == Model::Cgan && self.swap > 0.0 {
             return refuse("swap", "0 for the model cgan, which has no encoder", &self.swap);
         }
+        if !self.has_critics() && self.lambda_id == 0.0 && self.blended_share > 0.0 {
+            return refuse("blended-share", "0 where nothing looks at random latents", &self.blended_share);
+        }
         if self.balance == Balance::Gradients && self.lambda_pixel == 0.0 {
             return refuse("balance", "weights where there is no pixel term to measure by", &self.balance);
         }
@@ -163,6 +166,14 @@ mod tests {
             (
                 Overrides { r1_gamma: Some(1.0), ..Overrides::default() },
                 "expected 0 with the critic loss wasserstein, which wants a slope as r1-gamma, found 1",
+            ),
+            (
+                Overrides { blended_share: Some(0.5), ..cvae() },
+                "expected 0 where nothing looks at random latents as blended-share, found 0.5",
+            ),
+            (
+                Overrides { blended_share: Some(1.5), ..Overrides::default() },
+                "expected a share from 0 to 1 as blended-share, found 1.5",
             ),
             (Overrides { r1_interval: Some(0), ..Overrides::default() }, "expected at least 1 as r1-interval, found 0"),
             (

@@ -111,11 +111,9 @@ fn the_ablation_tells_of_each_part() {
     let told = stdout(&experiments("ablation", &out, &[]));
     let report: Value = serde_json::from_str(&read(out.join("ablation/report.json"))).unwrap();
     let recipes = report["figures"]["recipes"].as_array().unwrap();
-    assert_eq!(recipes.len(), 11);
+    assert_eq!(recipes.len(), 10);
     assert!(recipes[0]["gain"].is_null() && recipes.iter().skip(1).all(|recipe| recipe["gain"].is_object()));
-    for part in
-        ["+ repaired losses", "+ changed copies", "+ projection", "+ even deconvolutions", "+ mixtures of people"]
-    {
+    for part in ["+ repaired losses", "+ changed copies", "+ projection", "+ even deconvolutions"] {
         assert!(told.contains(part) && read(out.join("ablation/report.md")).contains(part), "{told}");
     }
     assert!(out.join("ablation/ablation.png").is_file());
