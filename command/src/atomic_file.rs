@@ -28,8 +28,32 @@ pub fn write_atomically(
     let path = path.as_ref();
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let special = std::fs::metadata(&target).is_ok_and(|found| !found.is_file() && !found.is_dir());
-    let written = if special { write_through(&target, fill) } else { write(&target, fill) };
+    let written = if special { write_through(&target, fill) } else { write(&target, fill, Over::Anything) };
     written.map_err(|answer| Error::Replace { path: path.to_path_buf(), answer })
+}
+
+/// The same where nothing is yet: of several processes that write one file at once, one does. Whether it was this one;
+/// if not, what is there is whole.
+///
+/// # Errors
+/// [`Error::Replace`] with the path and the system's reason.
+pub fn write_new_atomically(
+    path: impl AsRef<Path>,
+    fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<bool> {
+    let path = path.as_ref();
+    match write(path, fill, Over::Nothing) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(answer) => Err(Error::Replace { path: path.to_path_buf(), answer }),
+    }
+}
+
+/// What a file may replace.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Anything,
+    Nothing,
 }
 
 fn write_through(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
@@ -38,7 +62,7 @@ fn write_through(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Res
     writer.flush()
 }
 
-fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>, over: Over) -> io::Result<()> {
     let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -61,7 +85,11 @@ fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>)
     let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.sync_all()?;
     drop(file);
-    temporary.persist(path).map_err(|error| error.error)?;
+    match over {
+        Over::Anything => temporary.persist(path),
+        Over::Nothing => temporary.persist_noclobber(path),
+    }
+    .map_err(|error| error.error)?;
     sync_directory(directory)
 }
 

@@ -37,9 +37,9 @@ impl Budget {
         }
     }
 
-    /// Where the other settings come from. With 20,000 images of real faces, what `modern` adds made worse ones; the small
-    /// budget's recipe is as good at the paper's widths. Only where each image is seen hundreds of times do critics need
-    /// altered copies.
+    /// Where the other settings come from. With 20,000 images of real faces, what `modern` adds made worse ones, and at
+    /// the paper's widths the small budget's recipe made those that were measured; the longest training has critics that
+    /// see altered copies, since they see each image most often.
     pub fn preset(self) -> Preset {
         match self {
             Self::CpuHour | Self::Gpu10 => Preset::SmallBudget,

@@ -63,11 +63,12 @@ impl Perturbation {
 }
 
 impl StepDraws {
-    /// The draws of step `step` for a batch of `rows`.
+    /// The draws of step `step` for a batch of rows with `labels`.
     ///
     /// # Errors
     /// Only when memory runs out.
-    pub(crate) fn new(settings: &Settings, step: u64, rows: usize, dtype: DType, device: &Device) -> Result<Self> {
+    pub(crate) fn new(settings: &Settings, step: u64, labels: &[u32], dtype: DType, device: &Device) -> Result<Self> {
+        let rows = labels.len();
         let Settings { seed, swap, blended_share, augment, .. } = *settings;
         let per_row = |purpose: &str, count: usize, draw: &dyn Fn(&mut Draws) -> f64| -> Result<Tensor> {
             let chance = Chance::new(seed, purpose);
@@ -87,7 +88,7 @@ impl StepDraws {
             encoding: per_row("cvae-gan/encoding", LATENT, &Draws::normal)?,
             prior: per_row("cvae-gan/prior", LATENT, &Draws::normal)?,
             borrowed: per_row("cvae-gan/borrowed", 1, &coin(swap))?,
-            blend: Blend::draw(blended_share, (&Chance::new(seed, "cvae-gan/blend"), step), rows, dtype, device)?,
+            blend: Blend::draw(blended_share, (&Chance::new(seed, "cvae-gan/blend"), step), labels, dtype, device)?,
             real_share: as_images(per_row("cvae-gan/real share", 1, &Draws::unit)?)?,
             penalty_branch: as_images(per_row("cvae-gan/penalty branch", 1, &coin(0.5))?)?,
             perturbation: Perturbation::draw(&mut Chance::new(seed, "cvae-gan/perturbation").at(step, 0)),
@@ -108,7 +109,7 @@ mod tests {
     fn a_rows_draws_depend_on_seed_step_and_row_alone() -> Result<()> {
         let augment = Augment::ColourTranslation;
         let settings = Settings { seed: 3, swap: 0.5, augment, ..Preset::Paper.settings(Width::Tiny, 1000) };
-        let draws = |step, rows| StepDraws::new(&settings, step, rows, DType::F64, &Device::Cpu);
+        let draws = |step, rows| StepDraws::new(&settings, step, &[0, 1, 2, 3, 4][..rows], DType::F64, &Device::Cpu);
         let (few, many) = (draws(7, 2)?, draws(7, 5)?);
         let latents = |draws: &StepDraws, rows: usize| draws.prior.narrow(0, 0, rows)?.to_vec2::<f64>();
         assert_eq!(latents(&few, 2)?, latents(&many, 2)?);

@@ -155,17 +155,11 @@ impl Learner {
             }
             if let Some(prior) = of_branch(Branch::Prior)? {
                 losses.push(match self.settings.prior_match {
-                    PriorMatch::AsPrinted => {
-                        let wanted: Result<Vec<_>> =
-                            real.iter().map(|layer| made.wanted(Branch::Prior, layer)).collect();
-                        feature_matching(&wanted?, &prior)?
-                    }
+                    PriorMatch::AsPrinted => feature_matching(&real, &prior)?,
                     PriorMatch::BatchMean => mean_feature_matching(&real, &prior)?,
                     PriorMatch::ClassMean => {
                         let means = real.iter().enumerate().map(|(layer, features)| {
-                            let name = format!("scale{nth}.layer{layer}");
-                            let of_rows = self.class_means.update(&name, features, &faces.one_hots)?;
-                            made.wanted(Branch::Prior, &of_rows)
+                            self.class_means.update(&format!("scale{nth}.layer{layer}"), features, &faces.one_hots)
                         });
                         feature_matching(&means.collect::<Result<Vec<_>>>()?, &prior)?
                     }
@@ -197,15 +191,15 @@ impl Learner {
         let (real, real_maps) = see(&faces.images)?;
         let mut sum = Vec::new();
         for (branch, features) in made.parts(&features)? {
-            let (wanted, mean) = match (branch, settings.identity_distance) {
+            let wanted = match (branch, settings.identity_distance) {
                 (Branch::Prior, IdentityDistance::Cosine) => {
-                    (recognizer.centres.index_select(&faces.labels, 0)?, &recognizer.centres)
+                    let own = recognizer.centres.index_select(&faces.labels, 0)?;
+                    match made.blend_of(branch) {
+                        Some(blend) => blend.led_away(&own, &recognizer.centres.mean_keepdim(0)?)?,
+                        None => own,
+                    }
                 }
-                _ => (real.clone(), &real),
-            };
-            let wanted = match made.blend_of(branch) {
-                Some(blend) => blend.led_away(&wanted, &mean.mean_keepdim(0)?)?,
-                None => wanted,
+                _ => real.clone(),
             };
             let distance = identity(&features, &wanted, settings.identity_distance)?;
             step.add(name(branch, "made/encoded_identity", "made/prior_identity"), &distance)?;
@@ -242,7 +236,7 @@ fn verdict(logits: &Tensor, faces: &Faces, made: &Made, branch: Branch) -> Resul
     if made.blend_of(branch).is_none() {
         return Ok((classification(logits, &faces.labels)?, accuracy(logits, &faces.labels)?));
     }
-    let shares = made.wanted(branch, &faces.one_hots)?;
+    let shares = made.part(&made.shares, branch).transpose()?.unwrap_or_else(|| faces.one_hots.clone());
     Ok((shared_classification(logits, &shares)?, accuracy(logits, &shares.argmax(1)?)?))
 }
 

@@ -185,7 +185,7 @@ impl Learner {
     pub fn step(&mut self, batch: &Batch) -> Result<Figures> {
         let mut step = Measured::default();
         let faces = self.faces(batch)?;
-        let draws = self.draws(batch.rows)?;
+        let draws = self.draws(batch)?;
 
         self.cast_generator()?;
         // Make images, once for both steps. Between steps of E and G no graph is needed.
@@ -271,8 +271,8 @@ impl Learner {
         Ok(Faces { images, labels, one_hots: one_hots(&batch.labels, self.classes, self.dtype, &self.device)? })
     }
 
-    pub(crate) fn draws(&self, rows: usize) -> Result<StepDraws> {
-        StepDraws::new(&self.settings, self.steps, rows, self.dtype, &self.device)
+    pub(crate) fn draws(&self, batch: &Batch) -> Result<StepDraws> {
+        StepDraws::new(&self.settings, self.steps, &batch.labels, self.dtype, &self.device)
     }
 
     /// `x_e` and `x_r`, those of them that some term looks at.
@@ -329,7 +329,7 @@ fn even_out(parameters: &Parameters) -> Result<()> {
 }
 
 /// Latents of the prior, some of them replaced by that of the next image of the batch. Its image
-/// must show the row's own person all the same.
+/// must show whom the row is asked for all the same.
 fn borrow(encoded: &Tensor, draws: &StepDraws) -> Result<Tensor> {
     let rows = encoded.dim(0)?;
     let next = Tensor::cat(&[encoded.narrow(0, 1, rows - 1)?, encoded.narrow(0, 0, 1)?], 0)?;
@@ -380,11 +380,6 @@ impl Made {
             Branch::Encoded => None,
             Branch::Prior => self.blend.as_ref(),
         }
-    }
-
-    /// What `rows (B, ...)`, which belong to the batch's people, are of those that a branch is asked to show.
-    pub(crate) fn wanted(&self, branch: Branch, rows: &Tensor) -> Result<Tensor> {
-        self.blend_of(branch).map_or_else(|| Ok(rows.clone()), |blend| blend.of(rows))
     }
 
     /// Each branch with its part of `stacked`.

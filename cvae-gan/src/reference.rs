@@ -96,8 +96,8 @@ fn faces() -> Result<Faces> {
 
 fn draws(borrowed: f64, settings: &Settings) -> Result<StepDraws> {
     let augment = settings.augment;
-    // The third of three people is the first again.
-    let mixtures = [Mixture { shares: [0.5, 0.3, 0.2], reach: 1.4 }, Mixture { shares: [1.0, 0.0, 0.0], reach: 1.0 }];
+    // The second of the three is the first again.
+    let mixtures = [Mixture { shares: [0.5, 0.2, 0.3], spread: 0.8 }, Mixture { shares: [1.0, 0.0, 0.0], spread: 0.0 }];
     let blended = settings.blended_share > 0.0;
     let changes = [
         Change { brightness: 0.3, contrast: 0.6, down: 5, right: -7, cut: None },
@@ -112,7 +112,7 @@ fn draws(borrowed: f64, settings: &Settings) -> Result<StepDraws> {
         encoding: uniform("encoding", &[BATCH, LATENT])?,
         prior: uniform("prior", &[BATCH, LATENT])?,
         borrowed: column([borrowed, 0.0])?.reshape((BATCH, 1))?,
-        blend: blended.then(|| Blend::new(&mixtures, DType::F64, &Device::Cpu)).transpose()?,
+        blend: blended.then(|| Blend::new(&mixtures, &LABELS, DType::F64, &Device::Cpu)).transpose()?,
         real_share: uniform("real share", &[BATCH, 1, 1, 1])?.affine(0.5, 0.5)?,
         penalty_branch: column([1.0, 0.0])?.reshape((BATCH, 1, 1, 1))?,
         perturbation: Perturbation { right: 2, down: -3, blur: true, contrast: 0.8, brightness: 0.05 },
@@ -230,6 +230,7 @@ fn mixtures_of_people_equal_pytorch() -> Result<()> {
         label_length: 4.0,
         conditioning: Conditioning::EveryLayer,
         projection: true,
+        prior_match: PriorMatch::BatchMean,
         identity_distance: IdentityDistance::Cosine,
         identity_verdict: 0.3,
         ..paper()

@@ -89,7 +89,7 @@ kebab_case_names!(Balance { Weights => "weights", Gradients => "gradients" });
 
 /// Writes the table three times: as the settings, as flags that overrule them, and as presets.
 macro_rules! settings {
-    ($images:ident: $($(#[$attribute:meta])* $heading:literal $name:ident: $kind:ty, $doc:literal, $paper:expr, $small:expr, $modern:expr;)+) => {
+    ($images:ident, $wide:ident: $($(#[$attribute:meta])* $heading:literal $name:ident: $kind:ty, $doc:literal, $paper:expr, $small:expr, $modern:expr;)+) => {
         /// Everything that a training depends on beside its data. Kept in every checkpoint.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -113,9 +113,9 @@ macro_rules! settings {
                 #[doc = $doc]
                 #[arg(long, value_name = "VALUE", help_heading = $heading, help = format!(
                     concat!($doc, " [paper: {}; small-budget: {}; modern: {}]"),
-                    shown(|$images: u64| -> $kind { let _ = $images; $paper }, stringify!($paper)),
-                    shown(|$images: u64| -> $kind { let _ = $images; $small }, stringify!($small)),
-                    shown(|$images: u64| -> $kind { let _ = $images; $modern }, stringify!($modern)),
+                    shown(|$images: u64, $wide: bool| -> $kind { let _ = ($images, $wide); $paper }, stringify!($paper)),
+                    shown(|$images: u64, $wide: bool| -> $kind { let _ = ($images, $wide); $small }, stringify!($small)),
+                    shown(|$images: u64, $wide: bool| -> $kind { let _ = ($images, $wide); $modern }, stringify!($modern)),
                 ))]
                 pub $name: Option<$kind>,
             )+
@@ -124,6 +124,7 @@ macro_rules! settings {
         impl Preset {
             /// The preset's settings at this width and length.
             pub fn settings(self, width: Width, $images: u64) -> Settings {
+                let $wide = width == Width::Paper;
                 match self {
                     Self::Paper => Settings { preset: self, width, images: $images, numbers: Numbers::F32, $($name: $paper,)+ },
                     Self::SmallBudget => Settings { preset: self, width, images: $images, numbers: Numbers::F32, $($name: $small,)+ },
@@ -140,7 +141,7 @@ macro_rules! settings {
     };
 }
 
-settings! { images:
+settings! { images, paper_width:
     // name, what it is, the paper's value, the small budget's, the modern one's. Reasons stand above. What older checkpoints
     // don't have takes its default when they are read, which changes nothing.
 
@@ -170,13 +171,13 @@ settings! { images:
     // Of length 1 beside a latent of length 16, a one-hot is a whisper.
     "Network" label_length: f64, "Length of the one-hot beside the latent's 16", 1.0, 4.0, 4.0;
 
-    // A short training wants many steps; so long a one is a GPU's, which sixteen images don't fill.
+    // A short training wants many steps; the paper's widths are a GPU's, which sixteen images don't fill.
     "Training" batch: usize, "Images of a step",
-        32, if images < 200_000 { 16 } else { 64 }, if images < 200_000 { 16 } else { 64 };
+        32, if paper_width { 64 } else { 16 }, if images < 200_000 { 16 } else { 64 };
     "Training" seed: u64, "Of weights, order and latents", 1, 1, 1;
     // BicycleGAN's rates; autoencoding alone bears a larger one, and a short training wants it.
     "Training" learning_rate: f64, "Adam's rate for E and G, to zero over the second half",
-        2e-4, if images < 200_000 { 1e-3 } else { 5e-4 }, if images < 200_000 { 1e-3 } else { 2e-4 };
+        2e-4, if paper_width { 5e-4 } else { 1e-3 }, if images < 200_000 { 1e-3 } else { 2e-4 };
     "Training" critic_learning_rate: f64, "Adam's rate for the critics, likewise", 2e-4, 2e-4, 2e-4;
     "Training" beta1: f64, "Adam's decay of mean gradients", 0.5, 0.5, 0.5;
     "Training" beta2: f64, "Adam's decay of mean squared gradients", 0.999, 0.999, 0.999;
@@ -269,11 +270,12 @@ fn r1_interval() -> u64 {
     16
 }
 
-/// A preset's value for `--help`: as it is typed, or as a formula where it follows the length of
+/// A preset's value for `--help`: as it is typed, or as a formula where it follows length or width of
 /// the training.
-fn shown<T: Display>(value: impl Fn(u64) -> T, formula: &str) -> String {
-    let (short, long) = (value(1 << 10).to_string(), value(1 << 20).to_string());
-    if short == long { short } else { formula.to_owned() }
+fn shown<T: Display>(value: impl Fn(u64, bool) -> T, formula: &str) -> String {
+    let (short, long, wide) = (value(1 << 10, false), value(1 << 20, false), value(1 << 10, true));
+    let (short, others) = (short.to_string(), [long, wide].map(|value| value.to_string()));
+    if others.iter().all(|other| *other == short) { short } else { formula.to_owned() }
 }
 
 impl Preset {

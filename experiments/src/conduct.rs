@@ -52,11 +52,16 @@ impl Conduct<'_> {
         let device = nets::device::parse_with_numbers(&settings.device)?.device;
         let (mut text, mut reports) = (String::new(), serde_json::Map::new());
         let mut index = Vec::new();
-        for &experiment in experiments {
+        for (nth, &experiment) in experiments.iter().enumerate() {
             let began = Instant::now();
+            let mut later = Vec::new();
+            for experiment in &experiments[nth + 1..] {
+                later.extend(experiment.jobs(settings, &world)?);
+            }
+            let later = in_order(later);
             // Each notes the trainings that it used itself.
             let trainings = Trainings::new(&settings.out, &world, device.clone(), interrupt);
-            trainings.train(&experiment.jobs(settings, &world)?)?;
+            trainings.train(&experiment.jobs(settings, &world)?, &later)?;
             let report = experiment.run(&Bench { settings, world: &world, trainings: &trainings })?;
             let records = trainings.records();
             let provenance = Provenance::new(experiment.name(), settings, resolved, &world, records, began.elapsed());

@@ -105,12 +105,7 @@ impl Error {
 
     /// Whether another process is at the training.
     pub(crate) fn is_of_another_process(&self) -> bool {
-        matches!(
-            self,
-            Self::Command(command::Error::Locked(_))
-                | Self::Recognizer(recognizer::Error::Command(command::Error::Locked(_)))
-                | Self::Gan(cvae_gan::Error::Command(command::Error::Locked(_)))
-        )
+        matches!(self, Self::Command(command::Error::Locked(_)))
     }
 
     /// Whether deleting the training's folder would help.

@@ -9,7 +9,7 @@ use crate::experiment::Experiment;
 use crate::settings::Settings;
 use crate::world::World;
 use command::WrongUse;
-use command::atomic_file::write_atomically;
+use command::atomic_file::write_new_atomically;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -82,7 +82,11 @@ impl Plan {
         }
         std::fs::create_dir_all(out).map_err(command::Error::writing(out))?;
         let text = self.to_toml();
-        Ok(write_atomically(path, |file| file.write_all(text.as_bytes()))?)
+        // Another process may have begun the folder in between.
+        if write_new_atomically(&path, |file| file.write_all(text.as_bytes()))? {
+            return Ok(());
+        }
+        self.agree_with(out, &Self::read(&path)?)
     }
 
     /// Whether a folder can have this plan: it isn't there yet, is empty, or has it already. Writes nothing.
@@ -103,7 +107,11 @@ impl Plan {
         }
         for entry in std::fs::read_dir(out).map_err(command::Error::reading(out))? {
             let name = entry.map_err(command::Error::reading(out))?.file_name();
-            // Half a plan, of a process that was killed while it wrote it, counts for nothing.
+            // Half a plan, of a process that was killed while it wrote it, counts for nothing; a whole one has come in
+            // between, of another process.
+            if name == FILE {
+                return self.agree_with(out, &Self::read(&path)?);
+            }
             if !name.to_string_lossy().starts_with(&format!(".{FILE}")) {
                 return refuse("other files");
             }

@@ -138,8 +138,7 @@ impl<'a> Trainings<'a> {
             self.record_all(Job::Recognizer(job.clone()))?;
             return Ok(found);
         }
-        command::say(Job::Recognizer(job.clone()).line());
-        self.during(&path, &job.name, |run, resume| {
+        self.during(&path, &Job::Recognizer(job.clone()), |run, resume| {
             let session = recognizer::Session {
                 run,
                 device: &self.device,
@@ -196,11 +195,10 @@ impl<'a> Trainings<'a> {
 
     fn train_generator(&self, path: &Path, job: &GeneratorJob) -> Result<Trained> {
         let identity = job.identity.as_deref();
-        command::say(Job::Generator(job.clone()).line());
         let settings = &job.settings;
         let data = self.world.part(job.part)?;
         let mut source = cvae_gan::start::source(settings, data.clone())?;
-        self.during(path, &job.name, |run, resume| {
+        self.during(path, &Job::Generator(job.clone()), |run, resume| {
             let resumed = if resume { cvae_gan::start::go_on(run, settings, &mut source, &self.device)? } else { None };
             let (mut learner, gathered) = match resumed {
                 Some(found) => found,
@@ -230,8 +228,9 @@ impl<'a> Trainings<'a> {
         Ok(Trained::open(path, &self.device)?)
     }
 
-    /// Opens or begins a run directory, and keeps the time. `train` says whether it was interrupted.
-    fn during(&self, path: &Path, name: &str, train: impl FnOnce(&RunDirectory, bool) -> Result<bool>) -> Result<()> {
+    /// Opens or begins a run directory, says what it is for, and keeps the time. `train` says whether it was interrupted.
+    fn during(&self, path: &Path, job: &Job, train: impl FnOnce(&RunDirectory, bool) -> Result<bool>) -> Result<()> {
+        let name = job.name();
         let resume = path.join("config.toml").is_file();
         let run = match resume {
             true => RunDirectory::open(path)?,
@@ -244,6 +243,7 @@ impl<'a> Trainings<'a> {
                 run => run?,
             },
         };
+        command::say(job.line());
         let before = time(path);
         let began = Instant::now();
         let interrupted = train(&run, resume).map_err(|error| error.of_training(path))?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 
-use command::atomic_file::write_atomically;
+use command::atomic_file::{write_atomically, write_new_atomically};
 
 fn names(directory: &std::path::Path) -> Vec<String> {
     let mut names: Vec<String> =
@@ -29,6 +29,21 @@ fn a_written_file_replaces_the_old_one_and_can_be_read_by_others() {
         let mode = |path| fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode(&path), mode(&plain));
     }
+}
+
+#[test]
+fn of_several_that_write_a_new_file_at_once_one_does_and_the_others_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.bin");
+    let write = |content: String| write_new_atomically(&path, |file| file.write_all(content.as_bytes())).unwrap();
+    let written: Vec<bool> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..8).map(|nth| scope.spawn(move || write(format!("content {nth}")))).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(written.iter().filter(|written| **written).count(), 1);
+    let first = written.iter().position(|written| *written).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("content {first}"));
+    assert_eq!(names(directory.path()), ["a.bin"]);
 }
 
 #[test]

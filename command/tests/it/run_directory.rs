@@ -93,9 +93,11 @@ fn two_writers_on_one_run_are_refused_until_the_first_is_gone() {
     let parent = tempfile::tempdir().unwrap();
     let first = RunDirectory::create(parent.path(), "run", "").unwrap();
     let path = first.path().to_path_buf();
+    assert!(RunDirectory::is_held(&path).unwrap() && !RunDirectory::is_held(parent.path()).unwrap());
     let text = RunDirectory::open(&path).unwrap_err().to_string();
     assert!(text.ends_with("is in use by another process; wait for it to end or choose another run"), "{text}");
     drop(first);
+    assert!(!RunDirectory::is_held(&path).unwrap());
     RunDirectory::open(&path).unwrap();
 }
 

@@ -66,7 +66,7 @@ fn each_step_moves_its_own_networks_and_no_others() -> Result<()> {
         Ok(weights.values().map(|tensor| tensor.flatten_all()?.to_vec1()).collect::<candle_core::Result<_>>()?)
     };
     let (eg, d, fr) = (values(&learner.parameters)?, values(&critics)?, recognizer(&learner)?);
-    let (faces, draws) = (learner.faces(&batch)?, learner.draws(batch.rows)?);
+    let (faces, draws) = (learner.faces(&batch)?, learner.draws(&batch)?);
     let made = learner.make_live(&faces, &draws)?;
 
     learner.critic_step(&faces, &made, &draws, &mut Measured::default())?;
@@ -129,7 +129,7 @@ fn the_frozen_recognizer_still_moves_the_images() -> Result<()> {
 fn frozen_views_follow_their_weights() -> Result<()> {
     let mut learner = learner(&small_budget())?;
     let batch = batch(1)?;
-    let (faces, draws) = (learner.faces(&batch)?, learner.draws(batch.rows)?);
+    let (faces, draws) = (learner.faces(&batch)?, learner.draws(&batch)?);
     let images = |learner: &Learner, networks: &Networks| -> Result<Vec<f32>> {
         Ok(learner.make(&faces, &draws, networks)?.images.flatten_all()?.to_vec1()?)
     };
@@ -153,7 +153,7 @@ fn spectral_norms_follow_their_weights_and_turn_with_the_critics_alone() -> Resu
         let norm = learner.critics.as_ref().and_then(|critics| critics.spectral_norm.as_ref()).expect("asked for");
         Ok(norm.tensors().values().map(|tensor| tensor.flatten_all()?.to_vec1()).collect::<candle_core::Result<_>>()?)
     };
-    let (faces, draws) = (learner.faces(&batch)?, learner.draws(batch.rows)?);
+    let (faces, draws) = (learner.faces(&batch)?, learner.draws(&batch)?);
     let made = learner.make_live(&faces, &draws)?;
     let before = vectors(&learner)?;
     learner.critic_step(&faces, &made, &draws, &mut Measured::default())?;
@@ -175,7 +175,7 @@ fn r1_comes_at_every_sixteenth_step_and_weighs_for_all() -> Result<()> {
     let logistic = Settings { critic_loss: CriticLoss::Logistic, lambda_gp: 0.0, r1_gamma: 0.2, ..small_budget() };
     let mut learner = learner(&logistic)?;
     let batch = batch(1)?;
-    let (faces, draws) = (learner.faces(&batch)?, learner.draws(batch.rows)?);
+    let (faces, draws) = (learner.faces(&batch)?, learner.draws(&batch)?);
     let made = learner.make_live(&faces, &draws)?;
     let mut at = |steps: u64, gamma: f64| -> Result<(Option<f64>, Vec<f32>)> {
         (learner.steps, learner.settings.r1_gamma) = (steps, gamma);
@@ -345,11 +345,11 @@ fn a_critic_tells_fixed_fakes_apart_with_slopes_near_one() -> Result<()> {
     let mut learner = learner(&settings)?;
     let batch = batch(1)?;
     let faces = learner.faces(&batch)?;
-    let made = learner.make(&faces, &learner.draws(batch.rows)?, &learner.frozen)?;
+    let made = learner.make(&faces, &learner.draws(&batch)?, &learner.frozen)?;
     let mut last = (0.0, 0.0);
     for step in 0..400 {
         learner.steps = step;
-        let draws = learner.draws(batch.rows)?;
+        let draws = learner.draws(&batch)?;
         let mut measured = Measured::default();
         learner.critic_step(&faces, &made, &draws, &mut measured)?;
         let figures = measured.fetch(0)?;

@@ -2,7 +2,7 @@
 
 use super::{Augment, Balance, Model, Settings};
 use crate::Result;
-use crate::losses::reading::{CriticLoss, CriticReading};
+use crate::losses::reading::{CriticLoss, CriticReading, IdentityDistance, PriorMatch};
 use command::WrongSetting;
 use std::fmt::Display;
 
@@ -100,6 +100,15 @@ impl Settings {
         if !self.has_critics() && self.lambda_id == 0.0 && self.blended_share > 0.0 {
             return refuse("blended-share", "0 where nothing looks at random latents", &self.blended_share);
         }
+        if self.blended_share > 0.0 {
+            // A mixture has no image in the batch, and no mean image yet.
+            if self.prior_match != PriorMatch::BatchMean {
+                return refuse("prior-match", "batch-mean with a blended-share", &self.prior_match);
+            }
+            if self.lambda_id > 0.0 && self.identity_distance != IdentityDistance::Cosine {
+                return refuse("identity-distance", "cosine with a blended-share", &self.identity_distance);
+            }
+        }
         if self.balance == Balance::Gradients && self.lambda_pixel == 0.0 {
             return refuse("balance", "weights where there is no pixel term to measure by", &self.balance);
         }
@@ -170,6 +179,22 @@ mod tests {
             (
                 Overrides { blended_share: Some(0.5), ..cvae() },
                 "expected 0 where nothing looks at random latents as blended-share, found 0.5",
+            ),
+            (
+                Overrides {
+                    blended_share: Some(0.5),
+                    prior_match: Some(PriorMatch::ClassMean),
+                    ..Overrides::default()
+                },
+                "expected batch-mean with a blended-share as prior-match, found class-mean",
+            ),
+            (
+                Overrides {
+                    blended_share: Some(0.5),
+                    identity_distance: Some(IdentityDistance::AsPrinted),
+                    ..Overrides::default()
+                },
+                "expected cosine with a blended-share as identity-distance, found as-printed",
             ),
             (
                 Overrides { blended_share: Some(1.5), ..Overrides::default() },

@@ -86,6 +86,8 @@ fn a_run_is_trained_sampled_judged_and_exported() {
     assert!(std::fs::read(&grid).unwrap().starts_with(b"\x89PNG"));
     let nobody = refused(2, &cvae_gan(&["sample", text(&run), "--rows", "0", "--out", text(&at("nobody.png"))]));
     assert!(nobody.contains("found 0"), "{nobody}");
+    let alone = ["sample", text(&run), "--identity", names[0], "--blended", "1", "--out", text(&grid)];
+    assert!(refused(2, &cvae_gan(&alone)).contains("expected 0 where there are no two people to blend as blended"));
     let blended = ["--rows", "1", "--blended", "2", "--blended-spread", "1", "--columns", "2"];
     let told = stdout(&cvae_gan(&[&["sample", text(&run), "--out", text(&grid)], &blended[..]].concat()));
     assert!(told.starts_with("6 images of 1 identities and 2 blended ones: "), "{told}");
@@ -165,7 +167,7 @@ fn help_shows_values_as_they_are_typed() {
     for expected in [
         "[paper: cvae-gan; small-budget: cvae-gan; modern: cvae-gan]",
         "[paper: none; small-budget: none; modern: colour-translation]",
-        "[paper: 0.0002; small-budget: if images < 200_000 { 1e-3 } else { 5e-4 }; modern: if images < 200_000 {",
+        "[paper: 0.0002; small-budget: if paper_width { 5e-4 } else { 1e-3 }; modern: if images < 200_000 {",
         "images / 4; modern: images / 8]",
     ] {
         assert!(help.contains(expected), "{expected} is not in {help}");

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// Images of one picture: half a gigabyte of pixels.
 const MOST_IMAGES: usize = 10_000;
 
-/// Draw faces of some identities, or of people blended from them: a row for each, a latent for each column
+/// Draw faces of some identities, and of people blended from others: a row for each, a latent for each column
 #[derive(Args)]
 pub(crate) struct Sample {
     /// A run directory, a checkpoint or an exported bundle
@@ -25,7 +25,8 @@ pub(crate) struct Sample {
     /// Identities, where none is named
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(0..=1000), help_heading = "Output")]
     rows: u32,
-    /// People blended from three others, in rows of their own; --rows 0 leaves the others out
+    /// People blended from three others, in rows of their own: of those of --identity, or of all; --rows 0 leaves
+    /// identities out
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000), help_heading = "Output")]
     blended: u32,
     /// How far these are led away from the average person: 0 not at all, 1 to the variance of one person
@@ -48,7 +49,7 @@ pub(crate) struct Sample {
 pub(crate) fn run(sample: &Sample, json: bool) -> Result<(), Error> {
     let trained = Trained::open(&sample.weights, &nets::device::parse(&sample.device)?)?;
     let classes = classes(sample, &trained)?;
-    let (columns, people) = (sample.columns as usize, blended(sample, &trained)?);
+    let (columns, people) = (sample.columns as usize, blended(sample, &classes, &trained)?);
     let rows = classes.len() + people.len();
     let images = rows * columns;
     if !(1..=MOST_IMAGES).contains(&images) {
@@ -89,9 +90,11 @@ pub(crate) fn run(sample: &Sample, json: bool) -> Result<(), Error> {
 }
 
 /// The parents of each blended person.
-fn blended(sample: &Sample, trained: &Trained) -> Result<Vec<Vec<Parent>>, Error> {
-    let identities = trained.names.len();
-    if sample.blended > 0 && identities < 2 {
+fn blended(sample: &Sample, named: &[usize], trained: &Trained) -> Result<Vec<Vec<Parent>>, Error> {
+    let mut others = if sample.identity.is_empty() { (0..trained.names.len()).collect() } else { named.to_vec() };
+    others.sort_unstable();
+    others.dedup();
+    if sample.blended > 0 && others.len() < 2 {
         return Err(WrongSetting {
             setting: "blended",
             expected: "0 where there are no two people to blend".to_owned(),
@@ -99,7 +102,7 @@ fn blended(sample: &Sample, trained: &Trained) -> Result<Vec<Vec<Parent>>, Error
         }
         .into());
     }
-    let people = (sample.blended > 0).then(|| BlendedPeople::new(sample.seed, (0..identities).collect()));
+    let people = (sample.blended > 0).then(|| BlendedPeople::new(sample.seed, others));
     Ok(people.iter().flat_map(|people| (0..sample.blended).map(|nth| people.parents(nth))).collect())
 }
 
