@@ -118,9 +118,9 @@ def generator(w, z, c, every_layer):
 
 ONE_HOTS = F.one_hot(LABELS, CLASSES).double()
 # Shares of the batch's people in each row that is asked for a mixture, and how far it is led away from the mean label.
-SHARES = torch.tensor([[0.5 + 0.2, 0.3], [0.0, 1.0]])
+SHARES = torch.tensor([[0.5 + 0.125, 0.375], [0.0, 1.0]])
 # The sum of their squares to the power of minus half a spread of 0.8.
-REACH = torch.tensor([[(0.7**2 + 0.3**2) ** -0.4], [1.0]])
+REACH = torch.tensor([[(0.625**2 + 0.375**2) ** -0.4], [1.0]])
 
 
 def led_away(rows, mean):
