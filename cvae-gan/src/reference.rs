@@ -97,7 +97,8 @@ fn faces() -> Result<Faces> {
 fn draws(borrowed: f64, settings: &Settings) -> Result<StepDraws> {
     let augment = settings.augment;
     // The second of the three is the first again.
-    let mixtures = [Mixture { shares: [0.5, 0.125, 0.375], spread: 0.8 }, Mixture { shares: [1.0, 0.0, 0.0], spread: 0.0 }];
+    let mixtures =
+        [Mixture { shares: [0.5, 0.125, 0.375], spread: 0.8 }, Mixture { shares: [1.0, 0.0, 0.0], spread: 0.0 }];
     let blended = settings.blended_share > 0.0;
     let changes = [
         Change { brightness: 0.3, contrast: 0.6, down: 5, right: -7, cut: None },
