@@ -50,7 +50,6 @@ pub fn write_new_atomically(
 }
 
 /// What a file may replace.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Over {
     Anything,
     Nothing,

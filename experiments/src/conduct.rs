@@ -3,7 +3,7 @@
 use crate::calibration::{Foretold, foretell};
 use crate::error::Result;
 use crate::experiment::Experiment;
-use crate::jobs::in_order;
+use crate::jobs::{Job, in_order};
 use crate::plan::Plan;
 use crate::report::{Bench, MARKDOWN, Provenance, Report};
 use crate::settings::Settings;
@@ -54,11 +54,7 @@ impl Conduct<'_> {
         let mut index = Vec::new();
         for (nth, &experiment) in experiments.iter().enumerate() {
             let began = Instant::now();
-            let mut later = Vec::new();
-            for experiment in &experiments[nth + 1..] {
-                later.extend(experiment.jobs(settings, &world)?);
-            }
-            let later = in_order(later);
+            let later = self.jobs(&experiments[nth + 1..], &world)?;
             // Each notes the trainings that it used itself.
             let trainings = Trainings::new(&settings.out, &world, device.clone(), interrupt);
             trainings.train(&experiment.jobs(settings, &world)?, &later)?;
@@ -92,11 +88,7 @@ impl Conduct<'_> {
         Plan::new(settings, resolved, &world)?.check(&settings.out)?;
         let device = nets::device::parse_with_numbers(&settings.device)?.device;
         let trainings = Trainings::new(&settings.out, &world, device, interrupt);
-        let mut jobs = Vec::new();
-        for experiment in experiments {
-            jobs.extend(experiment.jobs(settings, &world)?);
-        }
-        let foretold = foretell(&in_order(jobs), &world, &trainings)?;
+        let foretold = foretell(&self.jobs(experiments, &world)?, &world, &trainings)?;
         let all = foretold.iter();
         let remaining: f64 = all.filter(|training| !training.finished).map(|training| training.seconds).sum();
         let duration = |seconds: f64| human::duration(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
@@ -123,6 +115,12 @@ impl Conduct<'_> {
             "remaining_seconds": remaining,
         });
         Ok(Conducted { text, json })
+    }
+
+    /// What some of the experiments train, each once, in an order in which it can be done.
+    fn jobs(&self, experiments: &[Experiment], world: &World) -> Result<Vec<Job>> {
+        let jobs = experiments.iter().map(|experiment| experiment.jobs(self.settings, world));
+        Ok(in_order(jobs.collect::<Result<Vec<_>>>()?.into_iter().flatten()))
     }
 
     fn world(&self) -> Result<World> {

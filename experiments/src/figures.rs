@@ -9,9 +9,10 @@ use crate::settings::Settings;
 use crate::world::Part;
 use candle_core::Tensor;
 use command::picture::Grid;
+use cvae_gan::blended_people::BlendedPeople;
 use cvae_gan::{Trained, interpolate, random_latents};
 use dataset::Dataset;
-use dataset::blended::{Blended, Parent, Rule};
+use dataset::blended::Parent;
 use nets::pixels::IMAGE_SIZE;
 use serde::Serialize;
 
@@ -138,7 +139,7 @@ impl Album<'_> {
     }
 
     fn blended(&self) -> Result<command::picture::Picture> {
-        let blended = Blended::new(Rule::usual(BLENDING), self.data.identities().len() as u32);
+        let blended = BlendedPeople::new(BLENDING, (0..self.data.identities().len()).collect());
         let parents = blended.parents(0).len();
         let captions = (1..=parents).map(|nth| format!("parent {nth}"));
         let captions = captions.chain((1..=COLUMNS - parents).map(|nth| format!("z{nth}")));

@@ -302,8 +302,12 @@ impl<'a> Trainings<'a> {
 
     /// Notes `jobs`, all of which are finished, in their order, whoever trained which when.
     pub(crate) fn record_in_order(&self, jobs: &[Job]) -> Result<()> {
-        self.records.borrow_mut().clear();
-        jobs.iter().try_for_each(|job| self.record(job))
+        jobs.iter().try_for_each(|job| self.record(job))?;
+        let place = |record: &Record| jobs.iter().position(|job| job.name() == record.name);
+        let mut records = self.records.borrow_mut();
+        records.retain(|record| place(record).is_some());
+        records.sort_by_key(place);
+        Ok(())
     }
 
     fn record(&self, job: &Job) -> Result<()> {

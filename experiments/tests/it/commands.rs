@@ -189,9 +189,18 @@ fn the_ways_to_take_generated_rows_are_compared_and_neither_killing_nor_sharing_
     stdout(&experiments("usage", &other, &REAL_LAST));
     as_before(&other);
 
-    // Two at once, one of which is killed: each training is made once, but for the one that the killed one was at.
+    // Two at once make each training once, and both come to the end.
     let shared = place.path().join("shared");
-    let (mut first, mut second) = (started("usage", &shared), started("usage", &shared));
+    let both = [started("usage", &shared), started("usage", &shared)]
+        .map(|mut one| std::thread::spawn(move || (named(&mut one).count(), one.wait().unwrap().success())));
+    let both = both.map(|one| one.join().unwrap());
+    assert!(both.iter().all(|(_, succeeded)| *succeeded), "{both:?}");
+    assert_eq!(both.iter().map(|(made, _)| made).sum::<usize>(), trainings.len());
+    as_before(&shared);
+
+    // What a killed one was at is made by the other.
+    let left = place.path().join("left");
+    let (mut first, mut second) = (started("usage", &left), started("usage", &left));
     let by_first = std::thread::spawn(move || named(&mut first).count());
     let by_second = named(&mut second).take(1).count();
     second.kill().unwrap();
@@ -199,7 +208,7 @@ fn the_ways_to_take_generated_rows_are_compared_and_neither_killing_nor_sharing_
     let made = by_first.join().unwrap() + by_second;
     let (least, most) = (trainings.len(), trainings.len() + 1);
     assert!((least..=most).contains(&made), "{made} beginnings of {least} trainings");
-    as_before(&shared);
+    as_before(&left);
 }
 
 #[test]
